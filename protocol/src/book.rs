@@ -1,0 +1,246 @@
+//! The book: what a wallet must keep to bring values back, and the certificate file that carries it to another device.
+//!
+//! An entry has everything that one backup needs: its layout, per deposit the secret `d` and the certificate, and for the safes their
+//! keys, so that recovery needs no one's word but the safes'. Who reads an entry can recover its values; therefore the file is
+//! sealed under a passphrase. Spec: `spec/book.md`.
+
+use minicbor::{Decode, Encode};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::{
+    SUITE,
+    bundle::ValueMeta,
+    certificate::{self, CertificateError, Held},
+    codec::{self, Bytes, CodecError},
+    crypto::{CryptoError, PassphraseCost, Secret},
+    identity::{Identity, IdentityError, MAX_NAME_LEN, MAX_URL_LEN},
+    ids::{BackupId, DepositId, SafeId, Seconds},
+    layout::{Layout, Slot},
+    passphrase,
+    plan::{Plan, PlanError},
+    seal::{self, Purpose},
+};
+
+/// First item of a certificate file.
+pub const FILE_MAGIC: &str = "strongroom certificates";
+/// Longest certificate file, bytes: some 20,000 deposits.
+pub const MAX_FILE_LEN: usize = 32 * 1024 * 1024;
+
+/// A certificate file was refused; nothing of it was taken over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BookError {
+    /// Not such a file.
+    #[error("this is not a certificate file: {0}")]
+    Malformed(#[from] CodecError),
+    /// It does not open.
+    #[error("the passphrase does not open this file, or the file was altered")]
+    WrongPassphrase,
+    /// A safe's keys in it do not hold.
+    #[error("a safe in the file is not itself: {0}")]
+    Identity(#[from] IdentityError),
+    /// A certificate in it does not hold.
+    #[error("a certificate in the file does not hold: {0}")]
+    Certificate(#[from] CertificateError),
+    /// A plan in it cannot be.
+    #[error("a plan in the file cannot be carried out: {0}")]
+    Plan(#[from] PlanError),
+    /// The deposits are not those of the plan.
+    #[error("the deposits in the file are not those of their plan")]
+    Incomplete,
+}
+
+/// A safe as a wallet keeps it: pinned identity, and where it was last.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KnownSafe {
+    /// The pinned id.
+    #[n(0)]
+    pub id: SafeId,
+    /// The owner's name for it.
+    #[n(1)]
+    pub nickname: String,
+    /// What it calls itself.
+    #[n(2)]
+    pub name: String,
+    /// Where it stands.
+    #[n(3)]
+    pub url: String,
+    /// Identity public key, compressed SEC1.
+    #[n(4)]
+    pub identity: Bytes,
+    /// Signed entries as last seen.
+    #[n(5)]
+    pub chain: Vec<Bytes>,
+    /// Largest body, bytes.
+    #[n(6)]
+    pub limit_body: u64,
+}
+
+impl KnownSafe {
+    /// Checks the chain against the pinned id.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn verify(&self) -> Result<Identity, IdentityError> {
+        if self.url.len() > MAX_URL_LEN || self.name.len() > MAX_NAME_LEN || self.nickname.len() > MAX_NAME_LEN {
+            return Err(CodecError::Malformed.into());
+        }
+        let identity = Identity::verify(&self.identity, &self.chain)?;
+        if identity.id() == self.id {
+            Ok(identity)
+        } else {
+            Err(IdentityError::Mismatch { expected: self.id, found: identity.id() })
+        }
+    }
+}
+
+/// One deposit of a finished backup.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct BookDeposit {
+    /// The deposit.
+    #[n(0)]
+    pub id: DepositId,
+    /// Its safe.
+    #[n(1)]
+    pub safe: SafeId,
+    /// Its segment.
+    #[n(2)]
+    pub segment: u32,
+    /// Its secret.
+    #[n(3)]
+    pub d: Secret,
+    /// The certificate as the safe signed it.
+    #[n(4)]
+    pub certificate: Bytes,
+}
+
+/// One backup.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct BookEntry {
+    /// The backup.
+    #[n(0)]
+    pub backup: BackupId,
+    /// The values in it, in the order of the bundle.
+    #[n(1)]
+    pub values: Vec<ValueMeta>,
+    /// The plan.
+    #[n(2)]
+    pub plan: Plan<SafeId>,
+    /// Length of the bundle, bytes.
+    #[n(3)]
+    pub bundle: u64,
+    /// Bytes of the stream per segment.
+    #[n(4)]
+    pub segment_len: u64,
+    /// When it was finished.
+    #[n(5)]
+    pub finished: Seconds,
+    /// All deposits.
+    #[n(6)]
+    pub deposits: Vec<BookDeposit>,
+}
+
+/// Content of a certificate file.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Book {
+    /// Format generation.
+    #[n(0)]
+    pub suite: u8,
+    /// When it was written.
+    #[n(1)]
+    pub written: Seconds,
+    /// The safes.
+    #[n(2)]
+    pub safes: Vec<KnownSafe>,
+    /// The backups.
+    #[n(3)]
+    pub entries: Vec<BookEntry>,
+}
+
+impl BookEntry {
+    /// The layout.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn layout(&self) -> Result<Layout, PlanError> {
+        Layout::restore(self.backup, &self.plan, self.bundle, self.segment_len)
+    }
+
+    /// Checks every certificate against its safe, and the deposits against the plan.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub fn verify(&self, identity_of: impl Fn(&SafeId) -> Option<Identity>) -> Result<Vec<Held>, BookError> {
+        let mut slots = self.layout()?.slots();
+        let mut held = Vec::with_capacity(self.deposits.len());
+        for deposit in &self.deposits {
+            let at = slots.iter().position(|s| *s == Slot { segment: deposit.segment, safe: deposit.safe });
+            slots.swap_remove(at.ok_or(BookError::Incomplete)?);
+            let identity = identity_of(&deposit.safe).ok_or(BookError::Incomplete)?;
+            let one = certificate::verify(&deposit.certificate, &identity, None)?;
+            let secrets = crate::deposit::DepositSecrets::derive(&deposit.d);
+            let registration = one.registration();
+            if registration.deposit != deposit.id || registration.hashes != secrets.hashes() {
+                return Err(CertificateError::Differs.into());
+            }
+            held.push(one);
+        }
+        let described: u64 = crate::bundle::length(&self.values);
+        if slots.is_empty() && described == self.bundle { Ok(held) } else { Err(BookError::Incomplete) }
+    }
+}
+
+/// The file: CBOR `[magic, suite, cost, salt, sealed book]`.
+type File = (String, u8, PassphraseCost, Bytes, Bytes);
+
+fn purpose() -> Purpose<'static> {
+    Purpose { purpose: "book", object: b"", version: 0 }
+}
+
+/// Writes a certificate file. Inverse of [`read_file`].
+///
+/// # Errors
+/// [`CryptoError`] if memory is short for the passphrase.
+pub fn write_file<R: CryptoRng>(
+    book: &Book,
+    passphrase: &str,
+    cost: PassphraseCost,
+    rng: &mut R,
+) -> Result<Vec<u8>, CryptoError> {
+    let (mut salt, mut seal_salt) = ([0; 32], [0; 32]);
+    rng.fill_bytes(&mut salt);
+    rng.fill_bytes(&mut seal_salt);
+    let key = passphrase::derive_key(passphrase, &salt, cost)?;
+    let plain = Zeroizing::new(codec::encode(book));
+    let sealed = seal::seal(&key, &seal_salt, &purpose(), &plain)?;
+    let file: File = (FILE_MAGIC.to_owned(), SUITE, cost, salt.to_vec().into(), sealed.into());
+    Ok(codec::encode(&file))
+}
+
+/// Reads a certificate file and checks every safe and certificate in it.
+///
+/// # Errors
+/// [`BookError`].
+pub fn read_file(bytes: &[u8], passphrase: &str) -> Result<Book, BookError> {
+    let (magic, suite, cost, salt, sealed): File = codec::decode(bytes, MAX_FILE_LEN)?;
+    if magic != FILE_MAGIC {
+        return Err(CodecError::Malformed.into());
+    }
+    codec::expect_suite(suite)?;
+    let salt: [u8; 32] = salt.0.try_into().map_err(|_| CodecError::Malformed)?;
+    let wrong = |_| BookError::WrongPassphrase;
+    let key = passphrase::derive_key(passphrase, &salt, cost).map_err(wrong)?;
+    let plain = seal::open(&key, &purpose(), &sealed).map_err(wrong)?;
+    let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
+    codec::expect_suite(book.suite)?;
+    let identities = book.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
+    for entry in &book.entries {
+        entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
+    }
+    Ok(book)
+}

@@ -1,0 +1,115 @@
+//! A bundle: the values that one backup couples (claim 10), with what a fresh device needs to know of each.
+//!
+//! ```text
+//! BE32(length of head) ‖ head = CBOR {suite, values} ‖ content of value 0 ‖ content of value 1 ‖ …
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    SUITE,
+    codec::{self, CodecError},
+    ids::{Seconds, ValueId},
+};
+
+/// Largest content of one value, bytes.
+pub const MAX_VALUE_LEN: u64 = 16 * 1024 * 1024;
+/// Longest title, bytes of UTF-8.
+pub const MAX_TITLE_LEN: usize = 256;
+/// Longest file name, media type or kind, bytes of UTF-8.
+pub const MAX_NAME_LEN: usize = 256;
+/// Most values in one bundle.
+pub const MAX_VALUES: usize = 4096;
+/// Longest head, bytes: 4096 values of less than 1 KiB of description.
+pub const MAX_HEAD_LEN: usize = MAX_VALUES * 1024;
+
+/// What is known of a value besides its content.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ValueMeta {
+    /// The value.
+    #[n(0)]
+    pub id: ValueId,
+    /// The owner's title.
+    #[n(1)]
+    pub title: String,
+    /// Kind, one of the words of `spec/value.md`; others are kept as they are.
+    #[n(2)]
+    pub kind: String,
+    /// Name of the file that it came from.
+    #[n(3)]
+    pub file_name: Option<String>,
+    /// Media type.
+    #[n(4)]
+    pub mime: String,
+    /// When it was put into the wallet.
+    #[n(5)]
+    pub created: Seconds,
+    /// Length of the content, bytes.
+    #[n(6)]
+    pub length: u64,
+}
+
+impl ValueMeta {
+    /// Checks lengths.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLong`] naming the first that is.
+    pub fn check(&self) -> Result<(), CodecError> {
+        let within = |got: usize, most: usize| if got > most { Err(CodecError::TooLong { got, most }) } else { Ok(()) };
+        within(self.title.len(), MAX_TITLE_LEN)?;
+        within(self.kind.len(), MAX_NAME_LEN)?;
+        within(self.mime.len(), MAX_NAME_LEN)?;
+        within(self.file_name.as_ref().map_or(0, String::len), MAX_NAME_LEN)?;
+        if self.length > MAX_VALUE_LEN {
+            return Err(CodecError::TooLong { got: self.length as usize, most: MAX_VALUE_LEN as usize });
+        }
+        Ok(())
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Head {
+    #[n(0)]
+    suite: u8,
+    #[n(1)]
+    values: Vec<ValueMeta>,
+}
+
+/// The bytes before the first content.
+pub fn head(values: &[ValueMeta]) -> Vec<u8> {
+    let head = codec::encode(&Head { suite: SUITE, values: values.to_vec() });
+    let mut out = Vec::with_capacity(head.len() + 4);
+    // MAX_HEAD_LEN is far below 2^32.
+    out.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(&head);
+    out
+}
+
+/// Length of the whole bundle, bytes.
+pub fn length(values: &[ValueMeta]) -> u64 {
+    head(values).len() as u64 + values.iter().map(|v| v.length).sum::<u64>()
+}
+
+/// Takes a bundle apart into descriptions and contents. Inverse of writing [`head`] and then the contents.
+///
+/// # Errors
+/// [`CodecError`] if lengths do not add up.
+pub fn parse(bundle: &[u8]) -> Result<Vec<(ValueMeta, &[u8])>, CodecError> {
+    let (len, rest) = bundle.split_first_chunk::<4>().ok_or(CodecError::Malformed)?;
+    let len = u32::from_be_bytes(*len) as usize;
+    let head = rest.get(..len).ok_or(CodecError::Malformed)?;
+    let mut rest = &rest[len..];
+    let head: Head = codec::decode(head, MAX_HEAD_LEN)?;
+    codec::expect_suite(head.suite)?;
+    let mut values = Vec::with_capacity(head.values.len());
+    for meta in head.values {
+        meta.check()?;
+        let len = usize::try_from(meta.length).map_err(|_| CodecError::Malformed)?;
+        let (content, tail) = rest.split_at_checked(len).ok_or(CodecError::Malformed)?;
+        values.push((meta, content));
+        rest = tail;
+    }
+    if rest.is_empty() { Ok(values) } else { Err(CodecError::Malformed) }
+}

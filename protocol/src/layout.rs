@@ -1,0 +1,475 @@
+//! A plan carried out: from a bundle to one envelope per safe and segment, and back.
+//!
+//! ```text
+//! stream   = wrap 112 ‖ sealed bundle                     wrap = seal(KEK, content key), KEK needs all parts of the key
+//! segment  = the next `segment_len` bytes of the stream, so that no body exceeds what the safes take
+//! stripe   = the next k × 64 KiB of the segment; shard i = the i-th 64 KiB of every stripe, one after the other
+//! ```
+//!
+//! Everything random comes from the operation's seed, so that whoever repeats a step after a crash gets the same bytes.
+//! In scope: `seal(disperse(k, at…) | at, split(k, at…) | at)`. Spec: `spec/piece.md`.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    SUITE, codec,
+    crypto::{self, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
+    envelope::{self, Envelope, EnvelopeError, Head, PieceHead, body_len},
+    ids::{BackupId, DepositId, Root, SafeId},
+    plan::{Plan, PlanError},
+    seal::{self, Purpose, Sealer, sealed_len},
+};
+
+/// Bytes of one shard in one stripe.
+pub const STRIPE: u64 = 64 * 1024;
+/// Shards are multiples of this (the code works on blocks of 64 bytes).
+pub const SHARD_UNIT: u64 = 64;
+/// Length of the wrapped content key at the head of the stream: 32 sealed.
+pub const WRAP_LEN: u64 = sealed_len(32);
+/// Room for a share of the key beside a shard, bytes.
+const SHARE_ROOM: u64 = 64;
+/// Path of the content below the root's `seal`.
+const CONTENT: u8 = 0;
+/// Path of the key below the root's `seal`.
+const KEY: u8 = 1;
+
+/// Recovery could not rebuild something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// Too few pieces.
+    #[error("{got} pieces, where {needed} are needed")]
+    TooFew {
+        /// There are.
+        got: usize,
+        /// Needed.
+        needed: usize,
+    },
+    /// The pieces belong together by their labels but do not rebuild what they commit to.
+    #[error("the pieces do not rebuild what they were made from")]
+    Inconsistent,
+    /// An envelope of another backup, plan or segment.
+    #[error("the envelope belongs to another backup")]
+    Stray,
+    /// A primitive refused.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+/// One place of a group: its path and its safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    path: Vec<u8>,
+    safe: SafeId,
+}
+
+/// A group below the root: how many places suffice, and the places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Places {
+    /// `None`: a single place, which gets all.
+    k: Option<usize>,
+    places: Vec<Place>,
+}
+
+impl Places {
+    fn of(plan: &Plan<SafeId>, at: u8, key: bool) -> Result<Self, PlanError> {
+        let group = match plan {
+            Plan::At(safe) => return Ok(Self { k: None, places: vec![Place { path: vec![at], safe: *safe }] }),
+            Plan::Split(group) if key => group,
+            Plan::Disperse(group) if !key => group,
+            _ => return Err(PlanError::NotExecutable),
+        };
+        let mut places: Vec<Place> = Vec::with_capacity(group.children().len());
+        for (index, child) in group.children().iter().enumerate() {
+            let Plan::At(safe) = child else { return Err(PlanError::NotExecutable) };
+            if places.iter().any(|p| p.safe == *safe) {
+                return Err(PlanError::SafeTwice);
+            }
+            // At most MAX_CHILDREN = 20 children.
+            places.push(Place { path: vec![at, index as u8], safe: *safe });
+        }
+        Ok(Self { k: Some(group.k()), places })
+    }
+
+    fn needed(&self) -> usize {
+        self.k.unwrap_or(1)
+    }
+
+    fn index_of(&self, safe: &SafeId) -> Option<usize> {
+        self.places.iter().position(|p| p.safe == *safe)
+    }
+}
+
+/// How one backup lies over its safes. Everything here is known to wallet and book; the safes know nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    backup: BackupId,
+    plan_commitment: Root,
+    content: Places,
+    key: Places,
+    bundle: u64,
+    segment_len: u64,
+}
+
+/// One deposit to be made: a safe and the segment that it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// The segment, from 0.
+    pub segment: u32,
+    /// The safe.
+    pub safe: SafeId,
+}
+
+/// A slot with the names that the wallet drew for it.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The slot.
+    pub slot: Slot,
+    /// The deposit's id.
+    pub deposit: DepositId,
+    /// The deposit's secret.
+    pub d: &'a Secret,
+}
+
+impl Layout {
+    /// Plans a new backup of a bundle of `bundle` bytes over safes that take bodies of `limit` bytes each.
+    ///
+    /// # Errors
+    /// [`PlanError`]: a form that cannot be carried out, a doubled safe, or a limit below one stripe.
+    pub fn new(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, limit: u64) -> Result<Self, PlanError> {
+        let fits = |stripes: u64| body_len(stripes * STRIPE + SHARE_ROOM) <= limit;
+        let mut stripes = limit / STRIPE;
+        while stripes > 0 && !fits(stripes) {
+            stripes -= 1;
+        }
+        if stripes == 0 {
+            return Err(PlanError::LimitTooSmall(limit));
+        }
+        let probe = Self::restore(backup, plan, bundle, STRIPE)?;
+        let segment_len = stripes * STRIPE * probe.content.needed() as u64;
+        Ok(Self { segment_len, ..probe })
+    }
+
+    /// The layout of an existing backup, as the book or an envelope's head states it.
+    ///
+    /// # Errors
+    /// [`PlanError`]: a form that cannot be carried out.
+    pub fn restore(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, segment_len: u64) -> Result<Self, PlanError> {
+        let Plan::Seal { content, key } = plan else { return Err(PlanError::NotExecutable) };
+        let (content, key) = (Places::of(content, CONTENT, false)?, Places::of(key, KEY, true)?);
+        let plan_commitment = Root(blake3_commit("strongroom 1 plan", &[&codec::encode(plan)]));
+        if segment_len == 0 {
+            return Err(PlanError::LimitTooSmall(0));
+        }
+        Ok(Self { backup, plan_commitment, content, key, bundle, segment_len })
+    }
+
+    /// Length of the stream, bytes.
+    pub const fn stream_len(&self) -> u64 {
+        WRAP_LEN + sealed_len(self.bundle)
+    }
+
+    /// Bytes of the stream per segment.
+    pub const fn segment_len(&self) -> u64 {
+        self.segment_len
+    }
+
+    /// Number of segments.
+    pub const fn segments(&self) -> u32 {
+        // A bundle of 4 GiB in segments of 64 KiB stays far below 2^32.
+        self.stream_len().div_ceil(self.segment_len) as u32
+    }
+
+    /// How many pieces of a segment are needed, and how many shares of the key.
+    pub fn needed(&self) -> (usize, usize) {
+        (self.content.needed(), self.key.needed())
+    }
+
+    /// Whether a safe's envelope of a segment serves the content, and whether it serves the key.
+    pub fn serves(&self, slot: Slot) -> (bool, bool) {
+        (self.content.index_of(&slot.safe).is_some(), slot.segment == 0 && self.key.index_of(&slot.safe).is_some())
+    }
+
+    /// All deposits of the backup, segment by segment; within one, data shards come first (they need no arithmetic to rebuild).
+    pub fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for segment in 0..self.segments() {
+            slots.extend(self.content.places.iter().map(|p| Slot { segment, safe: p.safe }));
+            if segment == 0 {
+                let others = self.key.places.iter().filter(|p| self.content.index_of(&p.safe).is_none());
+                slots.extend(others.map(|p| Slot { segment, safe: p.safe }));
+            }
+        }
+        slots
+    }
+
+    fn range(&self, segment: u32) -> Option<(u64, u64)> {
+        let from = u64::from(segment).checked_mul(self.segment_len)?;
+        let to = self.stream_len().min(from.saturating_add(self.segment_len));
+        (from < to).then_some((from, to))
+    }
+
+    fn content_purpose(&self) -> Purpose<'_> {
+        Purpose { purpose: "content", object: &self.backup.0, version: 0 }
+    }
+
+    fn wrap_purpose(&self) -> Purpose<'_> {
+        Purpose { purpose: "wrap", object: &self.backup.0, version: 0 }
+    }
+
+    /// `KEK = HKDF-SHA-384[salt = "", info = CBOR [suite, "kek", node path, backup]](part, 32)`.
+    fn derive_kek(&self, part: &[u8]) -> Result<Secret, CryptoError> {
+        let info = codec::encode(&(SUITE, "kek", codec::Bytes(Vec::new()), self.backup));
+        let mut kek = Zeroizing::new([0; 32]);
+        derive_bytes(part, b"", &info, &mut *kek)?;
+        Ok(Secret::from_bytes(*kek))
+    }
+
+    fn key_commitment(&self, part: &[u8]) -> Root {
+        Root(blake3_commit("strongroom 1 key part", &[&self.backup.0, &[KEY], part]))
+    }
+
+    fn segment_commitment(&self, segment: u32, bytes: &[u8]) -> Root {
+        Root(blake3_commit("strongroom 1 segment", &[&self.backup.0, &[CONTENT], &segment.to_be_bytes(), bytes]))
+    }
+
+    /// The bodies of one segment, in the order of the drafts given for it. A pure function of its arguments.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] if the bundle is not of the length planned, or a draft's slot is none of the plan.
+    pub fn make_bodies(
+        &self,
+        op_seed: &Secret,
+        bundle: &[u8],
+        segment: u32,
+        drafts: &[Draft<'_>],
+    ) -> Result<Vec<Vec<u8>>, EnvelopeError> {
+        let (from, to) = self.range(segment).ok_or(CryptoError)?;
+        if bundle.len() as u64 != self.bundle {
+            return Err(CryptoError.into());
+        }
+        let part = derive_secret(op_seed, "key part", &[KEY]);
+        let stream = self.stream_range(op_seed, &part, bundle, from, to)?;
+        let parent = self.segment_commitment(segment, &stream);
+        let shards = match self.content.k {
+            None => vec![stream],
+            Some(k) => disperse(&stream, k, self.content.places.len())?,
+        };
+        let shares = if segment == 0 { self.make_key_pieces(op_seed, &part)? } else { Vec::new() };
+        let key_parent = self.key_commitment(part.expose());
+        let mut bodies = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let mut heads = Vec::new();
+            let mut pieces: Vec<&[u8]> = Vec::new();
+            let mut add = |place: &Place, bytes: &'_ [u8], parent| {
+                heads.push(PieceHead { path: place.path.clone().into(), length: bytes.len() as u32, parent });
+            };
+            if let Some(index) = self.content.index_of(&draft.slot.safe) {
+                let bytes = shards.get(index).ok_or(CryptoError)?;
+                add(&self.content.places[index], bytes, parent);
+                pieces.push(bytes);
+            }
+            if let Some(index) = self.key.index_of(&draft.slot.safe).filter(|_| segment == 0) {
+                let bytes = shares.get(index).ok_or(CryptoError)?;
+                add(&self.key.places[index], bytes, key_parent);
+                pieces.push(bytes);
+            }
+            if pieces.is_empty() || draft.slot.segment != segment {
+                return Err(CryptoError.into());
+            }
+            let head = Head::new(self.backup, self.plan_commitment, segment, self.bundle, self.segment_len, heads);
+            let salt = derive_secret(op_seed, "envelope salt", &draft.deposit.0);
+            bodies.push(envelope::seal_envelope(draft.d, &draft.deposit, salt.expose(), &head, &pieces)?);
+        }
+        Ok(bodies)
+    }
+
+    fn make_key_pieces(&self, op_seed: &Secret, part: &Secret) -> Result<Vec<Zeroizing<Vec<u8>>>, CryptoError> {
+        match self.key.k {
+            None => Ok(vec![Zeroizing::new(part.expose().to_vec())]),
+            Some(k) => {
+                let mut rng = expand_seed(&derive_secret(op_seed, "shares", &[KEY]));
+                let n = self.key.places.len();
+                crypto::make_shares(part.expose(), k as u8, n as u8, &mut rng)
+            }
+        }
+    }
+
+    fn stream_range(
+        &self,
+        op_seed: &Secret,
+        part: &Secret,
+        bundle: &[u8],
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<u8>, CryptoError> {
+        let content_key = derive_secret(op_seed, "content key", &self.backup.0);
+        let mut stream = Vec::with_capacity((to - from) as usize);
+        if from < WRAP_LEN {
+            let salt = derive_secret(op_seed, "wrap salt", &self.backup.0);
+            let kek = self.derive_kek(part.expose())?;
+            let wrap = seal::seal(&kek, salt.expose(), &self.wrap_purpose(), content_key.expose())?;
+            stream.extend_from_slice(&wrap[from as usize..to.min(WRAP_LEN) as usize]);
+        }
+        let salt = derive_secret(op_seed, "content salt", &self.backup.0);
+        let sealer = Sealer::new(&content_key, salt.expose(), &self.content_purpose())?;
+        sealer.seal_range(bundle, from.saturating_sub(WRAP_LEN), to.saturating_sub(WRAP_LEN), &mut stream)?;
+        Ok(stream)
+    }
+
+    /// Checks that an opened envelope is the one of this backup, plan and segment.
+    ///
+    /// # Errors
+    /// [`GatherError::Stray`].
+    pub fn check(&self, slot: Slot, envelope: &Envelope) -> Result<(), GatherError> {
+        let head = &envelope.head;
+        let ours = head.backup == self.backup
+            && head.plan == self.plan_commitment
+            && head.segment == slot.segment
+            && head.bundle == self.bundle
+            && head.segment_len == self.segment_len;
+        let (content, key) = self.serves(slot);
+        let has = |places: &Places| {
+            places.index_of(&slot.safe).is_some_and(|i| envelope.piece(&places.places[i].path).is_some())
+        };
+        if ours && (!content || has(&self.content)) && (!key || has(&self.key)) {
+            Ok(())
+        } else {
+            Err(GatherError::Stray)
+        }
+    }
+
+    /// Rebuilds one segment of the stream from envelopes of enough safes. Inverse of dispersing it.
+    ///
+    /// # Errors
+    /// [`GatherError`].
+    pub fn gather_segment(&self, segment: u32, envelopes: &[(SafeId, &Envelope)]) -> Result<Vec<u8>, GatherError> {
+        let (from, to) = self.range(segment).ok_or(GatherError::Stray)?;
+        let mut shards: Vec<(usize, &[u8])> = Vec::new();
+        let mut parent = None;
+        for (safe, envelope) in envelopes {
+            let Some(index) = self.content.index_of(safe) else { continue };
+            let Some((head, bytes)) = envelope.piece(&self.content.places[index].path) else { continue };
+            if *parent.get_or_insert(head.parent) != head.parent {
+                return Err(GatherError::Inconsistent);
+            }
+            shards.push((index, bytes));
+        }
+        let needed = self.content.needed();
+        if shards.len() < needed {
+            return Err(GatherError::TooFew { got: shards.len(), needed });
+        }
+        // Data shards first: they are copied, others are computed.
+        shards.sort_by_key(|(index, _)| *index);
+        shards.truncate(needed);
+        let len = to - from;
+        let bytes = match self.content.k {
+            None => shards[0].1.to_vec(),
+            Some(k) => gather_dispersed(&shards, k, self.content.places.len(), len)?,
+        };
+        if bytes.len() as u64 == len && parent == Some(self.segment_commitment(segment, &bytes)) {
+            Ok(bytes)
+        } else {
+            Err(GatherError::Inconsistent)
+        }
+    }
+
+    /// Rebuilds the key that opens the wrap, from the envelopes of segment 0. Inverse of sharing it.
+    ///
+    /// # Errors
+    /// [`GatherError`].
+    pub fn gather_key(&self, envelopes: &[(SafeId, &Envelope)]) -> Result<Secret, GatherError> {
+        let mut shares: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        let mut parent = None;
+        for (safe, envelope) in envelopes {
+            let Some(index) = self.key.index_of(safe) else { continue };
+            let Some((head, bytes)) = envelope.piece(&self.key.places[index].path) else { continue };
+            if *parent.get_or_insert(head.parent) != head.parent {
+                return Err(GatherError::Inconsistent);
+            }
+            shares.push(Zeroizing::new(bytes.to_vec()));
+        }
+        let needed = self.key.needed();
+        if shares.len() < needed {
+            return Err(GatherError::TooFew { got: shares.len(), needed });
+        }
+        shares.truncate(needed);
+        let part = match self.key.k {
+            None => shares.remove(0),
+            Some(_) => crypto::combine_shares(&shares)?,
+        };
+        if parent == Some(self.key_commitment(&part)) {
+            Ok(self.derive_kek(&part)?)
+        } else {
+            Err(GatherError::Inconsistent)
+        }
+    }
+
+    /// Opens the stream with the key from [`Self::gather_key`]: the bundle.
+    ///
+    /// # Errors
+    /// [`GatherError::Inconsistent`] if it does not open.
+    pub fn open_stream(&self, kek: &Secret, stream: &[u8]) -> Result<Zeroizing<Vec<u8>>, GatherError> {
+        let (wrap, sealed) = stream.split_at_checked(WRAP_LEN as usize).ok_or(GatherError::Inconsistent)?;
+        let key = seal::open(kek, &self.wrap_purpose(), wrap).map_err(|_| GatherError::Inconsistent)?;
+        let key = Secret::try_from(key.as_slice())?;
+        seal::open(&key, &self.content_purpose(), sealed).map_err(|_| GatherError::Inconsistent)
+    }
+}
+
+/// Length of each shard of a segment of `len` bytes: 64 KiB for each full stripe, and for the rest a k-th, rounded up to 64.
+pub const fn shard_len(len: u64, k: u64) -> u64 {
+    let rest = len % (k * STRIPE);
+    len / (k * STRIPE) * STRIPE + rest.div_ceil(k).next_multiple_of(SHARD_UNIT)
+}
+
+/// (start in the segment, start in the shard, bytes per shard) of every stripe.
+fn stripes(len: u64, k: u64) -> impl Iterator<Item = (usize, usize, usize)> {
+    let full = len / (k * STRIPE);
+    let rest = shard_len(len, k) - full * STRIPE;
+    let last = (rest > 0).then_some((full * k * STRIPE, full * STRIPE, rest));
+    (0..full)
+        .map(move |i| (i * k * STRIPE, i * STRIPE, STRIPE))
+        .chain(last)
+        .map(|(a, b, c)| (a as usize, b as usize, c as usize))
+}
+
+fn disperse(segment: &[u8], k: usize, n: usize) -> Result<Vec<Vec<u8>>, CryptoError> {
+    let shard = usize::try_from(shard_len(segment.len() as u64, k as u64)).map_err(|_| CryptoError)?;
+    let mut shards = vec![vec![0; shard]; k];
+    for (at, to, each) in stripes(segment.len() as u64, k as u64) {
+        for (index, data) in shards.iter_mut().enumerate() {
+            let start = (at + index * each).min(segment.len());
+            let end = (start + each).min(segment.len());
+            data[to..to + end - start].copy_from_slice(&segment[start..end]);
+        }
+    }
+    let data: Vec<&[u8]> = shards.iter().map(Vec::as_slice).collect();
+    let more = crypto::erasure_encode(&data, n)?;
+    shards.extend(more);
+    Ok(shards)
+}
+
+fn gather_dispersed(shards: &[(usize, &[u8])], k: usize, n: usize, len: u64) -> Result<Vec<u8>, GatherError> {
+    let each = shard_len(len, k as u64);
+    if shards.iter().any(|(_, bytes)| bytes.len() as u64 != each) {
+        return Err(GatherError::Inconsistent);
+    }
+    let restored;
+    // The systematic case needs no copy.
+    let data: Vec<&[u8]> = if shards.iter().map(|(i, _)| *i).eq(0..k) {
+        shards.iter().map(|(_, bytes)| *bytes).collect()
+    } else {
+        restored = crypto::erasure_decode(k, n, shards)?;
+        restored.iter().map(Vec::as_slice).collect()
+    };
+    let len = usize::try_from(len).map_err(|_| CryptoError)?;
+    let mut segment = Vec::with_capacity(len + k * STRIPE as usize);
+    for (_, from, each) in stripes(len as u64, k as u64) {
+        for shard in &data {
+            segment.extend_from_slice(&shard[from..from + each]);
+        }
+    }
+    segment.truncate(len);
+    Ok(segment)
+}

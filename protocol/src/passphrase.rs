@@ -1,0 +1,63 @@
+//! Passphrases: one spelling for what a person types.
+//!
+//! RFC 8265 §4.2 (OpaqueString): other spaces become U+0020, the text is put into Normalization Form C, it must not be empty and must hold no
+//! control characters. The width and case of letters stay as typed.
+
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use crate::crypto::{CryptoError, PassphraseCost, Secret, derive_from_passphrase};
+
+/// Least length of a new passphrase, characters. Longer is advised; this is the floor that the page states.
+pub const LEAST_CHARS: usize = 12;
+/// Longest passphrase, bytes after normalisation.
+pub const MAX_LEN: usize = 1024;
+
+/// A passphrase was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PassphraseError {
+    /// Shorter than [`LEAST_CHARS`].
+    #[error("the passphrase has {0} characters; at least {LEAST_CHARS} are needed")]
+    TooShort(usize),
+    /// Longer than [`MAX_LEN`].
+    #[error("the passphrase is longer than {MAX_LEN} bytes")]
+    TooLong,
+    /// Holds a control character, such as a line break.
+    #[error("the passphrase holds a line break or another control character")]
+    Control,
+}
+
+/// The one spelling of a passphrase.
+///
+/// # Errors
+/// [`PassphraseError`]. A short one is refused only where one is chosen ([`check_new`]).
+pub fn normalise(typed: &str) -> Result<Zeroizing<String>, PassphraseError> {
+    if typed.len() > 4 * MAX_LEN {
+        return Err(PassphraseError::TooLong);
+    }
+    let spaced = typed.chars().map(|c| if c != '\u{20}' && c.is_whitespace() && !c.is_control() { ' ' } else { c });
+    let text = Zeroizing::new(spaced.nfc().collect::<String>());
+    if text.chars().any(char::is_control) {
+        return Err(PassphraseError::Control);
+    }
+    if text.len() > MAX_LEN { Err(PassphraseError::TooLong) } else { Ok(text) }
+}
+
+/// Checks a passphrase that is being chosen.
+///
+/// # Errors
+/// [`PassphraseError`].
+pub fn check_new(typed: &str) -> Result<Zeroizing<String>, PassphraseError> {
+    let text = normalise(typed)?;
+    let chars = text.chars().count();
+    if chars < LEAST_CHARS { Err(PassphraseError::TooShort(chars)) } else { Ok(text) }
+}
+
+/// The key behind a normalised passphrase.
+///
+/// # Errors
+/// [`CryptoError`] if the cost is out of range or memory is short.
+pub fn derive_key(passphrase: &str, salt: &[u8; 32], cost: PassphraseCost) -> Result<Secret, CryptoError> {
+    derive_from_passphrase(passphrase.as_bytes(), salt, cost)
+}

@@ -1,0 +1,400 @@
+//! A small world: one wallet, some safes in memory, a store, and a clock that only the test moves.
+//!
+//! The wallet's shell here does what the browser's does, one step at a time, so that a test can pull the plug between any two.
+
+use std::collections::BTreeMap;
+
+use futures::executor::block_on;
+use protocol::{
+    book::KnownSafe,
+    bundle::{self, ValueMeta},
+    crypto::{PassphraseCost, Secret, blake3, derive_secret, expand_seed},
+    envelope::Envelope,
+    identity::Identity,
+    ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
+    layout::Draft,
+};
+use safe_worker::{flow::Head, memory::MemorySafe};
+use wallet_wasm::{
+    exchange::{self, Answer, Meaning, Request},
+    machine::{Changes, Event, WalletError, transition},
+    session::{Action, Contact, Errand, Fetch, Session},
+    state::{Backup, Content, Row, State},
+    store::{MemoryStore, Store},
+    vault::Vault,
+};
+
+/// When every world begins.
+pub const START: Seconds = 1_700_000_000;
+/// Passphrase of every wallet here.
+pub const PASSPHRASE: &str = "correct horse battery";
+
+/// What a network or a safe does to one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The request does not arrive.
+    LostBefore,
+    /// The request arrives, the answer does not.
+    LostAfter,
+    /// The request arrives twice, the second answer counts.
+    Twice,
+}
+
+/// Safes by number; some may be away.
+pub struct Safes {
+    /// The safes.
+    pub all: Vec<MemorySafe>,
+    /// Which do not answer.
+    pub away: Vec<usize>,
+}
+
+impl Safes {
+    /// `n` safes with keys from their number.
+    pub fn new(n: usize) -> Self {
+        let make = |i: usize| {
+            let seed = derive_secret(&Secret::from_bytes([7; 32]), "safe", &i.to_be_bytes());
+            MemorySafe::new(&format!("safe-{i}"), &seed, START).unwrap()
+        };
+        Self { all: (0..n).map(make).collect(), away: Vec::new() }
+    }
+
+    /// Sends a request to whom it is addressed.
+    pub fn send(&self, request: &Request, body: Vec<u8>, now: Seconds) -> Option<Answer> {
+        let index = self.all.iter().position(|s| request.url.starts_with(&format!("{}/", s.url())))?;
+        if self.away.contains(&index) {
+            return None;
+        }
+        let head = Head {
+            method: request.method.to_owned(),
+            path: request.url[self.all[index].url().len()..].to_owned(),
+            statement: request.statement.clone(),
+            length: Some(body.len() as u64),
+        };
+        let answer = block_on(self.all[index].handle(&head, body, now));
+        let problem = (answer.content_type == safe_worker::flow::PROBLEM).then(|| {
+            let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            (json["type"].as_str().unwrap().to_owned(), json["time"].as_u64().unwrap())
+        });
+        Some(Answer { status: answer.status, body: answer.body, problem })
+    }
+
+    /// What a wallet learns by probing a safe.
+    pub fn probe(&self, index: usize, now: Seconds) -> KnownSafe {
+        let head = Head { method: "GET".into(), path: "/.well-known/strongroom".into(), ..Head::default() };
+        let answer = block_on(self.all[index].handle(&head, Vec::new(), now));
+        let (descriptor, identity) = Identity::of_descriptor(&answer.body, None).unwrap();
+        KnownSafe {
+            id: identity.id(),
+            nickname: format!("Safe {index}"),
+            name: descriptor.name,
+            url: descriptor.url,
+            identity: descriptor.identity,
+            chain: descriptor.chain,
+            limit_body: descriptor.limits.body,
+        }
+    }
+}
+
+/// A wallet that is open.
+pub struct Wallet<'a> {
+    store: &'a MemoryStore,
+    vault: Vault,
+    /// What it remembers.
+    pub state: State,
+    /// What it knows while it is open.
+    pub session: Session,
+    now: Seconds,
+    /// How far the safes' clocks are ahead of the wallet's.
+    pub ahead: Seconds,
+    drawn: u64,
+    seed: Secret,
+    bodies: BTreeMap<DepositId, Vec<u8>>,
+    envelopes: BTreeMap<DepositId, Envelope>,
+    streams: BTreeMap<(BackupId, u32), Vec<u8>>,
+    keks: BTreeMap<BackupId, Secret>,
+    /// Every body sent, by deposit: a repetition must be byte-identical.
+    pub sent: BTreeMap<DepositId, Vec<u8>>,
+}
+
+/// The plug was pulled.
+#[derive(Debug)]
+pub struct Crash;
+
+impl<'a> Wallet<'a> {
+    /// Makes a wallet in an empty store. Randomness comes from `salt`.
+    pub fn create(store: &'a MemoryStore, salt: u64) -> Self {
+        let seed = derive_secret(&Secret::from_bytes([9; 32]), "wallet", &salt.to_be_bytes());
+        let (mut vault, header) = Vault::create(PASSPHRASE, PassphraseCost::LEAST, &mut expand_seed(&seed)).unwrap();
+        let (mut commit, pending) = vault.seal(&Changes::default(), &mut expand_seed(&seed)).unwrap();
+        commit.header = Some(header);
+        block_on(store.commit(&commit)).unwrap();
+        vault.committed(pending);
+        Self::with(store, vault, State::default(), salt)
+    }
+
+    /// Opens the wallet of a store, as a new tab does.
+    pub fn open(store: &'a MemoryStore, salt: u64) -> Self {
+        let (vault, state) = Vault::open(PASSPHRASE, &block_on(store.load()).unwrap()).unwrap();
+        let known: Vec<String> = state.blobs().into_iter().map(str::to_owned).collect();
+        let mut stray = block_on(store.blobs()).unwrap();
+        stray.retain(|blob| !known.contains(blob));
+        block_on(store.remove_blobs(&stray)).unwrap();
+        Self::with(store, vault, state, salt)
+    }
+
+    fn with(store: &'a MemoryStore, vault: Vault, state: State, salt: u64) -> Self {
+        let seed = derive_secret(&Secret::from_bytes([8; 32]), "session", &salt.to_be_bytes());
+        Self {
+            store,
+            vault,
+            state,
+            session: Session::default(),
+            now: START,
+            ahead: 0,
+            drawn: 0,
+            seed,
+            bodies: BTreeMap::new(),
+            envelopes: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            keks: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    fn rng(&mut self) -> impl rand_core::CryptoRng + use<> {
+        self.drawn += 1;
+        expand_seed(&derive_secret(&self.seed, "draw", &self.drawn.to_be_bytes()))
+    }
+
+    /// Moves the clock.
+    pub fn wait(&mut self, seconds: Seconds) {
+        self.now += seconds;
+    }
+
+    /// One event: transition, commit, apply.
+    pub fn handle(&mut self, event: Event) -> Result<(), WalletError> {
+        let mut rng = self.rng();
+        let changes = transition(&self.state, event, self.now, &mut rng)?;
+        let (commit, pending) = self.vault.seal(&changes, &mut rng).unwrap();
+        block_on(self.store.commit(&commit)).unwrap();
+        self.vault.committed(pending);
+        block_on(self.store.remove_blobs(&changes.discard)).unwrap();
+        changes.apply(&mut self.state);
+        self.session.forget(&self.state);
+        Ok(())
+    }
+
+    fn put_blob(&mut self, name: &str, content: &[u8]) {
+        let mut rng = self.rng();
+        let sealed = self.vault.seal_blob(name, content, &mut rng).unwrap();
+        block_on(self.store.put_blob(name, &sealed)).unwrap();
+    }
+
+    /// The content of a value on this device.
+    pub fn content(&self, id: &ValueId) -> Option<Vec<u8>> {
+        let content = self.state.values.get(id)?.content.as_ref()?;
+        Some(self.read_blob(content))
+    }
+
+    fn read_blob(&self, content: &Content) -> Vec<u8> {
+        let sealed = block_on(self.store.blob(&content.blob)).unwrap().expect("a referenced blob is there");
+        self.vault.open_blob(&content.blob, &sealed).unwrap().to_vec()
+    }
+
+    /// Puts a value in.
+    pub fn add(&mut self, title: &str, content: &[u8]) -> ValueId {
+        let id = ValueId::make_random(&mut self.rng());
+        let blob = format!("{id}-0");
+        self.put_blob(&blob, content);
+        let meta = ValueMeta {
+            id,
+            title: title.to_owned(),
+            kind: "note".to_owned(),
+            file_name: None,
+            mime: "text/plain".to_owned(),
+            created: self.now,
+            length: content.len() as u64,
+        };
+        self.handle(Event::AddValue(meta, Content { blob, length: content.len() as u64 })).unwrap();
+        id
+    }
+
+    /// Trusts all safes; returns their ids in order.
+    pub fn trust(&mut self, safes: &Safes) -> Vec<SafeId> {
+        (0..safes.all.len())
+            .map(|i| {
+                let known = safes.probe(i, self.now);
+                let id = known.id;
+                if !self.state.safes.contains_key(&id) {
+                    self.handle(Event::AddSafe(known)).unwrap();
+                }
+                id
+            })
+            .collect()
+    }
+
+    fn make_bodies(&mut self, backup: &Backup, segment: u32) -> Vec<(DepositId, Vec<u8>)> {
+        let layout = backup.layout().unwrap();
+        let mut bundle = bundle::head(&backup.values);
+        for source in &backup.sources {
+            bundle.extend_from_slice(&self.read_blob(source));
+        }
+        let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
+        let drafts: Vec<Draft<'_>> =
+            deposits.iter().map(|d| Draft { slot: d.slot(), deposit: d.id, d: &d.d }).collect();
+        let seed = backup.op_seed.as_ref().expect("a registration has its seed");
+        let bodies = layout.make_bodies(seed, &bundle, segment, &drafts).unwrap();
+        deposits.iter().map(|d| d.id).zip(bodies).collect()
+    }
+
+    /// Does one action. `fault` strikes the exchange, if the action is one.
+    pub fn act(&mut self, action: &Action, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
+        match action {
+            Action::Prepare(id, segment) => {
+                let backup = self.state.backups[id].clone();
+                let made = self.make_bodies(&backup, *segment);
+                let measured = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
+                self.bodies.extend(made);
+                self.handle(Event::Prepared(*id, measured))
+            }
+            Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand, safes, fault),
+            Action::Gather(id, segment) => self.gather(id, *segment),
+            Action::Finish(id) => self.finish(id),
+            _ => unreachable!("no such action"),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        backup: &BackupId,
+        deposit: &DepositId,
+        errand: Errand,
+        safes: &Safes,
+        fault: Fault,
+    ) -> Result<(), WalletError> {
+        let safe = self.state.backups[backup].deposit(deposit).unwrap().safe;
+        let clock = self.session.clock_of(&safe, self.now);
+        let mut rng = self.rng();
+        let request = exchange::request(&self.state, backup, deposit, errand, clock, &mut rng)?;
+        let body = match request.body.clone() {
+            Some(body) => body,
+            None => self.body_of(backup, deposit),
+        };
+        let answer = match fault {
+            Fault::None => safes.send(&request, body, self.now + self.ahead),
+            Fault::LostBefore => None,
+            Fault::LostAfter => {
+                safes.send(&request, body, self.now + self.ahead);
+                None
+            }
+            Fault::Twice => {
+                safes.send(&request, body.clone(), self.now + self.ahead);
+                safes.send(&request, body, self.now + self.ahead)
+            }
+        };
+        match exchange::interpret(&self.state, backup, deposit, errand, answer) {
+            Meaning::Event(event) => {
+                self.session.reached(safe);
+                if let Err(error) = self.handle(*event) {
+                    self.session.failed(safe, Contact::NotItself, error.to_string(), self.now);
+                }
+            }
+            Meaning::Body(envelope) => {
+                self.session.reached(safe);
+                self.envelopes.insert(*deposit, *envelope);
+                self.fetched(backup, deposit, Fetch::Got);
+            }
+            Meaning::Lied(what) => {
+                self.handle(exchange::note_of_lie(&self.state, &safe, &what))?;
+                self.fetched(backup, deposit, Fetch::Lied(what));
+            }
+            Meaning::Clock(theirs) => self.session.set_clock(safe, theirs, self.now),
+            Meaning::Later(contact, why) => {
+                self.session.failed(safe, contact, why, self.now);
+                if errand == Errand::Retrieve {
+                    self.fetched(backup, deposit, Fetch::Away);
+                }
+            }
+            Meaning::Refused(why) if errand == Errand::Retrieve => {
+                self.fetched(backup, deposit, Fetch::Refused(why));
+            }
+            Meaning::Refused(why) => drop(self.session.refusals.insert(*deposit, why)),
+            _ => unreachable!("no such meaning"),
+        }
+        Ok(())
+    }
+
+    fn fetched(&mut self, backup: &BackupId, deposit: &DepositId, fetch: Fetch) {
+        self.session.recoveries.entry(*backup).or_default().fetches.insert(*deposit, fetch);
+    }
+
+    fn body_of(&mut self, backup: &BackupId, deposit: &DepositId) -> Vec<u8> {
+        if !self.bodies.contains_key(deposit) {
+            let backup = self.state.backups[backup].clone();
+            let segment = backup.deposit(deposit).unwrap().segment;
+            let made = self.make_bodies(&backup, segment);
+            self.bodies.extend(made);
+        }
+        let body = self.bodies[deposit].clone();
+        let before = self.sent.insert(*deposit, body.clone());
+        assert!(before.is_none_or(|b| b == body), "a retry sent other bytes");
+        body
+    }
+
+    fn gather(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
+        let backup = &self.state.backups[id];
+        let layout = backup.layout()?;
+        let of_segment = backup.deposits.iter().filter(|d| d.segment == segment);
+        let envelopes: Vec<(SafeId, &Envelope)> =
+            of_segment.filter_map(|d| Some((d.safe, self.envelopes.get(&d.id)?))).collect();
+        let stream = layout.gather_segment(segment, &envelopes).expect("certified pieces fit");
+        if segment == 0 {
+            self.keks.insert(*id, layout.gather_key(&envelopes).expect("certified shares fit"));
+        }
+        self.streams.insert((*id, segment), stream);
+        self.session.recoveries.entry(*id).or_default().gathered.insert(segment);
+        Ok(())
+    }
+
+    fn finish(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let layout = self.state.backups[id].layout()?;
+        let stream: Vec<u8> =
+            (0..layout.segments()).flat_map(|segment| self.streams.remove(&(*id, segment)).unwrap()).collect();
+        let bundle = layout.open_stream(&self.keks[id], &stream).expect("the key opens the stream");
+        let mut values = Vec::new();
+        for (meta, content) in bundle::parse(&bundle).unwrap() {
+            let blob = format!("{}-{}", meta.id, self.drawn);
+            self.put_blob(&blob, content);
+            let length = meta.length;
+            values.push((meta, Content { blob, length }));
+        }
+        self.handle(Event::Recovered(*id, values))
+    }
+
+    /// Acts until nothing is left to do or `steps` actions are done. Returns how many were done.
+    pub fn run(&mut self, safes: &Safes, steps: usize) -> usize {
+        for done in 0..steps {
+            let Some(action) = self.session.actions(&self.state, self.now).into_iter().next() else { return done };
+            self.act(&action, safes, Fault::None).unwrap();
+        }
+        steps
+    }
+
+    /// The backup of a value.
+    pub fn backup_of(&self, value: &ValueId) -> BackupId {
+        self.state.values[value].backup.expect("the value has a backup")
+    }
+
+    /// Starts a registration over all safes.
+    pub fn register(&mut self, value: ValueId, safes: &[SafeId], k: usize) -> BackupId {
+        self.handle(Event::Register { value, safes: safes.to_vec(), k }).unwrap();
+        self.backup_of(&value)
+    }
+
+    /// Everything the wallet would write about itself, for tests that look for secrets in records.
+    pub fn rows(&self) -> Vec<Row> {
+        self.state.backups.values().map(|b| Row::Backup(Box::new(b.clone()))).collect()
+    }
+}

@@ -1,0 +1,244 @@
+//! The wallet machine against safes in memory: registration, recovery and release, with the plug pulled at every step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use protocol::{
+    book::{read_file, write_file},
+    crypto::{PassphraseCost, Secret, expand_seed},
+    ids::ValueId,
+};
+use tests::world::{Fault, PASSPHRASE, START, Safes, Wallet};
+use wallet_wasm::{
+    machine::{Event, WalletError, book_of},
+    session::Fetch,
+    state::{Operation, Stage},
+    store::MemoryStore,
+};
+
+const SECRET: &[u8] = b"legal winner thank year wave sausage worth useful legal winner thank yellow";
+
+/// A value that is protected by all safes; the wallet is closed again.
+fn registered(store: &MemoryStore, safes: &Safes, content: &[u8]) -> ValueId {
+    let mut wallet = Wallet::create(store, 1);
+    let ids = wallet.trust(safes);
+    let value = wallet.add("Seed phrase", content);
+    let backup = wallet.register(value, &ids, 3);
+    wallet.run(safes, 10_000);
+    let backup = &wallet.state.backups[&backup];
+    assert!(backup.all_at(Stage::Held) && backup.operation.is_none());
+    value
+}
+
+/// The certificate file, as a person carries it to another device.
+fn carry(from: &MemoryStore, value: ValueId) -> Vec<u8> {
+    let wallet = Wallet::open(from, 2);
+    let book = book_of(&wallet.state, &[value], START).unwrap();
+    let mut rng = expand_seed(&Secret::from_bytes([3; 32]));
+    write_file(&book, "file passphrase", PassphraseCost::LEAST, &mut rng).unwrap()
+}
+
+/// A wallet on a fresh device that has read the file and started to recover.
+fn recovering<'a>(fresh: &'a MemoryStore, file: &[u8], value: ValueId) -> Wallet<'a> {
+    // Every device draws its own numbers; a claim drawn twice would be refused as a replay.
+    static DEVICES: AtomicU64 = AtomicU64::new(1000);
+    let mut wallet = Wallet::create(fresh, DEVICES.fetch_add(1, Relaxed));
+    wallet.handle(Event::Import(read_file(file, "file passphrase").unwrap())).unwrap();
+    assert!(wallet.content(&value).is_none());
+    let backup = wallet.backup_of(&value);
+    wallet.handle(Event::Recover(backup)).unwrap();
+    wallet
+}
+
+#[test]
+fn a_value_registered_at_five_safes_comes_back_on_a_fresh_device_from_any_three() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    for first in 0..5 {
+        for second in first + 1..5 {
+            safes.away = vec![first, second];
+            let fresh = MemoryStore::default();
+            let mut wallet = recovering(&fresh, &file, value);
+            wallet.run(&safes, 1000);
+            assert_eq!(wallet.content(&value).as_deref(), Some(SECRET), "without safes {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn two_safes_are_not_enough_and_nothing_is_lost_by_trying() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    safes.away = vec![0, 2, 4];
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, &file, value);
+    wallet.run(&safes, 1000);
+    assert!(wallet.content(&value).is_none());
+    let backup = wallet.backup_of(&value);
+    assert_eq!(wallet.state.backups[&backup].operation, Some(Operation::Recover), "it waits");
+    // One comes back, the owner says: try again.
+    safes.away = vec![0, 2];
+    wallet.session.retry();
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+}
+
+#[test]
+fn a_safe_that_returns_flipped_bits_is_named_and_left_out() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    safes.all[1].corrupt(|body| body[100] ^= 1);
+    let file = carry(&store, value);
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, &file, value);
+    let backup = wallet.backup_of(&value);
+    let mut named = Vec::new();
+    while wallet.run(&safes, 1) > 0 {
+        if let Some(recovery) = wallet.session.recoveries.get(&backup) {
+            let lies = recovery.fetches.iter().filter(|(_, fetch)| matches!(fetch, Fetch::Lied(_)));
+            named = lies.map(|(id, _)| wallet.state.backups[&backup].deposit(id).unwrap().safe).collect();
+        }
+    }
+    assert_eq!(named, [safes.all[1].id()]);
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+    assert!(wallet.state.activity.iter().any(|line| line.text.contains("Safe 1") && line.text.contains("other bytes")));
+}
+
+#[test]
+fn a_registration_goes_on_after_a_crash_at_any_step_with_the_same_bytes() {
+    // 7 MB make several segments.
+    let content: Vec<u8> = (0..7_000_000_u32).map(|i| (i * 31 % 251) as u8).collect();
+    let start = |store: &'static MemoryStore, safes: &Safes| {
+        let mut wallet = Wallet::create(store, 1);
+        let ids = wallet.trust(safes);
+        let value = wallet.add("Document", &content);
+        wallet.register(value, &ids, 3);
+        (wallet, value)
+    };
+    // A store outlives the wallet that crashed on it.
+    let leak = || -> &'static MemoryStore { Box::leak(Box::default()) };
+    let safes = Safes::new(5);
+    let count = start(leak(), &safes).0.run(&safes, 10_000);
+    assert!(count > 20, "{count} steps");
+    for crash in 0..count {
+        let (store, safes) = (leak(), Safes::new(5));
+        let (mut wallet, value) = start(store, &safes);
+        wallet.run(&safes, crash);
+        let sent = std::mem::take(&mut wallet.sent);
+        drop(wallet);
+        let mut wallet = Wallet::open(store, 100 + crash as u64);
+        wallet.sent = sent;
+        wallet.run(&safes, 10_000);
+        let backup = &wallet.state.backups[&wallet.backup_of(&value)];
+        assert!(backup.all_at(Stage::Held), "crash after step {crash}");
+        assert!(backup.op_seed.is_none(), "the seed is dropped when all is signed");
+        assert!(wallet.content(&value).as_deref() == Some(content.as_slice()));
+        for safe in &safes.all {
+            let per_safe = backup.deposits.iter().filter(|d| d.safe == safe.id()).count();
+            assert_eq!(safe.counts(), (per_safe, per_safe), "nothing is left over at a safe");
+        }
+    }
+}
+
+#[test]
+fn a_recovery_goes_on_after_a_crash_at_any_step() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    for crash in 0..12 {
+        let fresh = MemoryStore::default();
+        let mut wallet = recovering(&fresh, &file, value);
+        wallet.run(&safes, crash);
+        drop(wallet);
+        let mut wallet = Wallet::open(&fresh, 50 + crash as u64);
+        wallet.run(&safes, 1000);
+        assert_eq!(wallet.content(&value).as_deref(), Some(SECRET), "crash after step {crash}");
+    }
+}
+
+#[test]
+fn every_exchange_may_be_lost_before_lost_after_or_doubled() {
+    for fault in [Fault::LostBefore, Fault::LostAfter, Fault::Twice] {
+        for at in 0..17 {
+            let (store, safes) = (MemoryStore::default(), Safes::new(5));
+            let mut wallet = Wallet::create(&store, 1);
+            let ids = wallet.trust(&safes);
+            let value = wallet.add("Ticket", SECRET);
+            let backup = wallet.register(value, &ids, 3);
+            let mut steps = 0;
+            while let Some(action) = wallet.session.actions(&wallet.state, START + steps * 100).into_iter().next() {
+                let strike = if steps == at { fault } else { Fault::None };
+                wallet.act(&action, &safes, strike).unwrap();
+                wallet.wait(100);
+                steps += 1;
+                assert!(steps < 1000, "it never ends");
+            }
+            let backup = &wallet.state.backups[&backup];
+            assert!(backup.all_at(Stage::Held), "{fault:?} at {at}");
+            for safe in &safes.all {
+                assert_eq!(safe.counts(), (1, 1), "{fault:?} at {at} left something over");
+            }
+        }
+    }
+}
+
+#[test]
+fn release_needs_the_content_here_and_leaves_only_tombstones() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    let fresh = MemoryStore::default();
+    let mut elsewhere = Wallet::create(&fresh, 5);
+    elsewhere.handle(Event::Import(read_file(&file, "file passphrase").unwrap())).unwrap();
+    let backup = elsewhere.backup_of(&value);
+    let refused = elsewhere.handle(Event::Release(backup));
+    assert_eq!(refused, Err(WalletError::NotLocal), "the last copy is never given away");
+
+    let mut wallet = Wallet::open(&store, 9);
+    wallet.handle(Event::Release(backup)).unwrap();
+    wallet.run(&safes, 1000);
+    assert!(wallet.state.backups.is_empty() && wallet.state.values[&value].backup.is_none());
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+    for safe in &safes.all {
+        assert_eq!(safe.counts(), (1, 0), "a record without bytes: the tombstone");
+    }
+    // The old certificates bring nothing back any more.
+    elsewhere.handle(Event::Recover(backup)).unwrap();
+    elsewhere.run(&safes, 1000);
+    assert!(elsewhere.content(&value).is_none());
+}
+
+#[test]
+fn what_lies_on_the_device_and_at_the_safes_shows_neither_content_nor_title() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    registered(&store, &safes, SECRET);
+    let shows = |haystack: &[u8], needle: &[u8]| haystack.windows(needle.len()).any(|w| w == needle);
+    let device = store.dump();
+    for needle in [&SECRET[..16], b"Seed phrase", PASSPHRASE.as_bytes()] {
+        assert!(!shows(&device, needle));
+        for safe in &safes.all {
+            assert!(!shows(&safe.dump(), needle));
+        }
+    }
+}
+
+#[test]
+fn a_wallet_whose_clock_is_a_day_slow_recovers_by_the_safes_clock() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, &file, value);
+    wallet.ahead = 86_400;
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+}

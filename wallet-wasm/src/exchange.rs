@@ -1,0 +1,236 @@
+//! Requests to safes, made from the state, and what their answers mean. Pure: the shell only carries bytes.
+
+use protocol::{
+    SUITE,
+    book::KnownSafe,
+    certificate::MAX_SIGNED_LEN,
+    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
+    codec,
+    crypto::{blake3, same_bytes},
+    deposit::DepositSecrets,
+    envelope::Envelope,
+    ids::{BackupId, DepositId, Root, SafeId, Seconds},
+    layout::Layout,
+    problem::Problem,
+};
+use rand_core::CryptoRng;
+
+use crate::{
+    machine::{Event, WalletError},
+    session::{Contact, Errand},
+    state::{Backup, Deposit, Level, State},
+};
+
+/// A request to a safe, as the shell sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The safe.
+    pub safe: SafeId,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Whole address.
+    pub url: String,
+    /// Header `Strongroom-Statement`, where there is one.
+    pub statement: Option<String>,
+    /// Header `Content-Type`, where there is a body.
+    pub content_type: &'static str,
+    /// The body; `None`: the body that was prepared for this deposit.
+    pub body: Option<Vec<u8>>,
+    /// Longest answer that is read, bytes.
+    pub most: u64,
+}
+
+/// An answer, as the shell read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Body.
+    pub body: Vec<u8>,
+    /// `type` and `time` of problem details, where the answer is that.
+    pub problem: Option<(String, Seconds)>,
+}
+
+/// What an answer means.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Meaning {
+    /// It happened.
+    Event(Box<Event>),
+    /// An envelope came back and was opened and checked.
+    Body(Box<Envelope>),
+    /// The body is not the certified one: the safe lied or lost it.
+    Lied(String),
+    /// Try again at once, by the safe's clock.
+    Clock(Seconds),
+    /// Try again later.
+    Later(Contact, String),
+    /// The safe will not do it; the owner is told.
+    Refused(String),
+}
+
+fn base(url: &str) -> &str {
+    url.trim_end_matches('/')
+}
+
+/// The address of a safe's descriptor.
+pub fn descriptor_url(url: &str) -> String {
+    format!("{}/.well-known/strongroom", base(url))
+}
+
+fn find<'a>(
+    state: &'a State,
+    backup: &BackupId,
+    deposit: &DepositId,
+) -> Result<(&'a Backup, &'a Deposit), WalletError> {
+    let backup = state.backups.get(backup).ok_or(WalletError::Unknown("backup"))?;
+    Ok((backup, backup.deposit(deposit).ok_or(WalletError::Unknown("deposit"))?))
+}
+
+/// The request for an errand.
+///
+/// # Errors
+/// [`WalletError`] if the state has moved on and there is nothing to ask any more.
+pub fn request<R: CryptoRng>(
+    state: &State,
+    backup: &BackupId,
+    deposit: &DepositId,
+    errand: Errand,
+    safe_now: Seconds,
+    rng: &mut R,
+) -> Result<Request, WalletError> {
+    let (_, deposit) = find(state, backup, deposit)?;
+    let safe = state.safes.get(&deposit.safe).ok_or(WalletError::Unknown("safe"))?;
+    let path = format!("{}/v1/deposits/{}", base(&safe.url), deposit.id);
+    let request = |method, url, content_type, body, most| Request {
+        safe: deposit.safe,
+        method,
+        url,
+        statement: None,
+        content_type,
+        body,
+        most,
+    };
+    match errand {
+        Errand::Put => {
+            let statement = deposit.statement.as_ref().ok_or(WalletError::Unknown("deposit"))?;
+            let header = format!(":{}:", data_encoding::BASE64.encode(&codec::encode(statement)));
+            let put = request("PUT", path, "application/octet-stream", None, MAX_SIGNED_LEN as u64);
+            Ok(Request { statement: Some(header), ..put })
+        }
+        Errand::Confirm => {
+            let offer = deposit.offer.as_ref().ok_or(WalletError::Unknown("deposit"))?;
+            let body = codec::encode(&Confirm { suite: SUITE, offer: Root(blake3(offer)) });
+            Ok(request("POST", format!("{path}/confirm"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
+        }
+        Errand::Retrieve => {
+            let body = claim(safe, deposit, Verb::Retrieve, safe_now, rng)?;
+            Ok(request("POST", format!("{path}/retrieve"), "application/cbor", Some(body), safe.limit_body))
+        }
+        Errand::Release => {
+            let body = claim(safe, deposit, Verb::Release, safe_now, rng)?;
+            Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
+        }
+    }
+}
+
+fn claim<R: CryptoRng>(
+    safe: &KnownSafe,
+    deposit: &Deposit,
+    verb: Verb,
+    safe_now: Seconds,
+    rng: &mut R,
+) -> Result<Vec<u8>, WalletError> {
+    let identity = safe.verify()?;
+    let secrets = DepositSecrets::derive(&deposit.d);
+    let secret = if verb == Verb::Release { &secrets.release } else { &secrets.retrieve };
+    let claim = Claim::make(secret, identity.current(safe_now)?, &deposit.id, verb, safe_now + CLAIM_SPAN, rng)?;
+    Ok(codec::encode(&claim))
+}
+
+/// What an answer means. `None`: nobody answered.
+pub fn interpret(
+    state: &State,
+    backup: &BackupId,
+    deposit: &DepositId,
+    errand: Errand,
+    answer: Option<Answer>,
+) -> Meaning {
+    let Some(answer) = answer else {
+        return Meaning::Later(Contact::Away, "does not answer".to_owned());
+    };
+    let Ok((backup, deposit)) = find(state, backup, deposit) else {
+        return Meaning::Refused("the state has moved on".to_owned());
+    };
+    if let Some((uri, time)) = &answer.problem {
+        return problem(backup, deposit, errand, Problem::from_type_uri(uri), uri, *time);
+    }
+    match (errand, answer.status) {
+        (Errand::Put, 200 | 201) => Meaning::Event(Box::new(signed(backup, deposit, answer.body))),
+        (Errand::Confirm, 200) => Meaning::Event(Box::new(Event::Certified(backup.id, deposit.id, answer.body))),
+        (Errand::Retrieve, 200) => body(backup, deposit, &answer.body),
+        (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
+        (_, status) => Meaning::Later(Contact::NotItself, format!("answers {status} as no safe would")),
+    }
+}
+
+/// A `PUT` is answered with the offer, or with the certificate if the confirmation had arrived and its answer was lost.
+fn signed(backup: &Backup, deposit: &Deposit, bytes: Vec<u8>) -> Event {
+    if protocol::certificate::read_unverified(&bytes).is_ok() {
+        Event::Certified(backup.id, deposit.id, bytes)
+    } else {
+        Event::Offered(backup.id, deposit.id, bytes)
+    }
+}
+
+fn body(backup: &Backup, deposit: &Deposit, bytes: &[u8]) -> Meaning {
+    let certified = deposit.certificate.as_ref().and_then(|c| protocol::certificate::read_unverified(c).ok());
+    let Some(certified) = certified else { return Meaning::Refused("has no certificate out".to_owned()) };
+    if bytes.len() as u64 != certified.length || !same_bytes(&blake3(bytes), &certified.root.0) {
+        return Meaning::Lied("returned other bytes than it signed for".to_owned());
+    }
+    let opened = Envelope::open(&deposit.d, &deposit.id, bytes);
+    let layout = backup.layout();
+    match (opened, layout) {
+        // The bytes are the certified ones, so from here on it is no fault of the safe.
+        (Ok(envelope), Ok(layout)) if fits(&layout, deposit, &envelope) => Meaning::Body(Box::new(envelope)),
+        _ => Meaning::Refused("holds a piece that does not belong to this backup".to_owned()),
+    }
+}
+
+fn fits(layout: &Layout, deposit: &Deposit, envelope: &Envelope) -> bool {
+    layout.check(deposit.slot(), envelope).is_ok()
+}
+
+fn problem(
+    backup: &Backup,
+    deposit: &Deposit,
+    errand: Errand,
+    known: Option<Problem>,
+    uri: &str,
+    time: Seconds,
+) -> Meaning {
+    let event = |event| Meaning::Event(Box::new(event));
+    match (errand, known) {
+        (_, Some(Problem::ClaimExpired)) => Meaning::Clock(time),
+        (Errand::Put | Errand::Confirm, Some(Problem::Gone | Problem::Conflict | Problem::NotFound)) => {
+            event(Event::Anew(backup.id, deposit.id))
+        }
+        (Errand::Release, Some(Problem::Gone | Problem::NotFound)) => {
+            event(Event::Released(backup.id, deposit.id, None))
+        }
+        (Errand::Retrieve, Some(Problem::Gone | Problem::NotFound)) => {
+            Meaning::Lied("says that it does not have what it signed for".to_owned())
+        }
+        (_, Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch)) => {
+            Meaning::Later(Contact::Reachable, known.map_or("", Problem::title).to_lowercase())
+        }
+        (_, Some(problem)) => Meaning::Refused(problem.title().to_lowercase()),
+        (_, None) => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
+    }
+}
+
+/// The line of activity for a safe that lied.
+pub fn note_of_lie(state: &State, safe: &SafeId, what: &str) -> Event {
+    Event::Note(Level::Error, format!("Safe “{}” {what}.", state.nickname(safe)))
+}

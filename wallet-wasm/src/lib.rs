@@ -1,0 +1,20 @@
+//! The wallet of Strongroom.
+//!
+//! [`machine`] decides: `(state, event, now, randomness) → changes`, pure. [`state`] is what it remembers, [`session`] what it knows only
+//! while it is open, and from both follows what to do next ([`session::Action`]): nothing is queued that could be lost. [`exchange`] turns an
+//! action into a request to a safe and an answer into an event. [`vault`] seals every record, [`store`] keeps them, [`view`] is what a
+//! person sees. `web` (wasm only) is the engine in the browser: IndexedDB, fetch, bindings.
+//!
+//! Order, always: blob durable → state committed → sent. A closed tab is then an ordinary event: the next start reads the state and
+//! goes on with the same bytes, because everything random comes from the operation's seed.
+
+pub mod exchange;
+pub mod machine;
+pub mod session;
+pub mod state;
+pub mod store;
+pub mod vault;
+pub mod view;
+
+#[cfg(target_family = "wasm")]
+pub mod web;

@@ -1,0 +1,609 @@
+//! The wallet machine: what happens to values and backups.
+//!
+//! A registration: `Planned → Prepared → Offered → Held` for every deposit, then the seed is dropped. What a safe says is verified here,
+//! never by the shell. A transition yields [`Changes`]; the shell commits them durably and only then applies them and acts on what follows.
+
+use protocol::{
+    SUITE,
+    book::{Book, BookDeposit, BookEntry, KnownSafe},
+    bundle::{self, MAX_VALUE_LEN, ValueMeta},
+    certificate::{self, CertificateError, Offered, verify_receipt},
+    codec::{Bytes, CodecError},
+    crypto::{CryptoError, Secret, derive_secret, expand_seed},
+    deposit::{DepositSecrets, Face, FaceText, Statement},
+    identity::{Identity, IdentityError},
+    ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
+    layout::Layout,
+    plan::{Plan, PlanError},
+};
+use rand_core::CryptoRng;
+
+use crate::state::{Activity, Backup, Content, Deposit, Key, Level, MAX_ACTIVITY, Operation, Row, Stage, State, Value};
+
+/// The wallet refused an event; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalletError {
+    /// No such value, safe or backup.
+    #[error("there is no such {0} in this wallet")]
+    Unknown(&'static str),
+    /// Too long or too large.
+    #[error("too large: {0}")]
+    TooLarge(#[from] CodecError),
+    /// The value's content is not on this device.
+    #[error("the content is not on this device")]
+    NotLocal,
+    /// The value has a backup already.
+    #[error("the value has a backup already")]
+    HasBackup,
+    /// The value has no backup.
+    #[error("the value has no backup")]
+    NoBackup,
+    /// Another operation is under way.
+    #[error("another operation is under way for this value")]
+    Busy,
+    /// Values have pieces at the safe.
+    #[error("{0} deposits are at this safe")]
+    SafeInUse(usize),
+    /// The safe is in the wallet already.
+    #[error("this safe is in the wallet already")]
+    SafeKnown,
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A safe is not itself.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// What a safe signed does not hold.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A primitive refused.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// What came back is not what was asked for.
+    #[error("the recovered content is not the one that was backed up")]
+    Differs,
+}
+
+/// Something happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The owner trusts a safe.
+    AddSafe(KnownSafe),
+    /// The owner removes a safe.
+    RemoveSafe(SafeId),
+    /// A safe showed a newer chain or address.
+    SafeSeen(KnownSafe),
+    /// A value was put in; its content is durable.
+    AddValue(ValueMeta, Content),
+    /// The owner deletes a value that has no backup.
+    RemoveValue(ValueId),
+    /// The owner asks for `seal(disperse(k, …), split(k, …))` over these safes.
+    Register {
+        /// The value.
+        value: ValueId,
+        /// The safes, in order.
+        safes: Vec<SafeId>,
+        /// How many suffice.
+        k: usize,
+    },
+    /// The bodies of these deposits are made: (deposit, root, length).
+    Prepared(BackupId, Vec<(DepositId, Root, u64)>),
+    /// A safe sent an offer.
+    Offered(BackupId, DepositId, Vec<u8>),
+    /// A safe sent a certificate.
+    Certified(BackupId, DepositId, Vec<u8>),
+    /// A safe says that the id is taken or gone: the deposit is made anew under a new id.
+    Anew(BackupId, DepositId),
+    /// The owner wants the values back.
+    Recover(BackupId),
+    /// The values are back; their contents are durable.
+    Recovered(BackupId, Vec<(ValueMeta, Content)>),
+    /// A recovery cannot go on.
+    RecoveryFailed(BackupId, String),
+    /// The owner lets the deposits go.
+    Release(BackupId),
+    /// A safe sent a receipt, or says that it has nothing.
+    Released(BackupId, DepositId, Option<Vec<u8>>),
+    /// A certificate file was read and verified.
+    Import(Book),
+    /// Something worth a line of activity.
+    Note(Level, String),
+}
+
+/// What a transition changes. Committed whole or not at all.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Records to put.
+    pub put: Vec<Row>,
+    /// Records to remove.
+    pub remove: Vec<Key>,
+    /// Blobs that nothing refers to any more once this is committed.
+    pub discard: Vec<String>,
+}
+
+impl Changes {
+    /// Takes the changes over into the state, after they were committed.
+    pub fn apply(self, state: &mut State) {
+        for row in self.put {
+            state.put(row);
+        }
+        for key in self.remove {
+            state.remove(key);
+        }
+    }
+}
+
+/// One transition.
+///
+/// # Errors
+/// [`WalletError`]; the state stays as it is.
+pub fn transition<R: CryptoRng>(
+    state: &State,
+    event: Event,
+    now: Seconds,
+    rng: &mut R,
+) -> Result<Changes, WalletError> {
+    let mut t = Transition { state, now, changes: Changes::default(), notes: Vec::new() };
+    t.run(event, rng)?;
+    if !t.notes.is_empty() {
+        let mut activity = state.activity.clone();
+        activity.append(&mut t.notes);
+        let surplus = activity.len().saturating_sub(MAX_ACTIVITY);
+        activity.drain(..surplus);
+        t.changes.put.push(Row::Activity(activity));
+    }
+    Ok(t.changes)
+}
+
+struct Transition<'a> {
+    state: &'a State,
+    now: Seconds,
+    changes: Changes,
+    notes: Vec<Activity>,
+}
+
+impl Transition<'_> {
+    fn run<R: CryptoRng>(&mut self, event: Event, rng: &mut R) -> Result<(), WalletError> {
+        match event {
+            Event::AddSafe(safe) => self.add_safe(safe),
+            Event::RemoveSafe(id) => self.remove_safe(id),
+            Event::SafeSeen(safe) => self.safe_seen(safe),
+            Event::AddValue(meta, content) => self.add_value(meta, content),
+            Event::RemoveValue(id) => self.remove_value(&id),
+            Event::Register { value, safes, k } => self.register(&value, &safes, k, rng),
+            Event::Prepared(backup, bodies) => self.prepared(&backup, &bodies),
+            Event::Offered(backup, deposit, offer) => self.offered(&backup, &deposit, offer),
+            Event::Certified(backup, deposit, certificate) => self.certified(&backup, &deposit, certificate),
+            Event::Anew(backup, deposit) => self.anew(&backup, &deposit, rng),
+            Event::Recover(backup) => self.start(&backup, Operation::Recover),
+            Event::Recovered(backup, values) => self.recovered(&backup, values),
+            Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
+            Event::Release(backup) => self.release(&backup),
+            Event::Released(backup, deposit, receipt) => self.released(&backup, &deposit, receipt),
+            Event::Import(book) => self.import(book),
+            Event::Note(level, text) => {
+                self.note(level, text);
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.notes.push(Activity { at: self.now, level, text: text.into() });
+    }
+
+    fn put(&mut self, backup: Backup) {
+        self.changes.put.push(Row::Backup(Box::new(backup)));
+    }
+
+    fn backup(&self, id: &BackupId) -> Result<Backup, WalletError> {
+        self.state.backups.get(id).cloned().ok_or(WalletError::Unknown("backup"))
+    }
+
+    fn identity(&self, safe: &SafeId) -> Result<Identity, WalletError> {
+        Ok(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.verify()?)
+    }
+
+    fn title(backup: &Backup) -> String {
+        backup.values.first().map_or_else(String::new, |v| v.title.clone())
+    }
+
+    // ---- safes -------------------------------------------------------------------------------------------------
+
+    fn add_safe(&mut self, safe: KnownSafe) -> Result<(), WalletError> {
+        safe.verify()?;
+        if self.state.safes.contains_key(&safe.id) {
+            return Err(WalletError::SafeKnown);
+        }
+        self.note(Level::Info, format!("Safe “{}” was added.", safe.nickname));
+        self.changes.put.push(Row::Safe(Box::new(safe)));
+        Ok(())
+    }
+
+    fn remove_safe(&mut self, id: SafeId) -> Result<(), WalletError> {
+        let safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?;
+        let used = self.state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == id).count();
+        if used > 0 {
+            return Err(WalletError::SafeInUse(used));
+        }
+        self.note(Level::Info, format!("Safe “{}” was removed.", safe.nickname));
+        self.changes.remove.push(Key::Safe(id));
+        Ok(())
+    }
+
+    fn safe_seen(&mut self, seen: KnownSafe) -> Result<(), WalletError> {
+        seen.verify()?;
+        let known = self.state.safes.get(&seen.id).ok_or(WalletError::Unknown("safe"))?;
+        // Certificates name old entries: a chain that lost one must not replace one that has it.
+        if seen.chain.len() >= known.chain.len() {
+            let safe = KnownSafe { nickname: known.nickname.clone(), ..seen };
+            self.changes.put.push(Row::Safe(Box::new(safe)));
+        }
+        Ok(())
+    }
+
+    // ---- values ------------------------------------------------------------------------------------------------
+
+    fn add_value(&mut self, meta: ValueMeta, content: Content) -> Result<(), WalletError> {
+        meta.check()?;
+        if content.length != meta.length || meta.length > MAX_VALUE_LEN {
+            return Err(WalletError::Differs);
+        }
+        let value = Value { meta, content: Some(content), backup: None };
+        self.changes.put.push(Row::Value(Box::new(value)));
+        Ok(())
+    }
+
+    fn remove_value(&mut self, id: &ValueId) -> Result<(), WalletError> {
+        let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
+        if value.backup.is_some() {
+            return Err(WalletError::HasBackup);
+        }
+        self.changes.remove.push(Key::Value(*id));
+        self.changes.discard.extend(value.content.iter().map(|c| c.blob.clone()));
+        Ok(())
+    }
+
+    // ---- registration ------------------------------------------------------------------------------------------
+
+    fn register<R: CryptoRng>(
+        &mut self,
+        id: &ValueId,
+        safes: &[SafeId],
+        k: usize,
+        rng: &mut R,
+    ) -> Result<(), WalletError> {
+        let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
+        if value.backup.is_some() {
+            return Err(WalletError::HasBackup);
+        }
+        let source = value.content.clone().ok_or(WalletError::NotLocal)?;
+        let mut limit = u64::MAX;
+        for safe in safes {
+            limit = limit.min(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.limit_body);
+        }
+        let plan = Plan::spread(k, safes)?;
+        let values = vec![value.meta.clone()];
+        let bundle = bundle::length(&values);
+        let backup = BackupId::make_random(rng);
+        let layout = Layout::new(backup, &plan, bundle, limit)?;
+        let deposits = layout.slots().into_iter().map(|slot| Deposit {
+            id: DepositId::make_random(rng),
+            safe: slot.safe,
+            segment: slot.segment,
+            d: Secret::make_random(rng),
+            stage: Stage::Planned,
+            statement: None,
+            offer: None,
+            certificate: None,
+            receipt: None,
+        });
+        let deposits = deposits.collect();
+        let value = Value { backup: Some(backup), ..value.clone() };
+        self.changes.put.push(Row::Value(Box::new(value)));
+        self.put(Backup {
+            id: backup,
+            values,
+            plan,
+            bundle,
+            segment_len: layout.segment_len(),
+            op_seed: Some(Secret::make_random(rng)),
+            sources: vec![source],
+            deposits,
+            operation: Some(Operation::Register),
+            finished: None,
+        });
+        Ok(())
+    }
+
+    fn prepared(&mut self, id: &BackupId, bodies: &[(DepositId, Root, u64)]) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        let op_seed = backup.op_seed.clone().ok_or(WalletError::NoBackup)?;
+        let text = backup.values.first().map(|v| FaceText {
+            title: v.title.clone(),
+            kind: v.kind.clone(),
+            date: v.created,
+            hint: None,
+        });
+        let text = text.ok_or(WalletError::Unknown("value"))?;
+        for (deposit, root, length) in bodies {
+            let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == *deposit) else { continue };
+            if deposit.stage != Stage::Planned {
+                continue;
+            }
+            // Derived, like the body: a repetition after a crash states the same bytes.
+            let mut rng = expand_seed(&derive_secret(&op_seed, "face salt", &deposit.id.0));
+            let face = Face::seal(&text, &deposit.d, &deposit.id, &mut rng)?;
+            let secrets = DepositSecrets::derive(&deposit.d);
+            deposit.statement = Some(Statement::new(deposit.safe, deposit.id, *length, *root, face, &secrets));
+            deposit.stage = Stage::Prepared;
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    fn offered(&mut self, id: &BackupId, deposit: &DepositId, offer: Vec<u8>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        if entry.stage != Stage::Prepared {
+            return Ok(());
+        }
+        let statement = entry.statement.as_ref().ok_or(WalletError::Unknown("deposit"))?;
+        Offered::verify(&offer, &self.identity(&entry.safe)?, statement)?;
+        entry.offer = Some(Bytes(offer));
+        entry.stage = Stage::Offered;
+        self.put(backup);
+        Ok(())
+    }
+
+    fn certified(&mut self, id: &BackupId, deposit: &DepositId, signed: Vec<u8>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        if !matches!(entry.stage, Stage::Prepared | Stage::Offered) {
+            return Ok(());
+        }
+        let held = certificate::verify(&signed, &self.identity(&entry.safe)?, entry.statement.as_ref())?;
+        entry.certificate = Some(Bytes(held.signed().to_vec()));
+        entry.stage = Stage::Held;
+        entry.statement = None;
+        entry.offer = None;
+        if backup.all_at(Stage::Held) && backup.operation == Some(Operation::Register) {
+            backup.operation = None;
+            backup.finished = Some(self.now);
+            // From here on nobody, not even this wallet, can make the bodies again.
+            backup.op_seed = None;
+            self.finish_sources(&mut backup);
+            let safes = backup.layout()?.slots().iter().filter(|s| s.segment == 0).count();
+            self.note(Level::Info, format!("“{}” is protected by {safes} safes.", Self::title(&backup)));
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    /// Sources are freed once nothing is made from them, unless the value still is that content.
+    fn finish_sources(&mut self, backup: &mut Backup) {
+        let current: Vec<&str> =
+            self.state.values.values().filter_map(|v| v.content.as_ref()).map(|c| c.blob.as_str()).collect();
+        for source in backup.sources.drain(..) {
+            if !current.contains(&source.blob.as_str()) {
+                self.changes.discard.push(source.blob);
+            }
+        }
+    }
+
+    fn anew<R: CryptoRng>(&mut self, id: &BackupId, deposit: &DepositId, rng: &mut R) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation != Some(Operation::Register) {
+            return Ok(());
+        }
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        if entry.stage >= Stage::Held {
+            return Ok(());
+        }
+        *entry = Deposit {
+            id: DepositId::make_random(rng),
+            d: Secret::make_random(rng),
+            stage: Stage::Planned,
+            statement: None,
+            offer: None,
+            ..entry.clone()
+        };
+        self.put(backup);
+        Ok(())
+    }
+
+    // ---- recovery ----------------------------------------------------------------------------------------------
+
+    fn start(&mut self, id: &BackupId, operation: Operation) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        match backup.operation {
+            Some(running) if running == operation => return Ok(()),
+            Some(_) => return Err(WalletError::Busy),
+            None => backup.operation = Some(operation),
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    fn recovered(&mut self, id: &BackupId, values: Vec<(ValueMeta, Content)>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        // Delivered twice, or after a cancel: the blobs are left to the sweep.
+        if backup.operation != Some(Operation::Recover) {
+            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
+            return Ok(());
+        }
+        let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
+        if !metas.into_iter().eq(backup.values.iter()) {
+            return Err(WalletError::Differs);
+        }
+        for (meta, content) in values {
+            let old = self.state.values.get(&meta.id);
+            self.changes.discard.extend(old.and_then(|v| v.content.as_ref()).map(|c| c.blob.clone()));
+            let value = Value { meta, content: Some(content), backup: Some(*id) };
+            self.changes.put.push(Row::Value(Box::new(value)));
+        }
+        backup.operation = None;
+        self.note(Level::Info, format!("“{}” was recovered.", Self::title(&backup)));
+        self.put(backup);
+        Ok(())
+    }
+
+    fn recovery_failed(&mut self, id: &BackupId, why: &str) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation == Some(Operation::Recover) {
+            backup.operation = None;
+            self.note(Level::Error, format!("“{}” could not be recovered: {why}.", Self::title(&backup)));
+            self.put(backup);
+        }
+        Ok(())
+    }
+
+    // ---- release -----------------------------------------------------------------------------------------------
+
+    fn release(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        // The last copy is never given away: every value of the backup has to be here.
+        for meta in &backup.values {
+            let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
+            if value.content.is_none() {
+                return Err(WalletError::NotLocal);
+            }
+        }
+        match backup.operation {
+            Some(Operation::Recover) => return Err(WalletError::Busy),
+            Some(Operation::Release) => return Ok(()),
+            // A registration under way is given up: what safes already took is let go.
+            Some(Operation::Register) | None => backup.operation = Some(Operation::Release),
+        }
+        for deposit in &mut backup.deposits {
+            if deposit.stage == Stage::Planned {
+                deposit.stage = Stage::Released;
+            }
+        }
+        self.end_release(backup)
+    }
+
+    fn released(&mut self, id: &BackupId, deposit: &DepositId, receipt: Option<Vec<u8>>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation != Some(Operation::Release) {
+            return Ok(());
+        }
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        if let (Some(receipt), Some(signed)) = (&receipt, &entry.certificate) {
+            let registration = certificate::read_unverified(signed)?;
+            verify_receipt(receipt, &self.identity(&entry.safe)?, &registration)?;
+        }
+        entry.receipt = receipt.map(Bytes);
+        entry.stage = Stage::Released;
+        self.end_release(backup)
+    }
+
+    fn end_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
+        if !backup.all_at(Stage::Released) {
+            self.put(backup);
+            return Ok(());
+        }
+        for meta in &backup.values {
+            if let Some(value) = self.state.values.get(&meta.id) {
+                let value = Value { backup: None, ..value.clone() };
+                self.changes.put.push(Row::Value(Box::new(value)));
+            }
+        }
+        self.note(Level::Info, format!("All safes have let “{}” go.", Self::title(&backup)));
+        self.finish_sources(&mut backup);
+        self.changes.remove.push(Key::Backup(backup.id));
+        Ok(())
+    }
+
+    // ---- import ------------------------------------------------------------------------------------------------
+
+    fn import(&mut self, book: Book) -> Result<(), WalletError> {
+        for safe in book.safes {
+            if !self.state.safes.contains_key(&safe.id) {
+                self.changes.put.push(Row::Safe(Box::new(safe)));
+            }
+        }
+        for entry in book.entries {
+            if self.state.backups.contains_key(&entry.backup) {
+                continue;
+            }
+            // A value that has another backup here keeps it; the file stays valid for the older one.
+            let other = |m: &ValueMeta| self.state.values.get(&m.id).is_some_and(|v| v.backup.is_some());
+            if entry.values.iter().any(other) {
+                self.note(Level::Warning, "The file holds an older backup of a value that is here; it was left alone.");
+                continue;
+            }
+            for meta in &entry.values {
+                let content = self.state.values.get(&meta.id).and_then(|v| v.content.clone());
+                let value = Value { meta: meta.clone(), content, backup: Some(entry.backup) };
+                self.changes.put.push(Row::Value(Box::new(value)));
+            }
+            self.note(
+                Level::Info,
+                format!("Certificates of “{}” were imported.", entry.values.first().map_or("", |v| &v.title)),
+            );
+            self.put(backup_of(entry));
+        }
+        Ok(())
+    }
+}
+
+fn backup_of(entry: BookEntry) -> Backup {
+    let deposits = entry.deposits.into_iter().map(|d| Deposit {
+        id: d.id,
+        safe: d.safe,
+        segment: d.segment,
+        d: d.d,
+        stage: Stage::Held,
+        statement: None,
+        offer: None,
+        certificate: Some(d.certificate),
+        receipt: None,
+    });
+    Backup {
+        id: entry.backup,
+        values: entry.values,
+        plan: entry.plan,
+        bundle: entry.bundle,
+        segment_len: entry.segment_len,
+        op_seed: None,
+        sources: Vec::new(),
+        deposits: deposits.collect(),
+        operation: None,
+        finished: Some(entry.finished),
+    }
+}
+
+/// The book of some values, for a certificate file. Inverse of [`Event::Import`].
+///
+/// # Errors
+/// [`WalletError::NoBackup`] if one of them has no finished backup.
+pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, WalletError> {
+    let mut entries: Vec<BookEntry> = Vec::new();
+    for id in values {
+        let value = state.values.get(id).ok_or(WalletError::Unknown("value"))?;
+        let backup = value.backup.and_then(|b| state.backups.get(&b)).ok_or(WalletError::NoBackup)?;
+        if entries.iter().any(|e| e.backup == backup.id) {
+            continue;
+        }
+        let finished = backup.finished.ok_or(WalletError::NoBackup)?;
+        let deposits = backup.deposits.iter().map(|d| {
+            let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
+            Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate })
+        });
+        entries.push(BookEntry {
+            backup: backup.id,
+            values: backup.values.clone(),
+            plan: backup.plan.clone(),
+            bundle: backup.bundle,
+            segment_len: backup.segment_len,
+            finished,
+            deposits: deposits.collect::<Result<_, WalletError>>()?,
+        });
+    }
+    let used = |safe: &&KnownSafe| entries.iter().flat_map(|e| &e.deposits).any(|d| d.safe == safe.id);
+    let safes = state.safes.values().filter(used).cloned().collect();
+    Ok(Book { suite: SUITE, written: now, safes, entries })
+}

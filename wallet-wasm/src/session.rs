@@ -1,0 +1,354 @@
+//! What the wallet knows only while it is open, and what follows from state and session: the actions.
+//!
+//! Nothing here is persisted: after a restart every action is found again from the state, with the same bytes. The shell takes an action,
+//! marks it [`Session::started`], does it, and reports; it never keeps a queue of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{
+    ids::{BackupId, DepositId, SafeId, Seconds},
+    layout::Slot,
+};
+
+use crate::state::{Backup, Operation, Stage, State};
+
+/// Most requests to one safe at a time: one that uploads and one that waits for an answer.
+pub const MAX_PER_SAFE: usize = 2;
+/// First pause after a safe did not answer, seconds; doubles up to [`MAX_PAUSE`].
+pub const FIRST_PAUSE: Seconds = 2;
+/// Longest pause, seconds.
+pub const MAX_PAUSE: Seconds = 60;
+
+/// What a request to a safe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Errand {
+    /// Send the body.
+    Put,
+    /// Confirm the stored offer.
+    Confirm,
+    /// Get the body back.
+    Retrieve,
+    /// Let it go.
+    Release,
+}
+
+/// Something to do now.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Action {
+    /// Make the bodies of a segment and report roots and lengths.
+    Prepare(BackupId, u32),
+    /// Send a request to a safe.
+    Send(BackupId, DepositId, Errand),
+    /// Rebuild a segment from the bodies that came back.
+    Gather(BackupId, u32),
+    /// All segments are rebuilt: open the stream and store the values.
+    Finish(BackupId),
+}
+
+/// How a safe was last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Contact {
+    /// Not tried since the wallet was opened.
+    #[default]
+    Untried,
+    /// Answers.
+    Reachable,
+    /// Does not answer.
+    Away,
+    /// Something answers that is not the safe.
+    NotItself,
+}
+
+/// How one body fared in a recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fetch {
+    /// Here and checked.
+    Got,
+    /// No answer.
+    Away,
+    /// Other bytes than certified, or none although certified.
+    Lied(String),
+    /// The safe says no.
+    Refused(String),
+}
+
+#[derive(Debug, Default)]
+struct SafeSession {
+    contact: Contact,
+    detail: Option<String>,
+    pause: Seconds,
+    not_before: Seconds,
+    /// Safe's clock minus ours, seconds.
+    skew: i64,
+}
+
+/// A recovery under way.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// How every body fared that was asked for.
+    pub fetches: BTreeMap<DepositId, Fetch>,
+    /// Segments that are rebuilt.
+    pub gathered: BTreeSet<u32>,
+}
+
+/// What is known only while the wallet is open.
+#[derive(Debug, Default)]
+pub struct Session {
+    safes: BTreeMap<SafeId, SafeSession>,
+    under_way: BTreeMap<Action, Option<SafeId>>,
+    /// Recoveries, by backup.
+    pub recoveries: BTreeMap<BackupId, Recovery>,
+    /// Deposits that a safe refuses, with its words.
+    pub refusals: BTreeMap<DepositId, String>,
+}
+
+impl Session {
+    /// An action was begun; it is not offered again until [`Self::ended`].
+    pub fn started(&mut self, action: &Action, state: &State) {
+        let safe = match action {
+            Action::Send(backup, deposit, _) => {
+                state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe)
+            }
+            _ => None,
+        };
+        self.under_way.insert(action.clone(), safe);
+    }
+
+    /// An action ended, well or badly.
+    pub fn ended(&mut self, action: &Action) {
+        self.under_way.remove(action);
+    }
+
+    /// Whether anything is being done.
+    pub fn idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// A safe answered.
+    pub fn reached(&mut self, safe: SafeId) {
+        let entry = self.safes.entry(safe).or_default();
+        *entry = SafeSession { contact: Contact::Reachable, skew: entry.skew, ..SafeSession::default() };
+    }
+
+    /// A safe did not answer, or not as it should: the next try waits, twice as long each time.
+    pub fn failed(&mut self, safe: SafeId, contact: Contact, detail: String, now: Seconds) {
+        let entry = self.safes.entry(safe).or_default();
+        entry.pause = (entry.pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
+        entry.not_before = now + entry.pause;
+        entry.contact = contact;
+        entry.detail = Some(detail);
+    }
+
+    /// The safe's clock, as it stated it.
+    pub fn set_clock(&mut self, safe: SafeId, theirs: Seconds, now: Seconds) {
+        self.safes.entry(safe).or_default().skew = theirs.cast_signed() - now.cast_signed();
+    }
+
+    /// Now, by the safe's clock.
+    pub fn clock_of(&self, safe: &SafeId, now: Seconds) -> Seconds {
+        now.saturating_add_signed(self.safes.get(safe).map_or(0, |s| s.skew))
+    }
+
+    /// How a safe was last seen, and what it said.
+    pub fn contact(&self, safe: &SafeId) -> (Contact, Option<&str>) {
+        self.safes.get(safe).map_or((Contact::Untried, None), |s| (s.contact.clone(), s.detail.as_deref()))
+    }
+
+    /// Forgets pauses and failures, so that everything is tried again at once.
+    pub fn retry(&mut self) {
+        for safe in self.safes.values_mut() {
+            safe.not_before = 0;
+            safe.pause = 0;
+        }
+        self.refusals.clear();
+        for recovery in self.recoveries.values_mut() {
+            recovery.fetches.retain(|_, fetch| matches!(fetch, Fetch::Got));
+        }
+    }
+
+    /// When the next pause ends, if one is running.
+    pub fn next_try(&self, now: Seconds) -> Option<Seconds> {
+        self.safes.values().map(|s| s.not_before).filter(|at| *at > now).min()
+    }
+
+    /// Forgets what belongs to backups whose operation has ended.
+    pub fn forget(&mut self, state: &State) {
+        let running = |id: &BackupId, operation| state.backups.get(id).is_some_and(|b| b.operation == Some(operation));
+        self.recoveries.retain(|id, _| running(id, Operation::Recover));
+    }
+
+    fn may_send(&self, safe: &SafeId, now: Seconds, planned: &BTreeMap<SafeId, usize>) -> bool {
+        let paused = self.safes.get(safe).is_some_and(|s| s.not_before > now);
+        let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
+        !paused && open + planned.get(safe).copied().unwrap_or(0) < MAX_PER_SAFE
+    }
+
+    /// Everything that can be done now and is not being done.
+    pub fn actions(&self, state: &State, now: Seconds) -> Vec<Action> {
+        let mut list = Vec::new();
+        let mut planned = BTreeMap::new();
+        for backup in state.backups.values() {
+            match backup.operation {
+                Some(Operation::Register) => self.register_actions(backup, now, &mut list, &mut planned),
+                Some(Operation::Recover) => self.recover_actions(backup, now, &mut list, &mut planned),
+                Some(Operation::Release) => self.release_actions(backup, now, &mut list, &mut planned),
+                None => {}
+            }
+        }
+        list
+    }
+
+    fn send(
+        &self,
+        backup: &Backup,
+        deposit: (DepositId, SafeId),
+        errand: Errand,
+        now: Seconds,
+        list: &mut Vec<Action>,
+        planned: &mut BTreeMap<SafeId, usize>,
+    ) {
+        let action = Action::Send(backup.id, deposit.0, errand);
+        if !self.under_way.contains_key(&action) && self.may_send(&deposit.1, now, planned) {
+            *planned.entry(deposit.1).or_default() += 1;
+            list.push(action);
+        }
+    }
+
+    fn register_actions(
+        &self,
+        backup: &Backup,
+        now: Seconds,
+        list: &mut Vec<Action>,
+        planned: &mut BTreeMap<SafeId, usize>,
+    ) {
+        // Confirmations first: they are small, and they turn promises into certificates.
+        for (stage, errand) in [(Stage::Offered, Errand::Confirm), (Stage::Prepared, Errand::Put)] {
+            for deposit in backup.deposits.iter().filter(|d| d.stage == stage && !self.refusals.contains_key(&d.id)) {
+                self.send(backup, (deposit.id, deposit.safe), errand, now, list, planned);
+            }
+        }
+        // One segment is made at a time, and only when the one before is on its way: memory stays at one segment.
+        let unsent =
+            backup.deposits.iter().any(|d| d.stage == Stage::Prepared && self.unsent(backup, d.id, &d.safe, now));
+        let preparing = self.under_way.keys().any(|a| matches!(a, Action::Prepare(id, _) if *id == backup.id));
+        let next = backup.deposits.iter().filter(|d| d.stage == Stage::Planned).map(|d| d.segment).min();
+        if let (Some(segment), false, false) = (next, preparing, unsent) {
+            list.push(Action::Prepare(backup.id, segment));
+        }
+    }
+
+    /// Prepared, not yet being sent, and its safe is not one that is waited for.
+    fn unsent(&self, backup: &Backup, deposit: DepositId, safe: &SafeId, now: Seconds) -> bool {
+        let sending = self.under_way.contains_key(&Action::Send(backup.id, deposit, Errand::Put));
+        let paused = self.safes.get(safe).is_some_and(|s| s.not_before > now);
+        !sending && !paused && !self.refusals.contains_key(&deposit)
+    }
+
+    fn release_actions(
+        &self,
+        backup: &Backup,
+        now: Seconds,
+        list: &mut Vec<Action>,
+        planned: &mut BTreeMap<SafeId, usize>,
+    ) {
+        for deposit in
+            backup.deposits.iter().filter(|d| d.stage < Stage::Released && !self.refusals.contains_key(&d.id))
+        {
+            self.send(backup, (deposit.id, deposit.safe), Errand::Release, now, list, planned);
+        }
+    }
+
+    fn recover_actions(
+        &self,
+        backup: &Backup,
+        now: Seconds,
+        list: &mut Vec<Action>,
+        planned: &mut BTreeMap<SafeId, usize>,
+    ) {
+        let Ok(layout) = backup.layout() else { return };
+        let empty = Recovery::default();
+        let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);
+        for segment in (0..layout.segments()).filter(|s| !recovery.gathered.contains(s)) {
+            let need = self.need(backup, recovery, segment);
+            let gather = Action::Gather(backup.id, segment);
+            if need.met() {
+                if !self.under_way.contains_key(&gather) {
+                    list.push(gather);
+                }
+                continue;
+            }
+            for (deposit, safe) in need.ask {
+                self.send(backup, (deposit, safe), Errand::Retrieve, now, list, planned);
+            }
+        }
+        let finish = Action::Finish(backup.id);
+        if recovery.gathered.len() as u32 == layout.segments() && !self.under_way.contains_key(&finish) {
+            list.push(finish);
+        }
+    }
+
+    /// What one segment still needs: how many envelopes for content and key, and whom to ask next.
+    pub fn need(&self, backup: &Backup, recovery: &Recovery, segment: u32) -> Need {
+        let Ok(layout) = backup.layout() else { return Need::default() };
+        let (content, key) = layout.needed();
+        let mut need = Need { content, key: if segment == 0 { key } else { 0 }, ask: Vec::new(), hopeless: false };
+        let place = |slot: Slot| backup.deposits.iter().find(|d| d.slot() == slot);
+        let slots: Vec<Slot> = layout.slots().into_iter().filter(|s| s.segment == segment).collect();
+        let mut open = Vec::new();
+        let (mut content_left, mut key_left) = (need.content, need.key);
+        for slot in slots {
+            let Some(deposit) = place(slot) else { continue };
+            let (serves_content, serves_key) = layout.serves(slot);
+            let asked = self.under_way.contains_key(&Action::Send(backup.id, deposit.id, Errand::Retrieve));
+            match recovery.fetches.get(&deposit.id) {
+                Some(Fetch::Got) => {
+                    need.content = need.content.saturating_sub(usize::from(serves_content));
+                    need.key = need.key.saturating_sub(usize::from(serves_key));
+                }
+                Some(_) => continue,
+                None if asked => {}
+                None => {
+                    open.push((deposit, serves_content, serves_key));
+                    continue;
+                }
+            }
+            content_left = content_left.saturating_sub(usize::from(serves_content));
+            key_left = key_left.saturating_sub(usize::from(serves_key));
+        }
+        // Safes that were away before are asked last, but they are asked.
+        open.sort_by_key(|(deposit, ..)| matches!(self.contact(&deposit.safe).0, Contact::Away | Contact::NotItself));
+        for (deposit, serves_content, serves_key) in open {
+            if (content_left > 0 && serves_content) || (key_left > 0 && serves_key) {
+                need.ask.push((deposit.id, deposit.safe));
+                content_left = content_left.saturating_sub(usize::from(serves_content));
+                key_left = key_left.saturating_sub(usize::from(serves_key));
+            }
+        }
+        need.hopeless = content_left > 0 || key_left > 0;
+        need
+    }
+}
+
+/// What a segment still needs.
+#[derive(Debug, Default)]
+pub struct Need {
+    /// Envelopes with content.
+    pub content: usize,
+    /// Envelopes with a share of the key.
+    pub key: usize,
+    /// Whom to ask.
+    pub ask: Vec<(DepositId, SafeId)>,
+    /// Nobody is left to ask: the recovery waits until the owner says to try again.
+    pub hopeless: bool,
+}
+
+impl Need {
+    /// Whether the segment can be rebuilt.
+    pub const fn met(&self) -> bool {
+        self.content == 0 && self.key == 0
+    }
+}

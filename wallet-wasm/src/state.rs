@@ -1,0 +1,336 @@
+//! What the wallet remembers: safes, values, backups, activity. Each is one sealed record in the store.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+use protocol::{
+    SUITE,
+    book::KnownSafe,
+    bundle::ValueMeta,
+    codec::{self, Bytes, CodecError},
+    crypto::Secret,
+    deposit::Statement,
+    ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
+    layout::{Layout, Slot},
+    plan::{Plan, PlanError},
+};
+
+/// Longest record, bytes: a backup of 20 safes × 64 segments with 3 KiB a deposit.
+pub const MAX_RECORD_LEN: usize = 4 * 1024 * 1024;
+/// Lines of activity that are kept.
+pub const MAX_ACTIVITY: usize = 200;
+
+/// Name of a blob: the content of one value as it was at one time. Immutable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Content {
+    /// Key in the blob store.
+    #[n(0)]
+    pub blob: String,
+    /// Length of the content, bytes.
+    #[n(1)]
+    pub length: u64,
+}
+
+/// A value.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Value {
+    /// What it is.
+    #[n(0)]
+    pub meta: ValueMeta,
+    /// The content, if it is on this device.
+    #[n(1)]
+    pub content: Option<Content>,
+    /// Its backup.
+    #[n(2)]
+    pub backup: Option<BackupId>,
+}
+
+/// How far one deposit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Named, not made.
+    #[n(0)]
+    Planned,
+    /// Made: its statement is known, and may be at the safe.
+    #[n(1)]
+    Prepared,
+    /// The safe has signed an offer, which is stored here.
+    #[n(2)]
+    Offered,
+    /// The safe has signed the certificate.
+    #[n(3)]
+    Held,
+    /// The safe has let it go.
+    #[n(4)]
+    Released,
+}
+
+/// One deposit of a backup.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Deposit {
+    /// Its id.
+    #[n(0)]
+    pub id: DepositId,
+    /// Its safe.
+    #[n(1)]
+    pub safe: SafeId,
+    /// Its segment.
+    #[n(2)]
+    pub segment: u32,
+    /// Its secret.
+    #[n(3)]
+    pub d: Secret,
+    /// How far it has come.
+    #[n(4)]
+    pub stage: Stage,
+    /// From `Prepared` to `Offered`: what was or will be stated.
+    #[n(5)]
+    pub statement: Option<Statement>,
+    /// In `Offered`: the signed offer.
+    #[n(6)]
+    pub offer: Option<Bytes>,
+    /// From `Held` on: the signed certificate.
+    #[n(7)]
+    pub certificate: Option<Bytes>,
+    /// In `Released`: the signed receipt, if the safe still had a certificate out.
+    #[n(8)]
+    pub receipt: Option<Bytes>,
+}
+
+impl Deposit {
+    /// Its place in the layout.
+    pub const fn slot(&self) -> Slot {
+        Slot { segment: self.segment, safe: self.safe }
+    }
+}
+
+/// What is being done with a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Deposits are being made.
+    #[n(0)]
+    Register,
+    /// The values are being brought back.
+    #[n(1)]
+    Recover,
+    /// The deposits are being let go.
+    #[n(2)]
+    Release,
+}
+
+/// A backup: one bundle of values under one plan.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Backup {
+    /// Its id.
+    #[n(0)]
+    pub id: BackupId,
+    /// The values, in the order of the bundle, as they were when it was made.
+    #[n(1)]
+    pub values: Vec<ValueMeta>,
+    /// The plan.
+    #[n(2)]
+    pub plan: Plan<SafeId>,
+    /// Length of the bundle, bytes.
+    #[n(3)]
+    pub bundle: u64,
+    /// Bytes of the stream per segment.
+    #[n(4)]
+    pub segment_len: u64,
+    /// Everything random of its bodies follows from this. Gone when all certificates are there.
+    #[n(5)]
+    pub op_seed: Option<Secret>,
+    /// The contents from which it is made, as long as it is being made.
+    #[n(6)]
+    pub sources: Vec<Content>,
+    /// The deposits.
+    #[n(7)]
+    pub deposits: Vec<Deposit>,
+    /// What is being done.
+    #[n(8)]
+    pub operation: Option<Operation>,
+    /// When the last certificate came.
+    #[n(9)]
+    pub finished: Option<Seconds>,
+}
+
+impl Backup {
+    /// Its layout.
+    ///
+    /// # Errors
+    /// [`PlanError`]: never for a backup that was made here or imported, both of which checked it.
+    pub fn layout(&self) -> Result<Layout, PlanError> {
+        Layout::restore(self.id, &self.plan, self.bundle, self.segment_len)
+    }
+
+    /// The deposit with an id.
+    pub fn deposit(&self, id: &DepositId) -> Option<&Deposit> {
+        self.deposits.iter().find(|d| d.id == *id)
+    }
+
+    /// Whether all deposits have come at least this far.
+    pub fn all_at(&self, stage: Stage) -> bool {
+        self.deposits.iter().all(|d| d.stage >= stage)
+    }
+}
+
+/// How grave a line of activity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Level {
+    /// Something happened.
+    #[n(0)]
+    Info,
+    /// Something may need the owner.
+    #[n(1)]
+    Warning,
+    /// Something failed.
+    #[n(2)]
+    Error,
+}
+
+/// One line of activity.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Activity {
+    /// When.
+    #[n(0)]
+    pub at: Seconds,
+    /// How grave.
+    #[n(1)]
+    pub level: Level,
+    /// One sentence.
+    #[n(2)]
+    pub text: String,
+}
+
+/// Everything the wallet remembers.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Safes, by id.
+    pub safes: BTreeMap<SafeId, KnownSafe>,
+    /// Values, by id.
+    pub values: BTreeMap<ValueId, Value>,
+    /// Backups, by id.
+    pub backups: BTreeMap<BackupId, Backup>,
+    /// Activity, newest last.
+    pub activity: Vec<Activity>,
+}
+
+/// One record, named by what it is.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(flat)]
+#[non_exhaustive]
+pub enum Row {
+    /// A safe.
+    #[n(0)]
+    Safe(#[n(0)] Box<KnownSafe>),
+    /// A value.
+    #[n(1)]
+    Value(#[n(0)] Box<Value>),
+    /// A backup.
+    #[n(2)]
+    Backup(#[n(0)] Box<Backup>),
+    /// The activity.
+    #[n(3)]
+    Activity(#[n(0)] Vec<Activity>),
+}
+
+/// Name of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Key {
+    /// A safe.
+    Safe(SafeId),
+    /// A value.
+    Value(ValueId),
+    /// A backup.
+    Backup(BackupId),
+    /// The activity.
+    Activity,
+}
+
+impl core::fmt::Display for Key {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Safe(id) => write!(f, "safe/{id}"),
+            Self::Value(id) => write!(f, "value/{id}"),
+            Self::Backup(id) => write!(f, "backup/{id}"),
+            Self::Activity => f.write_str("activity"),
+        }
+    }
+}
+
+impl Row {
+    /// Its name.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Safe(safe) => Key::Safe(safe.id),
+            Self::Value(value) => Key::Value(value.meta.id),
+            Self::Backup(backup) => Key::Backup(backup.id),
+            Self::Activity(_) => Key::Activity,
+        }
+    }
+
+    /// Stored form, before sealing. Inverse of [`Self::parse`].
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&(SUITE, self))
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (suite, row): (u8, Self) = codec::decode(bytes, MAX_RECORD_LEN)?;
+        codec::expect_suite(suite)?;
+        Ok(row)
+    }
+}
+
+impl State {
+    /// Puts a record in its place.
+    pub fn put(&mut self, row: Row) {
+        match row {
+            Row::Safe(safe) => {
+                self.safes.insert(safe.id, *safe);
+            }
+            Row::Value(value) => {
+                self.values.insert(value.meta.id, *value);
+            }
+            Row::Backup(backup) => {
+                self.backups.insert(backup.id, *backup);
+            }
+            Row::Activity(lines) => self.activity = lines,
+        }
+    }
+
+    /// Removes a record.
+    pub fn remove(&mut self, key: Key) {
+        match key {
+            Key::Safe(id) => drop(self.safes.remove(&id)),
+            Key::Value(id) => drop(self.values.remove(&id)),
+            Key::Backup(id) => drop(self.backups.remove(&id)),
+            Key::Activity => self.activity.clear(),
+        }
+    }
+
+    /// The blobs that records refer to; all others are left from interrupted work and can be swept.
+    pub fn blobs(&self) -> Vec<&str> {
+        let contents = self.values.values().filter_map(|v| v.content.as_ref());
+        let sources = self.backups.values().flat_map(|b| &b.sources);
+        contents.chain(sources).map(|c| c.blob.as_str()).collect()
+    }
+
+    /// The owner's name for a safe, or its id.
+    pub fn nickname(&self, safe: &SafeId) -> String {
+        self.safes.get(safe).map_or_else(|| safe.to_string(), |s| s.nickname.clone())
+    }
+}

@@ -1,0 +1,431 @@
+//! What a person sees of the wallet: plain data in the words of the page, nothing secret beyond titles.
+//!
+//! The shape is the JavaScript API's (`www/src/engine/api.ts`); times are milliseconds there.
+
+use protocol::{
+    certificate::read_unverified,
+    ids::{SafeId, Seconds},
+    plan::Plan,
+};
+use serde::Serialize;
+
+use crate::{
+    session::{Contact, Fetch, Session},
+    state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Value},
+};
+
+/// The whole wallet.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletView {
+    /// Safes.
+    pub safes: Vec<SafeView>,
+    /// Values, newest first.
+    pub values: Vec<ValueView>,
+    /// Activity, newest first.
+    pub activity: Vec<ActivityView>,
+    /// Whether the browser promised to keep the storage.
+    pub storage_persistent: bool,
+}
+
+/// One safe.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct SafeView {
+    pub id: String,
+    pub nickname: String,
+    pub name: String,
+    pub url: String,
+    pub fingerprint: String,
+    pub limit_body: u64,
+    pub contact: &'static str,
+    pub deposits: usize,
+}
+
+/// One value.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct ValueView {
+    pub id: String,
+    pub title: String,
+    pub kind: String,
+    pub file_name: Option<String>,
+    pub mime: String,
+    pub size: u64,
+    pub created: u64,
+    pub local: bool,
+    pub state: &'static str,
+    pub reason: String,
+    pub next_step: Option<String>,
+    pub backup: Option<BackupView>,
+    pub operation: Option<OperationView>,
+}
+
+/// A backup.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct BackupView {
+    pub id: String,
+    pub plan: String,
+    pub threshold: usize,
+    pub total: usize,
+    pub certificates: Vec<CertificateView>,
+}
+
+/// A certificate.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct CertificateView {
+    pub deposit_id: String,
+    pub safe_id: String,
+    pub nickname: String,
+    pub segment: u32,
+    pub segments: u32,
+    pub state: &'static str,
+    pub length: Option<u64>,
+    pub root: Option<String>,
+    pub issued: Option<u64>,
+    pub lease_end: Option<u64>,
+    pub entry: Option<u32>,
+    pub url: Option<String>,
+}
+
+/// An operation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct OperationView {
+    pub kind: &'static str,
+    pub progress: f64,
+    pub safes: Vec<SafeProgress>,
+    pub may_close: bool,
+    pub waiting: Option<String>,
+}
+
+/// Progress at one safe.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct SafeProgress {
+    pub safe_id: String,
+    pub nickname: String,
+    pub state: &'static str,
+    pub done: usize,
+    pub total: usize,
+    pub detail: Option<String>,
+}
+
+/// A line of activity.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct ActivityView {
+    pub at: u64,
+    pub level: &'static str,
+    pub text: String,
+}
+
+fn millis(seconds: Seconds) -> u64 {
+    seconds.saturating_mul(1000)
+}
+
+/// A safe's id in groups of four, for comparing by eye and reading aloud.
+pub fn fingerprint(id: &SafeId) -> String {
+    let text = id.to_string();
+    let groups: Vec<&str> = text.as_bytes().chunks(4).filter_map(|c| core::str::from_utf8(c).ok()).collect();
+    groups.join(" ")
+}
+
+/// Draws the view.
+pub fn draw(state: &State, session: &Session, storage_persistent: bool) -> WalletView {
+    let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, v)).collect();
+    values.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    WalletView {
+        safes: state.safes.keys().map(|id| draw_safe(state, session, id)).collect(),
+        values,
+        activity: state.activity.iter().rev().map(draw_activity).collect(),
+        storage_persistent,
+    }
+}
+
+fn draw_activity(line: &Activity) -> ActivityView {
+    let level = match line.level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    ActivityView { at: millis(line.at), level, text: line.text.clone() }
+}
+
+fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
+    let (name, url, limit_body) =
+        state.safes.get(id).map(|s| (s.name.clone(), s.url.clone(), s.limit_body)).unwrap_or_default();
+    let contact = match session.contact(id).0 {
+        Contact::Untried => "untried",
+        Contact::Reachable => "reachable",
+        Contact::Away => "away",
+        Contact::NotItself => "not-itself",
+    };
+    SafeView {
+        id: id.to_string(),
+        nickname: state.nickname(id),
+        name,
+        url,
+        fingerprint: fingerprint(id),
+        limit_body,
+        contact,
+        deposits: state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count(),
+    }
+}
+
+fn draw_value(state: &State, session: &Session, value: &Value) -> ValueView {
+    let backup = value.backup.and_then(|id| state.backups.get(&id));
+    let (label, reason, next) = condition(state, session, value, backup);
+    let next_step = next.map(str::to_owned);
+    ValueView {
+        id: value.meta.id.to_string(),
+        title: value.meta.title.clone(),
+        kind: value.meta.kind.clone(),
+        file_name: value.meta.file_name.clone(),
+        mime: value.meta.mime.clone(),
+        size: value.meta.length,
+        created: millis(value.meta.created),
+        local: value.content.is_some(),
+        state: label,
+        reason,
+        next_step,
+        backup: backup.map(|b| draw_backup(state, b)),
+        operation: backup.and_then(|b| draw_operation(state, session, b)),
+    }
+}
+
+/// (threshold, number of safes) of what was made, not of what was asked for.
+fn threshold(backup: &Backup) -> (usize, usize) {
+    let Ok(layout) = backup.layout() else { return (0, 0) };
+    let (content, key) = layout.needed();
+    (content.max(key), layout.slots().iter().filter(|s| s.segment == 0).count())
+}
+
+/// State, reason, next step.
+fn condition(
+    state: &State,
+    session: &Session,
+    value: &Value,
+    backup: Option<&Backup>,
+) -> (&'static str, String, Option<&'static str>) {
+    let Some(backup) = backup else {
+        return ("local-only", "Only on this device.".to_owned(), Some("Back it up to your safes."));
+    };
+    let (k, n) = threshold(backup);
+    match backup.operation {
+        Some(Operation::Register) => {
+            let held = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
+            let waiting = waiting_for(state, session, backup);
+            let reason = format!("{held} of {n} safes have signed.");
+            let next = waiting.map(|_| "Some safes do not answer. It goes on by itself when they do.");
+            ("protecting", reason, next)
+        }
+        Some(Operation::Release) => ("at-risk", "The safes are letting it go.".to_owned(), None),
+        _ if value.content.is_some() => {
+            let reason = format!("{n} safes hold a piece each; any {k} bring it back.");
+            ("protected", reason, None)
+        }
+        _ => {
+            let reason = format!("Not on this device; any {k} of {n} safes bring it back.");
+            ("moved", reason, Some("Recover it when you need it."))
+        }
+    }
+}
+
+fn deposits_of<'a>(backup: &'a Backup, safe: &SafeId) -> Vec<&'a Deposit> {
+    backup.deposits.iter().filter(|d| d.safe == *safe).collect()
+}
+
+fn safes_of(backup: &Backup) -> Vec<SafeId> {
+    let mut safes = Vec::new();
+    for deposit in &backup.deposits {
+        if !safes.contains(&deposit.safe) {
+            safes.push(deposit.safe);
+        }
+    }
+    safes
+}
+
+fn safes_where(backup: &Backup, test: impl Fn(&[&Deposit]) -> bool) -> usize {
+    safes_of(backup).iter().filter(|s| test(&deposits_of(backup, s))).count()
+}
+
+fn draw_backup(state: &State, backup: &Backup) -> BackupView {
+    let (threshold, total) = threshold(backup);
+    let plan: Plan<String> = backup.plan.map(&|safe| state.nickname(safe));
+    let segments = backup.layout().map_or(0, |l| l.segments());
+    let certificates = backup.deposits.iter().map(|deposit| {
+        let signed = deposit.certificate.as_ref().and_then(|c| read_unverified(c).ok());
+        let state_word = match deposit.stage {
+            Stage::Planned | Stage::Prepared => "planned",
+            Stage::Offered => "offered",
+            Stage::Held => "held",
+            Stage::Released => "released",
+        };
+        CertificateView {
+            deposit_id: deposit.id.to_string(),
+            safe_id: deposit.safe.to_string(),
+            nickname: state.nickname(&deposit.safe),
+            segment: deposit.segment,
+            segments,
+            state: state_word,
+            length: signed.as_ref().map(|s| s.length),
+            root: signed.as_ref().map(|s| s.root.to_string()),
+            issued: signed.as_ref().map(|s| millis(s.issued)),
+            lease_end: signed.as_ref().map(|s| millis(s.lease_end)),
+            entry: signed.as_ref().map(|s| s.entry),
+            url: signed.map(|s| s.url),
+        }
+    });
+    BackupView {
+        id: backup.id.to_string(),
+        plan: plan.to_string(),
+        threshold,
+        total,
+        certificates: certificates.collect(),
+    }
+}
+
+/// Which safes an operation waits for.
+fn waiting_for(state: &State, session: &Session, backup: &Backup) -> Option<String> {
+    let away = |safe: &&SafeId| {
+        matches!(session.contact(safe).0, Contact::Away | Contact::NotItself)
+            || deposits_of(backup, safe).iter().any(|d| session.refusals.contains_key(&d.id))
+    };
+    let safes = safes_of(backup);
+    let open: Vec<String> = safes
+        .iter()
+        .filter(|safe| deposits_of(backup, safe).iter().any(|d| d.stage < Stage::Held))
+        .filter(away)
+        .map(|safe| state.nickname(safe))
+        .collect();
+    (!open.is_empty()).then(|| open.join(", "))
+}
+
+fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<OperationView> {
+    let operation = backup.operation?;
+    let safes: Vec<SafeProgress> = safes_of(backup)
+        .iter()
+        .map(|safe| match operation {
+            Operation::Recover => recover_progress(state, session, backup, safe),
+            Operation::Register => stage_progress(state, session, backup, safe, Stage::Held),
+            Operation::Release => stage_progress(state, session, backup, safe, Stage::Released),
+        })
+        .collect();
+    let (kind, progress, waiting) = match operation {
+        Operation::Register => {
+            // Offer and certificate are one half each.
+            let points: usize = backup.deposits.iter().map(|d| stage_points(d.stage)).sum();
+            let waiting = waiting_for(state, session, backup).map(|s| format!("Waiting for {s}."));
+            ("register", points as f64 / (3 * backup.deposits.len().max(1)) as f64, waiting)
+        }
+        Operation::Recover => {
+            let (progress, waiting) = recovery(state, session, backup);
+            ("recover", progress, waiting)
+        }
+        Operation::Release => {
+            let done = backup.deposits.iter().filter(|d| d.stage == Stage::Released).count();
+            let away: Vec<&str> = safes
+                .iter()
+                .filter(|s| s.state != "done" && s.state != "working" && s.state != "waiting")
+                .map(|s| s.nickname.as_str())
+                .collect();
+            let waiting = (!away.is_empty()).then(|| format!("Waiting for {}.", away.join(", ")));
+            ("release", done as f64 / backup.deposits.len().max(1) as f64, waiting)
+        }
+    };
+    Some(OperationView { kind, progress, safes, may_close: true, waiting })
+}
+
+const fn stage_points(stage: Stage) -> usize {
+    match stage {
+        Stage::Planned => 0,
+        Stage::Prepared => 1,
+        Stage::Offered => 2,
+        Stage::Held | Stage::Released => 3,
+    }
+}
+
+fn stage_progress(state: &State, session: &Session, backup: &Backup, safe: &SafeId, goal: Stage) -> SafeProgress {
+    let deposits = deposits_of(backup, safe);
+    let done = deposits.iter().filter(|d| d.stage >= goal).count();
+    let refusal = deposits.iter().find_map(|d| session.refusals.get(&d.id));
+    let (contact, detail) = session.contact(safe);
+    let (label, detail) = match (done == deposits.len(), refusal, contact) {
+        (true, _, _) => ("done", None),
+        (_, Some(words), _) => ("refused", Some(words.clone())),
+        (_, _, Contact::Away) => ("away", detail.map(str::to_owned)),
+        (_, _, Contact::NotItself) => ("lied", detail.map(str::to_owned)),
+        (_, _, Contact::Reachable) => ("working", detail.map(str::to_owned)),
+        (_, _, Contact::Untried) => ("waiting", None),
+    };
+    SafeProgress {
+        safe_id: safe.to_string(),
+        nickname: state.nickname(safe),
+        state: label,
+        done,
+        total: deposits.len(),
+        detail,
+    }
+}
+
+fn recover_progress(state: &State, session: &Session, backup: &Backup, safe: &SafeId) -> SafeProgress {
+    let deposits = deposits_of(backup, safe);
+    let fetches: Vec<&Fetch> = session
+        .recoveries
+        .get(&backup.id)
+        .map(|r| deposits.iter().filter_map(|d| r.fetches.get(&d.id)).collect())
+        .unwrap_or_default();
+    let done = fetches.iter().filter(|f| matches!(f, Fetch::Got)).count();
+    let worst = fetches.iter().find_map(|f| match f {
+        Fetch::Lied(words) => Some(("lied", words.clone())),
+        Fetch::Refused(words) => Some(("refused", words.clone())),
+        Fetch::Away => Some(("away", "does not answer".to_owned())),
+        Fetch::Got => None,
+    });
+    let (label, detail) = match worst {
+        Some((label, words)) => (label, Some(words)),
+        None if done == deposits.len() => ("done", None),
+        None if session.contact(safe).0 == Contact::Reachable => ("working", None),
+        None => ("waiting", None),
+    };
+    SafeProgress {
+        safe_id: safe.to_string(),
+        nickname: state.nickname(safe),
+        state: label,
+        done,
+        total: deposits.len(),
+        detail,
+    }
+}
+
+fn recovery(state: &State, session: &Session, backup: &Backup) -> (f64, Option<String>) {
+    let Some(recovery) = session.recoveries.get(&backup.id) else { return (0.0, None) };
+    let segments = backup.layout().map_or(0, |l| l.segments());
+    let (content, _) = backup.layout().map_or((1, 1), |l| l.needed());
+    let got = recovery.fetches.values().filter(|f| matches!(f, Fetch::Got)).count();
+    let progress = got as f64 / (content.max(1) * segments.max(1) as usize) as f64;
+    let hopeless = (0..segments)
+        .filter(|s| !recovery.gathered.contains(s))
+        .any(|segment| session.need(backup, recovery, segment).hopeless);
+    let waiting = hopeless.then(|| {
+        let bad = |d: &&Deposit| recovery.fetches.get(&d.id).is_some_and(|f| !matches!(f, Fetch::Got));
+        let mut names: Vec<String> = backup.deposits.iter().filter(bad).map(|d| state.nickname(&d.safe)).collect();
+        names.sort();
+        names.dedup();
+        format!(
+            "Too few safes gave their pieces. Not helping now: {}. Nothing is lost; try again when they are back.",
+            names.join(", ")
+        )
+    });
+    (progress.min(1.0), waiting)
+}
