@@ -283,7 +283,8 @@ impl VerifyingKey {
     /// # Errors
     /// If the bytes are not a compressed point on the curve, or are its identity.
     pub fn from_compressed(bytes: &[u8]) -> Result<Self, CryptoError> {
-        if bytes.len() != 49 {
+        // The library would also take 0x05, x alone: a second spelling of the same key.
+        if bytes.len() != 49 || !matches!(bytes[0], 2 | 3) {
             return Err(CryptoError);
         }
         p384::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Self).map_err(|_| CryptoError)

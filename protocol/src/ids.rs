@@ -153,7 +153,9 @@ impl FromStr for SafeId {
             return Err(bad);
         }
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        Self::try_from(bytes.as_slice()).map_err(|_| bad)
+        let id = Self::try_from(bytes.as_slice()).map_err(|_| bad.clone())?;
+        // The decoder leaves the four bits that fill up the last character unread; one id has one text.
+        if id.to_string().eq_ignore_ascii_case(text) { Ok(id) } else { Err(bad) }
     }
 }
 

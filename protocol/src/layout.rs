@@ -253,7 +253,11 @@ impl Layout {
         let parent = self.segment_commitment(segment, &stream);
         let shards = match self.content.k {
             None => vec![stream],
-            Some(k) => disperse(&stream, k, self.content.places.len())?,
+            Some(k) => {
+                let shards = disperse(&stream, k, self.content.places.len())?;
+                drop(stream);
+                shards
+            }
         };
         let shares = if segment == 0 { self.make_key_pieces(op_seed, &part)? } else { Vec::new() };
         let key_parent = self.key_commitment(part.expose());

@@ -159,8 +159,18 @@ impl Sealer {
     /// If a chunk was altered, moved, removed or added.
     pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let len = content_len(sealed.len() as u64).ok_or(CryptoError)?;
-        let cipher = self.cipher();
         let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(len).map_err(|_| CryptoError)?));
+        self.open_into(sealed, &mut content)?;
+        Ok(content)
+    }
+
+    /// Opens a whole sealed form to the end of `content`, so that large content need not be moved again.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; what was appended until then is authentic but not all, and is to be thrown away.
+    pub fn open_into(&self, sealed: &[u8], content: &mut Vec<u8>) -> Result<(), CryptoError> {
+        content_len(sealed.len() as u64).ok_or(CryptoError)?;
+        let cipher = self.cipher();
         let body = sealed.get(HEADER..).ok_or(CryptoError)?;
         let chunks = body.len().div_ceil(SEALED_CHUNK);
         let mut chunk = Zeroizing::new(Vec::with_capacity(SEALED_CHUNK));
@@ -171,7 +181,7 @@ impl Sealer {
             cipher.open_chunk(position, index + 1 == chunks, &self.info, &mut chunk)?;
             content.extend_from_slice(&chunk);
         }
-        Ok(content)
+        Ok(())
     }
 }
 

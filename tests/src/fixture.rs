@@ -1,0 +1,119 @@
+//! Safes, plans and statements with fixed keys, and the reader of vector files.
+
+use std::{collections::BTreeMap, path::Path};
+
+use protocol::{
+    bundle::{self, ValueMeta},
+    certificate::registration_of,
+    cose::Kind,
+    crypto::{Secret, expand_seed},
+    deposit::{DepositSecrets, FaceText, Statement},
+    identity::{Identity, SafeKeys},
+    ids::{DepositId, Root, SafeId, Seconds, ValueId},
+};
+use rand_core::CryptoRng;
+
+/// Where the vector files stand.
+pub const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+/// The time at which fixed safes begin: 2025-01-01T00:00:00Z.
+pub const NOW: Seconds = 1_735_689_600;
+/// Where fixed safes stand.
+pub const URL: &str = "https://safe.example";
+
+/// A reproducible stream of random bytes.
+pub fn rng(seed: u64) -> impl CryptoRng {
+    expand_seed(&secret(seed))
+}
+
+/// A reproducible secret.
+pub fn secret(seed: u64) -> Secret {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    Secret::from_bytes(bytes)
+}
+
+/// Lower-case hex.
+pub fn hex_of(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// A vector file: header lines `name: text` (equal names are joined by a space), an empty line, and the bytes in hex.
+pub fn vector_file(name: &str) -> (BTreeMap<String, String>, Vec<u8>) {
+    let path = Path::new(VECTORS).join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (head, body) = text.split_once("\n\n").unwrap_or_else(|| panic!("{name}: no empty line"));
+    let mut fields = BTreeMap::<String, String>::new();
+    for line in head.lines() {
+        let (field, value) = line.split_once(':').unwrap_or_else(|| panic!("{name}: {line}"));
+        let entry = fields.entry(field.to_owned()).or_default();
+        if !entry.is_empty() {
+            entry.push(' ');
+        }
+        entry.push_str(value.trim());
+    }
+    let hex: String = body.split_whitespace().collect();
+    let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    (fields, bytes)
+}
+
+/// A safe with all its keys.
+pub struct TestSafe {
+    /// Its keys.
+    pub keys: SafeKeys,
+    /// Its checked chain.
+    pub identity: Identity,
+}
+
+impl TestSafe {
+    /// Safe number `seed`, from [`NOW`] on.
+    pub fn make(seed: u64) -> Self {
+        let keys = SafeKeys::make_random(&mut rng(0x5afe_0000 + seed), NOW).unwrap();
+        let identity = Identity::verify(&keys.identity.verifying_key().to_compressed(), &keys.chain).unwrap();
+        Self { keys, identity }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SafeId {
+        self.identity.id()
+    }
+
+    /// What a wallet would state about a body.
+    pub fn statement(&self, deposit: DepositId, d: &Secret, body: &[u8]) -> Statement {
+        let face = protocol::deposit::Face::seal(&face_text(), d, &deposit, &mut rng(7)).unwrap();
+        let root = Root(protocol::crypto::blake3(body));
+        Statement::new(self.id(), deposit, body.len() as u64, root, face, &DepositSecrets::derive(d))
+    }
+
+    /// The offer or certificate for a statement.
+    pub fn sign(&self, statement: &Statement, kind: Kind) -> Vec<u8> {
+        let confirm_by = (kind == Kind::Offer).then_some(NOW + 700);
+        registration_of(statement, URL, 1, NOW + 100, NOW + 100 + statement.lease, confirm_by)
+            .sign(&self.keys.signing, kind)
+    }
+}
+
+/// The face of fixed statements.
+pub fn face_text() -> FaceText {
+    FaceText {
+        title: "Grüße aus dem Schließfach".into(),
+        kind: "note".into(),
+        date: NOW,
+        hint: Some("blue box".into()),
+    }
+}
+
+/// A bundle of values with given contents.
+pub fn make_bundle(contents: &[&[u8]]) -> (Vec<ValueMeta>, Vec<u8>) {
+    let meta = |(i, content): (usize, &&[u8])| ValueMeta {
+        id: ValueId([i as u8; 16]),
+        title: format!("value {i}"),
+        kind: "file".into(),
+        file_name: (i % 2 == 1).then(|| format!("{i}.txt")),
+        mime: "text/plain".into(),
+        created: NOW,
+        length: content.len() as u64,
+    };
+    let values: Vec<ValueMeta> = contents.iter().enumerate().map(meta).collect();
+    let bytes = [bundle::head(&values), contents.concat()].concat();
+    (values, bytes)
+}

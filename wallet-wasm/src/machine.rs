@@ -66,7 +66,7 @@ pub enum WalletError {
 }
 
 /// Something happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// The owner trusts a safe.

@@ -16,7 +16,7 @@ use protocol::{
     codec::{self, Bytes},
     crypto::{CryptoError, PassphraseCost, Secret, derive_secret, mac, same_bytes},
     passphrase::derive_key,
-    seal::{self, Purpose},
+    seal::{self, Purpose, Sealer},
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -192,6 +192,14 @@ impl Vault {
     /// [`CryptoError`] if it was altered or exchanged.
     pub fn open_blob(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         seal::open(&self.blobs, &blob_purpose(name), sealed)
+    }
+
+    /// Opens a blob to the end of `content`.
+    ///
+    /// # Errors
+    /// As [`Self::open_blob`].
+    pub fn open_blob_into(&self, name: &str, sealed: &[u8], content: &mut Vec<u8>) -> Result<(), CryptoError> {
+        Sealer::of(&self.blobs, sealed, &blob_purpose(name))?.open_into(sealed, content)
     }
 }
 

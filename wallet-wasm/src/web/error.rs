@@ -1,0 +1,146 @@
+//! Errors as the page gets them: `Error` with a stable `code`, a sentence, and the next step.
+
+use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError};
+use wasm_bindgen::JsValue;
+
+use crate::{machine::WalletError, store::StoreError, vault::VaultError};
+
+/// An error on its way to the page.
+#[derive(Debug)]
+pub(crate) struct EngineError {
+    code: &'static str,
+    message: String,
+    next: Option<&'static str>,
+}
+
+pub(crate) const LOCKED: EngineErrorText = ("locked", "The wallet is locked.", Some("Unlock it with your passphrase."));
+
+type EngineErrorText = (&'static str, &'static str, Option<&'static str>);
+
+impl EngineError {
+    pub(crate) fn new(text: EngineErrorText) -> Self {
+        Self { code: text.0, message: text.1.to_owned(), next: text.2 }
+    }
+
+    /// Whether it has this code.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
+    /// What happened, in a sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn of<E: core::fmt::Display>(code: &'static str, error: &E, next: Option<&'static str>) -> Self {
+        // Sentences of the core begin in lower case; a person reads them as sentences.
+        let text = error.to_string();
+        let mut chars = text.chars();
+        let message = chars.next().map(|c| c.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default();
+        let message = if message.ends_with('.') { message } else { message + "." };
+        Self { code, message, next }
+    }
+}
+
+impl From<EngineError> for JsValue {
+    fn from(error: EngineError) -> Self {
+        let js = js_sys::Error::new(&error.message);
+        let next = error.next.map_or(Self::NULL, Self::from_str);
+        // Setting a property of a fresh object cannot fail.
+        let _ = js_sys::Reflect::set(&js, &"code".into(), &error.code.into());
+        let _ = js_sys::Reflect::set(&js, &"next".into(), &next);
+        js.into()
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoRoom => Self::of("no-room", &error, Some("Free some room on this device and try again.")),
+            StoreError::Superseded { .. } => Self::of("superseded", &error, Some("Try again.")),
+            StoreError::Failed(_) => {
+                Self::of("store-failed", &error, Some("Close other windows of this page and try again."))
+            }
+        }
+    }
+}
+
+impl From<VaultError> for EngineError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Empty => {
+                Self::of("no-wallet", &error, Some("Make a wallet, or recover from a certificate file."))
+            }
+            VaultError::WrongPassphrase => {
+                Self::of("wrong-passphrase", &error, Some("Check the spelling and try again."))
+            }
+            VaultError::Damaged => {
+                Self::of("store-damaged", &error, Some("Recover your values from the safes with a certificate file."))
+            }
+            VaultError::Crypto(_) => Self::of("internal", &error, Some("Reload the page.")),
+        }
+    }
+}
+
+impl From<PassphraseError> for EngineError {
+    fn from(error: PassphraseError) -> Self {
+        match error {
+            PassphraseError::TooShort(_) => Self::of("passphrase-too-short", &error, Some("Choose a longer one.")),
+            _ => Self::of("passphrase-refused", &error, Some("Choose another one.")),
+        }
+    }
+}
+
+impl From<IdentityError> for EngineError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Mismatch { .. } => {
+                Self::of("safe-mismatch", &error, Some("Ask the safe's operator before you trust it."))
+            }
+            IdentityError::Malformed(_) => Self::of("not-a-safe", &error, Some("Check the address.")),
+            _ => Self::of("not-a-safe", &error, Some("Tell the safe's operator.")),
+        }
+    }
+}
+
+impl From<BookError> for EngineError {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::WrongPassphrase => {
+                Self::of("wrong-passphrase", &error, Some("Use the passphrase that was chosen for this file."))
+            }
+            _ => Self::of(
+                "not-a-certificate-file",
+                &error,
+                Some("Choose a file that was saved by “Download certificates”."),
+            ),
+        }
+    }
+}
+
+impl From<WalletError> for EngineError {
+    fn from(error: WalletError) -> Self {
+        let (code, next) = match &error {
+            WalletError::Unknown(_) => ("unknown", Some("Reload the page.")),
+            WalletError::TooLarge(_) => ("too-large", Some("A value can have up to 16 MiB, a title up to 256 bytes.")),
+            WalletError::NotLocal => ("not-local", Some("Recover it first.")),
+            WalletError::HasBackup => ("has-backup", Some("Release the backup first.")),
+            WalletError::NoBackup => ("no-backup", Some("Back it up first and wait until all safes have signed.")),
+            WalletError::Busy => ("busy", Some("Wait until it is done.")),
+            WalletError::SafeInUse(_) => ("safe-in-use", Some("Release the values that use it first.")),
+            WalletError::SafeKnown => ("safe-known", None),
+            WalletError::Plan(_) => ("plan-refused", Some("Choose other safes or another number.")),
+            WalletError::Identity(_) => ("safe-mismatch", Some("Ask the safe's operator before you trust it.")),
+            WalletError::Certificate(_) | WalletError::Crypto(_) | WalletError::Differs => {
+                ("internal", Some("Reload the page and try again."))
+            }
+        };
+        Self::of(code, &error, next)
+    }
+}
+
+impl From<protocol::crypto::CryptoError> for EngineError {
+    fn from(error: protocol::crypto::CryptoError) -> Self {
+        Self::of("internal", &error, Some("Reload the page; if it stays, free some memory."))
+    }
+}

@@ -1,0 +1,75 @@
+//! Requests to safes by `fetch`. Carries bytes; what they mean is decided elsewhere.
+
+use js_sys::{JSON, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    AbortSignal, Headers, RequestCache, RequestCredentials, RequestInit, RequestMode, RequestRedirect, Response,
+};
+
+use crate::exchange::Answer;
+
+/// How long a safe may take, milliseconds: 2 MiB over a line of 0.5 Mbit/s, and some.
+const PATIENCE_MS: u32 = 60_000;
+
+#[wasm_bindgen]
+extern "C" {
+    // Works in a window and in a worker alike.
+    #[wasm_bindgen(js_name = fetch)]
+    fn global_fetch(url: &str, init: &RequestInit) -> js_sys::Promise;
+}
+
+/// What is sent.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) statement: Option<&'a str>,
+    pub(crate) content_type: &'a str,
+    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) most: u64,
+}
+
+/// Sends and reads the whole answer. `None`: nobody answered, or more came than was asked for.
+pub(crate) async fn send(outgoing: Outgoing<'_>) -> Option<Answer> {
+    exchange(&outgoing).await.ok().flatten()
+}
+
+async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Answer>, JsValue> {
+    let headers = Headers::new()?;
+    if let Some(statement) = outgoing.statement {
+        headers.set("Strongroom-Statement", statement)?;
+    }
+    let init = RequestInit::new();
+    init.set_method(outgoing.method);
+    init.set_mode(RequestMode::Cors);
+    init.set_cache(RequestCache::NoStore);
+    init.set_credentials(RequestCredentials::Omit);
+    init.set_redirect(RequestRedirect::Error);
+    init.set_signal(Some(&AbortSignal::timeout_with_u32(PATIENCE_MS)));
+    if let Some(body) = outgoing.body {
+        headers.set("Content-Type", outgoing.content_type)?;
+        init.set_body(&Uint8Array::from(body));
+    }
+    init.set_headers(&headers);
+    let response: Response = JsFuture::from(global_fetch(outgoing.url, &init)).await?.dyn_into()?;
+    let announced = response.headers().get("content-length")?.and_then(|l| l.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > outgoing.most.max(MAX_PROBLEM_LEN)) {
+        return Ok(None);
+    }
+    let buffer = JsFuture::from(response.array_buffer()?).await?;
+    let body = Uint8Array::new(&buffer).to_vec();
+    let is_problem = response.headers().get("content-type")?.is_some_and(|t| t.starts_with("application/problem+json"));
+    let problem = if is_problem { parse_problem(&body) } else { None };
+    Ok(Some(Answer { status: response.status(), body, problem }))
+}
+
+/// Longest problem details that are read, bytes.
+const MAX_PROBLEM_LEN: u64 = 4096;
+
+fn parse_problem(body: &[u8]) -> Option<(String, u64)> {
+    let text = core::str::from_utf8(body).ok()?;
+    let json = JSON::parse(text).ok()?;
+    let uri = Reflect::get(&json, &"type".into()).ok()?.as_string()?;
+    let time = Reflect::get(&json, &"time".into()).ok()?.as_f64().unwrap_or_default();
+    Some((uri, time as u64))
+}

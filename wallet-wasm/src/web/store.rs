@@ -1,0 +1,204 @@
+//! The store in IndexedDB.
+//!
+//! rexie opens the database and reads. It cannot ask for strict durability, so every write goes through a second connection whose
+//! transactions say `durability: "strict"`: a commit has reached the disk when it returns, which is what later messages to safes rely on.
+
+use idb::{ObjectStore, Transaction, TransactionMode as IdbMode, TransactionResult};
+use js_sys::{Array, Object, Reflect, Uint8Array};
+use rexie::{Rexie, TransactionMode};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+
+use crate::store::{Commit, Store, StoreError, Stored};
+
+const META: &str = "meta";
+const ROWS: &str = "rows";
+const BLOBS: &str = "blobs";
+const EPOCH: &str = "epoch";
+const HEADER: &str = "header";
+const ROOT: &str = "root";
+/// Version of the database's own layout.
+const LAYOUT: u32 = 1;
+
+#[wasm_bindgen]
+extern "C" {
+    // web-sys has the third argument only under its unstable flag.
+    #[wasm_bindgen(extends = web_sys::IdbDatabase)]
+    type StrictDatabase;
+    #[wasm_bindgen(method, catch, js_name = transaction)]
+    fn transaction_with(
+        this: &StrictDatabase,
+        stores: &JsValue,
+        mode: &str,
+        options: &JsValue,
+    ) -> Result<web_sys::IdbTransaction, JsValue>;
+}
+
+/// The wallet's database.
+pub struct RexieStore {
+    reader: Rexie,
+    writer: StrictDatabase,
+}
+
+fn failed<E: core::fmt::Display>(error: E) -> StoreError {
+    let text = error.to_string();
+    // Chromium names the exception in the text of request errors and of aborted transactions.
+    if text.contains("QuotaExceeded") { StoreError::NoRoom } else { StoreError::Failed(text) }
+}
+
+fn failed_rexie(error: rexie::Error) -> StoreError {
+    match error {
+        rexie::Error::IdbError(inner) => failed(inner),
+        other => failed(other),
+    }
+}
+
+fn failed_js(error: JsValue) -> StoreError {
+    failed(error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |e| String::from(e.to_string())))
+}
+
+fn bytes(value: Option<JsValue>) -> Option<Vec<u8>> {
+    value.and_then(|v| v.dyn_into::<Uint8Array>().ok()).map(|v| v.to_vec())
+}
+
+fn epoch_of(value: Option<&JsValue>) -> u64 {
+    // Epochs count commits: far below 2^53, where doubles are exact.
+    value.and_then(JsValue::as_f64).map_or(0, |n| n as u64)
+}
+
+impl RexieStore {
+    /// Opens the database, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: IndexedDB is not to be had, as in some private windows.
+    pub async fn open(name: &str) -> Result<Self, StoreError> {
+        let store = |name| rexie::ObjectStore::new(name);
+        let reader = Rexie::builder(name)
+            .version(LAYOUT)
+            .add_object_store(store(META))
+            .add_object_store(store(ROWS))
+            .add_object_store(store(BLOBS))
+            .build()
+            .await
+            .map_err(failed_rexie)?;
+        let factory = idb::Factory::new().map_err(failed)?;
+        let writer = factory.open(name, Some(LAYOUT)).map_err(failed)?.await.map_err(failed)?;
+        let writer = JsValue::from(writer).unchecked_into::<StrictDatabase>();
+        Ok(Self { reader, writer })
+    }
+
+    fn strict(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
+        let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
+        let options = Object::new();
+        Reflect::set(&options, &"durability".into(), &"strict".into()).map_err(failed_js)?;
+        let raw = self.writer.transaction_with(&names, "readwrite", &options).map_err(failed_js)?;
+        let transaction = Transaction::from(raw);
+        debug_assert!(transaction.mode() == Ok(IdbMode::ReadWrite));
+        Ok(transaction)
+    }
+
+    /// Everything is queued without waiting; what fails aborts the transaction, which is seen at its end.
+    async fn finish(transaction: Transaction) -> Result<(), StoreError> {
+        match transaction.commit().map_err(failed)?.await {
+            Ok(TransactionResult::Committed) => Ok(()),
+            Ok(TransactionResult::Aborted) => Err(StoreError::Failed("the write was aborted".to_owned())),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Reads back what was committed: a store that says yes and keeps something else must not be relied on.
+    async fn read_back(&self, commit: &Commit) -> Result<(), StoreError> {
+        let transaction = self.reader.transaction(&[META, ROWS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
+        let (meta, rows) =
+            (transaction.store(META).map_err(failed_rexie)?, transaction.store(ROWS).map_err(failed_rexie)?);
+        let epoch = meta.get(EPOCH.into()).await.map_err(failed_rexie)?;
+        // Another window may have committed since; then its epoch is higher and the rows may be newer.
+        if epoch_of(epoch.as_ref()) != commit.expected + 1 {
+            return Ok(());
+        }
+        for (name, row) in &commit.put {
+            if bytes(rows.get(name.as_str().into()).await.map_err(failed_rexie)?).as_ref() != Some(row) {
+                return Err(StoreError::Failed("the record read back is not the one written".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put(store: &ObjectStore, key: &str, value: &JsValue) -> Result<(), StoreError> {
+    store.put(value, Some(&key.into())).map(drop).map_err(failed)
+}
+
+impl Store for RexieStore {
+    async fn load(&self) -> Result<Stored, StoreError> {
+        let transaction = self.reader.transaction(&[META, ROWS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
+        let (meta, rows) =
+            (transaction.store(META).map_err(failed_rexie)?, transaction.store(ROWS).map_err(failed_rexie)?);
+        let epoch = meta.get(EPOCH.into()).await.map_err(failed_rexie)?;
+        let header = meta.get(HEADER.into()).await.map_err(failed_rexie)?;
+        let root = meta.get(ROOT.into()).await.map_err(failed_rexie)?;
+        // Keys and values of one transaction come in the same order.
+        let keys = rows.get_all_keys(None, None).await.map_err(failed_rexie)?;
+        let values = rows.get_all(None, None).await.map_err(failed_rexie)?;
+        let pairs = keys.into_iter().zip(values);
+        let rows = pairs.filter_map(|(key, value)| Some((key.as_string()?, bytes(Some(value))?))).collect();
+        Ok(Stored { epoch: epoch_of(epoch.as_ref()), header: bytes(header), root: bytes(root), rows })
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let transaction = self.strict(&[META, ROWS])?;
+        let meta = transaction.object_store(META).map_err(failed)?;
+        let rows = transaction.object_store(ROWS).map_err(failed)?;
+        let stored = meta.get(JsValue::from_str(EPOCH)).map_err(failed)?.await.map_err(failed)?;
+        let found = epoch_of(stored.as_ref());
+        if found != commit.expected {
+            // A transaction that is only dropped would still commit.
+            let _ = transaction.abort().map_err(failed)?.await;
+            return Err(StoreError::Superseded { expected: commit.expected, found });
+        }
+        put(&meta, EPOCH, &JsValue::from_f64((commit.expected + 1) as f64))?;
+        put(&meta, ROOT, &Uint8Array::from(commit.root.as_slice()))?;
+        if let Some(header) = &commit.header {
+            put(&meta, HEADER, &Uint8Array::from(header.as_slice()))?;
+        }
+        for name in &commit.remove {
+            rows.delete(JsValue::from_str(name)).map(drop).map_err(failed)?;
+        }
+        for (name, row) in &commit.put {
+            put(&rows, name, &Uint8Array::from(row.as_slice()))?;
+        }
+        Self::finish(transaction).await?;
+        self.read_back(commit).await
+    }
+
+    async fn put_blob(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let transaction = self.strict(&[BLOBS])?;
+        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
+        put(&blobs, name, &Uint8Array::from(content))?;
+        Self::finish(transaction).await
+    }
+
+    async fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.reader.transaction(&[BLOBS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
+        let blobs = transaction.store(BLOBS).map_err(failed_rexie)?;
+        Ok(bytes(blobs.get(name.into()).await.map_err(failed_rexie)?))
+    }
+
+    async fn remove_blobs(&self, names: &[String]) -> Result<(), StoreError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.strict(&[BLOBS])?;
+        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
+        for name in names {
+            blobs.delete(JsValue::from_str(name)).map(drop).map_err(failed)?;
+        }
+        Self::finish(transaction).await
+    }
+
+    async fn blobs(&self) -> Result<Vec<String>, StoreError> {
+        let transaction = self.reader.transaction(&[BLOBS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
+        let blobs = transaction.store(BLOBS).map_err(failed_rexie)?;
+        let keys = blobs.get_all_keys(None, None).await.map_err(failed_rexie)?;
+        Ok(keys.into_iter().filter_map(|key| key.as_string()).collect())
+    }
+}
