@@ -1,0 +1,202 @@
+/**
+ * What the engine (Rust in a Web Worker) offers to the page: the wallet's JavaScript API.
+ * Calls are promises; the page draws from `WalletView`, which the engine pushes whenever something changed.
+ * Times are Unix milliseconds, sizes are bytes, ids and digests are text.
+ */
+
+/** What a value is; it chooses the icon and, later, the rules that match. */
+export type ValueKind =
+  | 'seed-phrase'
+  | 'key'
+  | 'recovery-codes'
+  | 'ticket'
+  | 'voucher'
+  | 'document'
+  | 'note'
+  | 'file';
+
+/** Where a value stands (DESIGN §7). */
+export type ValueState = 'local-only' | 'protecting' | 'protected' | 'at-risk' | 'moved' | 'unrecoverable';
+
+/** One safe as this wallet knows it. */
+export interface SafeView {
+  /** `safe1…`: the bech32m thumbprint of the safe's identity key; the wallet pins it. */
+  id: string;
+  /** The owner's own name for it. */
+  nickname: string;
+  /** What the safe calls itself. */
+  name: string;
+  url: string;
+  /** The id in groups of four, for comparing by eye. */
+  fingerprint: string;
+  /** Largest body it takes, bytes. */
+  limitBody: number;
+  /** Last contact in this session. */
+  contact: 'untried' | 'reachable' | 'away' | 'not-itself';
+  /** How many deposits of this wallet it holds. */
+  deposits: number;
+}
+
+/** What a safe says of itself before the owner has decided to trust it. */
+export interface SafeProbe {
+  id: string;
+  name: string;
+  url: string;
+  fingerprint: string;
+  limitBody: number;
+  admission: string;
+  /** Already in this wallet. */
+  known: boolean;
+}
+
+/** Progress of one safe inside an operation. */
+export interface SafeProgress {
+  safeId: string;
+  nickname: string;
+  state: 'waiting' | 'working' | 'done' | 'away' | 'lied' | 'refused';
+  /** Bodies done and to do at this safe. */
+  done: number;
+  total: number;
+  /** A sentence where something is wrong. */
+  detail: string | null;
+}
+
+export interface OperationView {
+  kind: 'register' | 'recover' | 'release';
+  /** 0 to 1. */
+  progress: number;
+  safes: SafeProgress[];
+  /** Always true for journalled operations: they go on when the wallet is opened again. */
+  mayClose: boolean;
+  /** Why it waits, and for what; null while it runs. */
+  waiting: string | null;
+}
+
+export interface CertificateView {
+  depositId: string;
+  safeId: string;
+  nickname: string;
+  /** Which segment of the content this deposit holds, from 0, and of how many. */
+  segment: number;
+  segments: number;
+  state: 'planned' | 'offered' | 'held' | 'released';
+  /** The rest is null until there is a certificate. */
+  length: number | null;
+  /** BLAKE3 root of the deposited body, hex. */
+  root: string | null;
+  issued: number | null;
+  leaseEnd: number | null;
+  /** Serial of the safe's chain entry that signed it. */
+  entry: number | null;
+  url: string | null;
+}
+
+export interface BackupView {
+  id: string;
+  /** The plan as text, safes by nickname. */
+  plan: string;
+  /** Any `threshold` of `total` safes suffice. Echoed from the finished backup, not from a form. */
+  threshold: number;
+  total: number;
+  certificates: CertificateView[];
+}
+
+export interface ValueView {
+  id: string;
+  title: string;
+  kind: ValueKind;
+  fileName: string | null;
+  mime: string;
+  size: number;
+  created: number;
+  /** True if the content is on this device. */
+  local: boolean;
+  state: ValueState;
+  /** One sentence: why it is in that state. */
+  reason: string;
+  /** One sentence: what to do next; null where nothing is to be done. */
+  nextStep: string | null;
+  backup: BackupView | null;
+  operation: OperationView | null;
+}
+
+/** One line of the Activity page. */
+export interface ActivityView {
+  at: number;
+  level: 'info' | 'warning' | 'error';
+  text: string;
+}
+
+export interface WalletView {
+  safes: SafeView[];
+  values: ValueView[];
+  activity: ActivityView[];
+  /** Answer of `navigator.storage.persisted()`. */
+  storagePersistent: boolean;
+}
+
+/** `none`: no wallet in this browser profile yet. */
+export type WalletStatus = 'none' | 'locked' | 'open';
+
+export interface NewValue {
+  title: string;
+  kind: ValueKind;
+  fileName: string | null;
+  mime: string;
+}
+
+export interface ImportReport {
+  /** Titles of the values whose certificates came with the file. */
+  titles: string[];
+  /** Nicknames of safes that the file added to this wallet. */
+  safesAdded: string[];
+}
+
+/** Errors thrown by the engine carry a stable code, what happened, and what to do next. */
+export interface EngineErrorShape {
+  code: string;
+  message: string;
+  next: string | null;
+}
+
+export interface Engine {
+  status(): Promise<WalletStatus>;
+  /** Makes a wallet in this browser profile. Error `wallet-exists`, `passphrase-too-short`. */
+  create(passphrase: string): Promise<void>;
+  /** Error `wrong-passphrase`, `no-wallet`, `store-damaged`. */
+  unlock(passphrase: string): Promise<void>;
+  lock(): Promise<void>;
+  view(): Promise<WalletView>;
+  /** Calls back with every new view until the wallet is locked. One listener. */
+  subscribe(listener: (view: WalletView) => void): Promise<void>;
+
+  /** Asks a safe who it is. Error `safe-away`, `not-a-safe`, `bad-address`. */
+  probeSafe(url: string): Promise<SafeProbe>;
+  /** Pins the safe whose id was shown. Error `safe-mismatch` if it has changed meanwhile. */
+  addSafe(url: string, id: string, nickname: string): Promise<void>;
+  /** Error `safe-in-use` while values have pieces there. */
+  removeSafe(id: string): Promise<void>;
+
+  /** Stores a value on this device; resolves with its id. Error `too-large` (16 MiB), `no-room`. */
+  addValue(meta: NewValue, content: Uint8Array): Promise<string>;
+  /** The content. Error `not-local`. */
+  reveal(id: string): Promise<Uint8Array>;
+  /** Deletes a local value that has no backup. Error `has-backup`. */
+  removeValue(id: string): Promise<void>;
+
+  /** Starts `seal(disperse(k, …), split(k, …))` over the named safes; progress comes by `subscribe`. */
+  register(id: string, safeIds: string[], threshold: number): Promise<void>;
+  /** Brings the content back from the safes. */
+  recover(id: string): Promise<void>;
+  /** Asks every safe to let its pieces go; the local copy stays. Error `not-local`: recover first. */
+  release(id: string): Promise<void>;
+  /** Tries safes that were away again at once. */
+  retry(): Promise<void>;
+
+  /** The certificates with their deposit secrets, sealed under a passphrase of their own. */
+  exportCertificates(ids: string[], passphrase: string): Promise<Uint8Array>;
+  /** Inverse of `exportCertificates`. Error `wrong-passphrase`, `not-a-certificate-file`. */
+  importCertificates(file: Uint8Array, passphrase: string): Promise<ImportReport>;
+  /** The signed certificate of one deposit, COSE_Sign1 bytes, for a file. */
+  certificate(depositId: string): Promise<Uint8Array>;
+}

@@ -1,0 +1,71 @@
+/**
+ * The page's end, and the only place that knows there is a worker.
+ */
+import { proxy, wrap } from 'comlink';
+import type { Engine } from './api.ts';
+import { carryEngineErrors, EngineError } from './errors.ts';
+import type { Host } from './worker.ts';
+import workerUrl from './worker.ts?worker&url';
+
+/** The part of the Trusted Types API used here; the DOM library of TypeScript does not have it yet. */
+interface TrustedTypes {
+  createPolicy(
+    name: string,
+    rules: { createScriptURL(url: string): string },
+  ): { createScriptURL(url: string): string };
+}
+
+/** Starts the worker and opens the named wallet in it. `onFailure` hears of a worker that breaks down later. */
+export async function openEngine(dbName: string, onFailure: (error: EngineError) => void): Promise<Engine> {
+  carryEngineErrors();
+  const worker = new Worker(trusted(workerUrl), { type: 'module', name: 'strongroom-engine' });
+  const remote = wrap<Host>(worker);
+
+  // A worker whose script cannot be loaded answers nothing at all: without this, every call would wait for ever.
+  const broken = new Promise<never>((_, reject) => {
+    worker.addEventListener('error', (event) => {
+      const error = new EngineError({
+        code: 'engine-failed',
+        message: `The wallet could not start or has stopped${event.message ? `: ${event.message}` : '.'}`,
+        next: 'Reload the page. What the wallet had stored is still there.',
+      });
+      reject(error);
+      onFailure(error);
+    });
+  });
+  await Promise.race([remote.open(dbName), broken]);
+
+  return {
+    status: () => remote.status(),
+    create: (passphrase) => remote.create(passphrase),
+    unlock: (passphrase) => remote.unlock(passphrase),
+    lock: () => remote.lock(),
+    view: () => remote.view(),
+    subscribe: (listener) => remote.subscribe(proxy(listener)),
+    probeSafe: (url) => remote.probeSafe(url),
+    addSafe: (url, id, nickname) => remote.addSafe(url, id, nickname),
+    removeSafe: (id) => remote.removeSafe(id),
+    addValue: (meta, content) => remote.addValue(meta, content),
+    reveal: (id) => remote.reveal(id),
+    removeValue: (id) => remote.removeValue(id),
+    register: (id, safeIds, threshold) => remote.register(id, safeIds, threshold),
+    recover: (id) => remote.recover(id),
+    release: (id) => remote.release(id),
+    retry: () => remote.retry(),
+    exportCertificates: (ids, passphrase) => remote.exportCertificates(ids, passphrase),
+    importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
+    certificate: (depositId) => remote.certificate(depositId),
+  };
+}
+
+/** The page's policy lets no string become a script address, except this one. */
+function trusted(url: string): string {
+  const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
+  const policy = trustedTypes?.createPolicy('strongroom-worker', {
+    createScriptURL(asked) {
+      if (asked !== workerUrl) throw new TypeError('not the address of the wallet’s worker');
+      return asked;
+    },
+  });
+  return policy ? policy.createScriptURL(url) : url;
+}

@@ -1,0 +1,10 @@
+/**
+ * The generated module as the worker sees it. Written by hand, so that types are checked against the contract whether or not
+ * `pkg/` has been built; `vite.config.ts` points the name `wallet-wasm` at the generated file.
+ */
+import type { Engine as Contract } from './api.ts';
+
+/** Fetches and compiles the WebAssembly module that lies beside the script. */
+export default function init(): Promise<unknown>;
+
+export declare const Engine: { open(dbName: string): Promise<Contract> };

@@ -1,0 +1,247 @@
+import { css, html, nothing, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import type { SafeProbe, SafeView, WalletView } from '../../engine/api.ts';
+import { session } from '../../engine/session.ts';
+import { count, size } from '../../shared/format.ts';
+import { icon } from '../../shared/icons.ts';
+import { field, Page } from '../../shared/page.ts';
+import { base } from '../../shared/styles.ts';
+import { contactBadge } from '../../shared/words.ts';
+
+/** The safes this wallet trusts with pieces, and how one is added. */
+@customElement('sr-safes')
+export class Safes extends Page {
+  static override styles = [
+    base,
+    css`
+      .safes {
+        display: grid;
+        gap: 0.75rem;
+      }
+      .safe {
+        display: grid;
+        gap: 0.375rem;
+      }
+      .name {
+        font-weight: 620;
+        overflow-wrap: anywhere;
+      }
+      .url {
+        overflow-wrap: anywhere;
+      }
+      details button {
+        margin-top: 0.75rem;
+      }
+      summary {
+        width: fit-content;
+        padding-block: 0.25rem;
+        color: var(--accent);
+        font-size: 0.875rem;
+        cursor: pointer;
+      }
+      .fingerprint {
+        padding: 0.75rem 1rem;
+        border-radius: var(--radius-small);
+        background: var(--sunken);
+        font-size: 1rem;
+        letter-spacing: 0.03em;
+        word-spacing: 0.25em;
+        overflow-wrap: normal;
+      }
+      .ask {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) auto;
+        gap: 0.75rem;
+      }
+      @media (max-width: 30rem) {
+        .ask {
+          grid-template-columns: minmax(0, 1fr);
+        }
+      }
+    `,
+  ];
+
+  @property({ attribute: false }) view!: WalletView;
+  @state() private found: SafeProbe | null = null;
+
+  protected override render(): TemplateResult {
+    const { safes } = this.view;
+    return html`<div class="stack">
+      <div class="stack tight">
+        <h1 tabindex="-1">Safes</h1>
+        <p class="muted">
+          A safe keeps pieces that it cannot read. Choose safes that belong to different people or companies: then what happens to
+          one does not happen to the others.
+        </p>
+      </div>
+      ${
+        safes.length === 0
+          ? html`<div class="notice">
+              ${icon('info')}
+              <p>There are no safes yet. Three are a good start; five let two of them fail.</p>
+            </div>`
+          : html`<ul class="safes">
+              ${safes.map((safe) => this.#safe(safe))}
+            </ul>`
+      }
+      <section class="card stack" aria-labelledby="add">
+        <h2 id="add">Add a safe</h2>
+        <form class="stack" @submit=${this.#probe}>
+          <div class="stack tight">
+            <label for="url">Address of the safe</label>
+            <div class="ask">
+              <input
+                id="url"
+                name="url"
+                inputmode="url"
+                autocomplete="off"
+                autocapitalize="none"
+                spellcheck="false"
+                placeholder="https://safe.example"
+                required
+                data-testid="safe-url"
+              />
+              <button class=${this.found ? '' : 'primary'} data-testid="safe-probe" ?disabled=${this.busy}>
+                ${this.busy && !this.found ? 'Asking…' : 'Ask who it is'}
+              </button>
+            </div>
+          </div>
+        </form>
+        ${this.found ? this.#decide(this.found) : nothing} ${this.errorBox()}
+      </section>
+    </div>`;
+  }
+
+  #safe(safe: SafeView): TemplateResult {
+    return html`<li class="card safe" data-testid="safe-row" data-safe=${safe.nickname} data-contact=${safe.contact}>
+      <div class="row apart">
+        <span class="name">${safe.nickname}</span>
+        ${contactBadge(safe.contact)}
+      </div>
+      <p class="muted small url">
+        ${safe.name === safe.nickname ? nothing : html`${safe.name} · `}${safe.url}
+      </p>
+      <p class="muted small">
+        ${safe.deposits === 0 ? 'Keeps nothing of this wallet yet.' : `Keeps ${count(safe.deposits, 'deposit')} of this wallet.`}
+      </p>
+      ${
+        safe.contact === 'not-itself'
+          ? html`<div class="notice bad">
+              ${icon('alert')}
+              <p class="small">
+                Something else answers at this address now: its identity is not the one you added. Nothing is sent to it. Ask
+                its operator what happened.
+              </p>
+            </div>`
+          : nothing
+      }
+      <details>
+        <summary>Fingerprint and removal</summary>
+        <p class="mono">${safe.fingerprint}</p>
+        <button
+          type="button"
+          class="small danger"
+          data-testid="safe-remove"
+          ?disabled=${this.busy}
+          @click=${() => this.act(() => session.engine.removeSafe(safe.id))}
+        >
+          Remove ${safe.nickname}
+        </button>
+      </details>
+    </li>`;
+  }
+
+  #decide(found: SafeProbe): TemplateResult {
+    return html`<form class="stack" @submit=${this.#add}>
+      <div class="stack tight">
+        <h3>${found.name}</h3>
+        <p class="muted small">
+          Takes up to ${size(found.limitBody)} at a time. ${admission(found.admission)}
+        </p>
+        <p id="compare">
+          Its fingerprint is below. Compare it with the one that its operator published. If they differ in a single letter, do
+          not add it.
+        </p>
+        <p class="mono fingerprint" data-testid="safe-fingerprint">${found.fingerprint}</p>
+      </div>
+      ${
+        found.known
+          ? html`<p role="status">This safe is in your wallet already.</p>`
+          : html`<div class="stack tight">
+                <label for="nickname">Your name for it</label>
+                <input
+                  id="nickname"
+                  name="nickname"
+                  autocomplete="off"
+                  maxlength="40"
+                  required
+                  .value=${suggestion(found.name)}
+                  data-testid="safe-nickname"
+                />
+              </div>
+              <div class="row">
+                <button class="primary" data-testid="safe-add" aria-describedby="compare" ?disabled=${this.busy}>
+                  It matches: add this safe
+                </button>
+                <button
+                  type="button"
+                  class="quiet"
+                  @click=${() => {
+                    this.found = null;
+                  }}
+                >
+                  Cancel
+                </button>
+              </div>`
+      }
+    </form>`;
+  }
+
+  #probe(event: SubmitEvent): void {
+    event.preventDefault();
+    const url = withScheme(field(event, 'url').trim());
+    this.found = null;
+    void this.act(async () => {
+      this.found = await session.engine.probeSafe(url);
+    });
+  }
+
+  #add(event: SubmitEvent): void {
+    event.preventDefault();
+    const { found } = this;
+    if (!found) return;
+    const nickname = field(event, 'nickname').trim();
+    void this.act(async () => {
+      await session.engine.addSafe(found.url, found.id, nickname);
+      this.found = null;
+      const url = this.renderRoot.querySelector<HTMLInputElement>('#url');
+      if (url) {
+        url.value = '';
+        url.focus();
+      }
+    });
+  }
+}
+
+/** People type addresses without a scheme; only a safe on this machine speaks plain http. */
+function withScheme(url: string): string {
+  if (url.includes('://')) return url;
+  return /^(localhost|127\.0\.0\.1)(:|\/|$)/.test(url) ? `http://${url}` : `https://${url}`;
+}
+
+/** Nicknames stand in plans, so the proposal is one plain word. */
+function suggestion(name: string): string {
+  return name
+    .normalize('NFKD')
+    .replace(/[^A-Za-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .toLowerCase()
+    .slice(0, 24);
+}
+
+function admission(word: string): string {
+  if (word === 'open') return 'It takes deposits from anyone.';
+  if (word === 'token' || word === 'invite')
+    return 'It takes deposits from people whom its operator has invited.';
+  return `Admission: ${word}.`;
+}

@@ -1,0 +1,174 @@
+import { css, html, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import { EngineError } from '../../engine/errors.ts';
+import { session } from '../../engine/session.ts';
+import { icon } from '../../shared/icons.ts';
+import { field, Page } from '../../shared/page.ts';
+import { passphraseProblem } from '../../shared/passphrase.ts';
+import { base } from '../../shared/styles.ts';
+
+/** Makes the wallet, or opens it. */
+@customElement('sr-unlock')
+export class Unlock extends Page {
+  static override styles = [
+    base,
+    css`
+      :host {
+        display: block;
+        max-width: 30rem;
+        margin: 2rem auto 0;
+      }
+      @media (max-width: 40rem) {
+        :host {
+          margin-top: 0;
+        }
+      }
+    `,
+  ];
+
+  /** No wallet yet in this browser profile. */
+  @property({ type: Boolean }) fresh = false;
+  /** Nobody asked for the lock. */
+  @property({ type: Boolean }) idled = false;
+  @state() private shown = false;
+
+  protected override firstUpdated(): void {
+    this.renderRoot.querySelector('input')?.focus();
+  }
+
+  protected override render(): TemplateResult {
+    return this.fresh ? this.#create() : this.#unlock();
+  }
+
+  #create(): TemplateResult {
+    return html`<div class="stack">
+      <div class="stack tight">
+        <h1>Make your wallet</h1>
+        <p class="muted">
+          It keeps what must not be lost: seed phrases, keys, recovery codes, tickets, documents. Then it backs them up to
+          several independent safes, none of which can read what it keeps.
+        </p>
+      </div>
+      <form class="card stack" @submit=${this.#onCreate}>
+        <div class="stack tight">
+          <label for="first">Passphrase</label>
+          <input
+            id="first"
+            name="first"
+            type=${this.shown ? 'text' : 'password'}
+            autocomplete="new-password"
+            autocapitalize="none"
+            spellcheck="false"
+            aria-describedby="hint"
+            data-testid="create-passphrase"
+          />
+          <p id="hint" class="muted small">
+            At least 12 characters. Four or five unrelated words are hard to guess and easy to remember.
+          </p>
+        </div>
+        <div class="stack tight">
+          <label for="again">The same passphrase again</label>
+          <input
+            id="again"
+            name="again"
+            type=${this.shown ? 'text' : 'password'}
+            autocomplete="new-password"
+            autocapitalize="none"
+            spellcheck="false"
+            data-testid="create-passphrase-again"
+          />
+        </div>
+        ${this.#showing()}
+        <div class="notice">
+          ${icon('info')}
+          <p class="small">
+            Nobody can reset this passphrase. Without it, what is only in this wallet is gone for good. What you have backed
+            up can still be brought back with a certificate file and that file’s own passphrase.
+          </p>
+        </div>
+        ${this.errorBox()}
+        <div class="row">
+          <button class="primary" data-testid="create-submit" ?disabled=${this.busy}>
+            ${this.busy ? 'Making the wallet…' : 'Make the wallet'}
+          </button>
+        </div>
+      </form>
+      <p class="muted small">
+        Are you here with a certificate file from another device? Make a wallet first; then open Recover.
+      </p>
+    </div>`;
+  }
+
+  #unlock(): TemplateResult {
+    return html`<div class="stack">
+      <div class="stack tight">
+        <h1>Unlock your wallet</h1>
+        <p class="muted">
+          ${
+            this.idled
+              ? 'It locked itself after ten minutes without use.'
+              : 'What it keeps is on this device, sealed under your passphrase.'
+          }
+        </p>
+      </div>
+      <form class="card stack" @submit=${this.#onUnlock}>
+        <div class="stack tight">
+          <label for="passphrase">Passphrase</label>
+          <input
+            id="passphrase"
+            name="passphrase"
+            type=${this.shown ? 'text' : 'password'}
+            autocomplete="current-password"
+            autocapitalize="none"
+            spellcheck="false"
+            data-testid="unlock-passphrase"
+          />
+        </div>
+        ${this.#showing()} ${this.errorBox('unlock-error')}
+        <div class="row">
+          <button class="primary" data-testid="unlock-submit" ?disabled=${this.busy}>
+            ${this.busy ? 'Unlocking…' : 'Unlock'}
+          </button>
+        </div>
+      </form>
+    </div>`;
+  }
+
+  #showing(): TemplateResult {
+    return html`<label class="row">
+      <input
+        type="checkbox"
+        .checked=${this.shown}
+        @change=${() => {
+          this.shown = !this.shown;
+        }}
+      />
+      Show what I type
+    </label>`;
+  }
+
+  #onCreate(event: SubmitEvent): void {
+    event.preventDefault();
+    const passphrase = field(event, 'first');
+    const problem = passphraseProblem(passphrase, field(event, 'again'));
+    if (problem) {
+      this.error = problem;
+      return;
+    }
+    void this.act(() => session.create(passphrase));
+  }
+
+  async #onUnlock(event: SubmitEvent): Promise<void> {
+    event.preventDefault();
+    const passphrase = field(event, 'passphrase');
+    if (!passphrase) {
+      this.error = new EngineError({
+        code: 'passphrase-empty',
+        message: 'There is no passphrase yet.',
+        next: 'Type the passphrase of this wallet.',
+      });
+    } else if (!(await this.act(() => session.unlock(passphrase)))) {
+      this.renderRoot.querySelector('input')?.select();
+    }
+  }
+}

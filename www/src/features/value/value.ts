@@ -1,0 +1,223 @@
+import { html, nothing, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import type { BackupView, ValueView, WalletView } from '../../engine/api.ts';
+import { session } from '../../engine/session.ts';
+import '../../shared/dialog.ts';
+import { date, size } from '../../shared/format.ts';
+import { icon } from '../../shared/icons.ts';
+import { Page } from '../../shared/page.ts';
+import '../../shared/progress.ts';
+import { base } from '../../shared/styles.ts';
+import { kinds, thresholdSentence, valueBadge } from '../../shared/words.ts';
+import '../recover/export.ts';
+import './backup.ts';
+import './certificates.ts';
+import './content.ts';
+import { one } from './value.styles.ts';
+
+type Asking = 'backup' | 'release' | 'remove' | 'export';
+
+/** One value: its content, where it stands, and its backup. */
+@customElement('sr-value')
+export class Value extends Page {
+  static override styles = [base, one];
+
+  @property() valueId = '';
+  @property({ attribute: false }) view!: WalletView;
+  @state() private asking: Asking | null = null;
+
+  protected override render(): TemplateResult {
+    const value = this.view.values.find(({ id }) => id === this.valueId);
+    if (!value) {
+      return html`<div class="stack">
+        <h1 tabindex="-1">This value is not in the wallet</h1>
+        <p>It may have been deleted, or it belongs to another wallet.</p>
+        <div><a class="button" href="#/values">${icon('back')}All values</a></div>
+      </div>`;
+    }
+    return html`<div class="stack">
+      <a class="up" href="#/values">${icon('back')}All values</a>
+      <div class="head">
+        <span class="kind">${icon(value.kind)}</span>
+        <div class="stack tight">
+          <h1 tabindex="-1">${value.title}</h1>
+          <p class="muted small">
+            ${kinds[value.kind]} · ${size(value.size)} · added ${date(value.created)}
+            ${value.fileName ? html`<br />${value.fileName}` : nothing}
+          </p>
+        </div>
+      </div>
+      <section class="card stack tight" aria-label="Where it stands">
+        <div>${valueBadge(value.state)}</div>
+        <p>${value.reason}</p>
+        ${value.nextStep ? html`<p class="muted">${value.nextStep}</p>` : nothing}
+      </section>
+      ${value.operation ? html`<section class="card"><sr-progress .operation=${value.operation}></sr-progress></section>` : nothing}
+      ${this.errorBox()}
+      <section class="card stack" aria-labelledby="content">
+        <h2 id="content">Content</h2>
+        ${value.local ? html`<sr-content .value=${value}></sr-content>` : this.#away(value)}
+      </section>
+      <section class="card stack" aria-labelledby="backup">
+        <h2 id="backup">Backup</h2>
+        ${value.backup ? this.#backedUp(value, value.backup) : this.#notBackedUp(value)}
+      </section>
+      ${this.#dialog(value)}
+    </div>`;
+  }
+
+  #away(value: ValueView): TemplateResult {
+    return html`<p>It is not on this device. The safes hold it.</p>
+      ${
+        value.operation?.kind === 'recover'
+          ? nothing
+          : html`<div>
+              <button
+                type="button"
+                class="primary"
+                data-testid="recover-start"
+                ?disabled=${this.busy || value.operation !== null}
+                @click=${() => this.act(() => session.engine.recover(value.id))}
+              >
+                Recover it
+              </button>
+            </div>`
+      }`;
+  }
+
+  #notBackedUp(value: ValueView): TemplateResult {
+    const { safes } = this.view;
+    if (this.asking === 'backup') {
+      return html`<sr-backup
+        .value=${value}
+        .safes=${safes}
+        @dismiss=${() => this.#ask(null)}
+      ></sr-backup>`;
+    }
+    return html`<p class="muted">
+        It is on this device only. If the device or the passphrase is lost, so is this value.
+      </p>
+      <div class="row">
+        ${
+          safes.length < 2
+            ? html`<a class="button primary" href="#/safes">Add safes first</a>`
+            : html`<button
+                type="button"
+                class="primary"
+                data-testid="backup-start"
+                ?disabled=${value.operation !== null || !value.local}
+                @click=${() => this.#ask('backup')}
+              >
+                Back it up
+              </button>`
+        }
+        <button
+          type="button"
+          class="quiet"
+          data-testid="value-remove"
+          ?disabled=${value.operation !== null}
+          @click=${() => this.#ask('remove')}
+        >
+          Delete it
+        </button>
+      </div>`;
+  }
+
+  #backedUp(value: ValueView, backup: BackupView): TemplateResult {
+    const held = backup.certificates.some(({ state }) => state === 'held');
+    // A backup that is still being made brings nothing back yet.
+    const begun = value.operation?.kind === 'register' ? 'When it is done: ' : '';
+    const meaning = thresholdSentence(backup.threshold, backup.total);
+    return html`<p>${begun ? begun + meaning.charAt(0).toLowerCase() + meaning.slice(1) : meaning}</p>
+      <sr-certificates .certificates=${backup.certificates} .name=${value.title}></sr-certificates>
+      <div class="row">
+        <button
+          type="button"
+          class="small"
+          data-testid="export-value-certificates"
+          ?disabled=${!held}
+          @click=${() => this.#ask('export')}
+        >
+          ${icon('certificate')}Save the certificates of this value
+        </button>
+        <button
+          type="button"
+          class="small danger"
+          data-testid="release-start"
+          ?disabled=${value.operation !== null || !value.local}
+          aria-describedby="release-why"
+          @click=${() => this.#ask('release')}
+        >
+          Release from the safes
+        </button>
+      </div>
+      ${value.local ? nothing : html`<p class="muted small" id="release-why">To release it, recover it first.</p>`}
+      <details>
+        <summary>The plan</summary>
+        <p class="mono">${backup.plan}</p>
+      </details>`;
+  }
+
+  #dialog(value: ValueView): TemplateResult | typeof nothing {
+    switch (this.asking) {
+      case 'export':
+        return html`<sr-export
+          .ids=${[value.id]}
+          .heading=${`Save the certificates of “${value.title}”`}
+          @dismiss=${() => this.#ask(null)}
+        ></sr-export>`;
+      case 'release':
+        return html`<sr-dialog heading="Release from the safes?" @dismiss=${() => this.#ask(null)}>
+          <div class="stack">
+            <p>
+              The safes let go of every piece of “${value.title}” and sign for that. The copy on this device stays. From then
+              on it is the only one: certificates saved earlier no longer bring it back.
+            </p>
+            <div class="row">
+              <button
+                type="button"
+                class="danger"
+                data-testid="release-confirm"
+                @click=${() => this.#confirm(() => session.engine.release(value.id))}
+              >
+                Release it
+              </button>
+              <button type="button" class="quiet" data-first @click=${() => this.#ask(null)}>Keep the backup</button>
+            </div>
+          </div>
+        </sr-dialog>`;
+      case 'remove':
+        return html`<sr-dialog heading="Delete this value?" @dismiss=${() => this.#ask(null)}>
+          <div class="stack">
+            <p>“${value.title}” is on this device only. Once deleted, nobody can bring it back.</p>
+            <div class="row">
+              <button
+                type="button"
+                class="danger"
+                data-testid="value-remove-confirm"
+                @click=${() =>
+                  this.#confirm(async () => {
+                    await session.engine.removeValue(value.id);
+                    location.hash = '#/values';
+                  })}
+              >
+                Delete it for good
+              </button>
+              <button type="button" class="quiet" data-first @click=${() => this.#ask(null)}>Keep it</button>
+            </div>
+          </div>
+        </sr-dialog>`;
+      default:
+        return nothing;
+    }
+  }
+
+  #confirm(work: () => Promise<void>): void {
+    this.asking = null;
+    void this.act(work);
+  }
+
+  #ask(what: Asking | null): void {
+    this.asking = what;
+  }
+}

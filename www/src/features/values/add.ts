@@ -1,0 +1,196 @@
+import { css, html, nothing, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import type { ValueKind } from '../../engine/api.ts';
+import { EngineError } from '../../engine/errors.ts';
+import { session } from '../../engine/session.ts';
+import type { Dialog } from '../../shared/dialog.ts';
+import '../../shared/dialog.ts';
+import { size } from '../../shared/format.ts';
+import { icon } from '../../shared/icons.ts';
+import { field, Page } from '../../shared/page.ts';
+import { base } from '../../shared/styles.ts';
+import { kinds } from '../../shared/words.ts';
+
+const LARGEST = 16 * 1024 * 1024;
+
+/** The form for one new value. Sends `dismiss` when it is done with, saved or not. */
+@customElement('sr-add')
+export class Add extends Page {
+  static override styles = [
+    base,
+    css`
+      textarea {
+        font-family: var(--mono);
+        font-size: 0.9375rem;
+      }
+      .file {
+        display: flex;
+        align-items: center;
+        gap: 0.75rem;
+        padding: 0.625rem 0.75rem;
+        border: 1px solid var(--line);
+        border-radius: var(--radius-small);
+        background: var(--sunken);
+      }
+      .file span {
+        flex: 1;
+        overflow-wrap: anywhere;
+      }
+    `,
+  ];
+
+  /** A file, or a text (empty: to be typed). */
+  @property({ attribute: false }) given: File | string = '';
+  @state() private file: File | null = null;
+  @state() private kind: ValueKind = 'note';
+  /** The owner chose the kind himself; no guess may change it any more. */
+  #chosen = false;
+
+  protected override willUpdate(changed: Map<PropertyKey, unknown>): void {
+    if (!changed.has('given')) return;
+    if (typeof this.given === 'string') this.#guess(this.given);
+    else this.#take(this.given);
+  }
+
+  protected override render(): TemplateResult {
+    const { file, given } = this;
+    return html`<sr-dialog heading="Add a value">
+      <form class="stack" @submit=${this.#save}>
+        <div class="stack tight">
+          <label for="title">Title</label>
+          <input
+            id="title"
+            name="title"
+            autocomplete="off"
+            maxlength="120"
+            required
+            data-first
+            .value=${file && typeof given !== 'string' ? bareName(file.name) : ''}
+            data-testid="value-title"
+          />
+        </div>
+        <div class="stack tight">
+          <label for="kind">Kind</label>
+          <select id="kind" name="kind" .value=${this.kind} data-testid="value-kind" @change=${this.#onKind}>
+            ${Object.entries(kinds).map(
+              ([kind, label]) =>
+                html`<option value=${kind} ?selected=${kind === this.kind}>${label}</option>`,
+            )}
+          </select>
+        </div>
+        ${file ? this.#chosenFile(file) : this.#typed()} ${this.errorBox()}
+        <p class="muted small">It is sealed on this device. Nothing is sent anywhere until you back it up.</p>
+        <div class="row">
+          <button class="primary" data-testid="value-save" ?disabled=${this.busy}>
+            ${this.busy ? 'Saving…' : 'Save on this device'}
+          </button>
+          <button type="button" class="quiet" @click=${this.#close}>Cancel</button>
+        </div>
+      </form>
+    </sr-dialog>`;
+  }
+
+  #typed(): TemplateResult {
+    // Without spellchecking: some browsers send the text of a checked field to a service.
+    return html`<div class="stack tight">
+        <label for="text">What to keep</label>
+        <textarea
+          id="text"
+          name="text"
+          autocomplete="off"
+          autocapitalize="none"
+          spellcheck="false"
+          .value=${typeof this.given === 'string' ? this.given : ''}
+          @input=${(event: InputEvent) => this.#guess((event.target as HTMLTextAreaElement).value)}
+          data-testid="value-text"
+        ></textarea>
+      </div>
+      <div class="stack tight">
+        <label for="file">Or a file, up to 16 MiB</label>
+        <input id="file" type="file" data-testid="value-file" @change=${this.#onFile} />
+      </div>`;
+  }
+
+  #chosenFile(file: File): TemplateResult {
+    return html`<div class="file">
+      ${icon('file')}
+      <span>${file.name} <span class="muted small">${size(file.size)}</span></span>
+      ${
+        typeof this.given === 'string'
+          ? html`<button
+              type="button"
+              class="small"
+              @click=${() => {
+                this.file = null;
+              }}
+            >
+              Remove
+            </button>`
+          : nothing
+      }
+    </div>`;
+  }
+
+  #onKind(event: Event): void {
+    this.#chosen = true;
+    this.kind = (event.target as HTMLSelectElement).value as ValueKind;
+  }
+
+  #onFile(event: Event): void {
+    const file = (event.target as HTMLInputElement).files?.[0];
+    if (!file) return;
+    this.#take(file);
+    const title = this.renderRoot.querySelector<HTMLInputElement>('#title');
+    if (title && !title.value) title.value = bareName(file.name);
+  }
+
+  #take(file: File): void {
+    this.file = file;
+    if (!this.#chosen)
+      this.kind = /^application\/pdf$|document|^text\//.test(file.type) ? 'document' : 'file';
+    this.error = file.size > LARGEST ? tooLarge(file) : null;
+  }
+
+  #guess(text: string): void {
+    if (this.#chosen) return;
+    const words = text.trim().split(/\s+/);
+    const plain = words.every((word) => /^[a-z]{3,8}$/.test(word));
+    this.kind = plain && [12, 15, 18, 21, 24].includes(words.length) ? 'seed-phrase' : 'note';
+  }
+
+  async #save(event: SubmitEvent): Promise<void> {
+    event.preventDefault();
+    const { file } = this;
+    const title = field(event, 'title').trim();
+    const text = this.renderRoot.querySelector('textarea')?.value ?? '';
+    const saved = await this.act(async () => {
+      if (file && file.size > LARGEST) throw tooLarge(file);
+      if (!file && !text) {
+        throw new EngineError({
+          code: 'empty-value',
+          message: 'There is nothing to keep yet.',
+          next: 'Type or paste something, or choose a file.',
+        });
+      }
+      const content = file ? new Uint8Array(await file.arrayBuffer()) : new TextEncoder().encode(text);
+      const mime = file ? file.type || 'application/octet-stream' : 'text/plain;charset=utf-8';
+      await session.engine.addValue({ title, kind: this.kind, fileName: file?.name ?? null, mime }, content);
+      content.fill(0);
+    });
+    if (saved) this.#close();
+  }
+
+  readonly #close = () => {
+    this.renderRoot.querySelector<Dialog>('sr-dialog')?.close();
+  };
+}
+
+const bareName = (name: string) => name.replace(/\.[^.]{1,8}$/, '') || name;
+
+function tooLarge(file: File): EngineError {
+  return new EngineError({
+    code: 'too-large',
+    message: `${file.name} is too large: a value can have up to 16 MiB.`,
+    next: 'Split or compress the file, then add the parts.',
+  });
+}
