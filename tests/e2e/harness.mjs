@@ -1,0 +1,405 @@
+// Starts the product as a developer would, and drives it as an owner would.
+//
+// `Product` is `cargo xtask run` on free ports with a state of its own; single safes can be taken down. `Wallet` is one
+// browser profile in Chromium, driven through the page's test ids only. Nothing here waits for time to pass: every
+// wait is for a condition.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const XTASK = process.env.STRONGROOM_XTASK ?? join(ROOT, 'target/debug/xtask');
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/lib/chromium/chromium';
+
+/** Longest wait for anything on the page: five safes and a browser on a small busy machine. */
+const PATIENCE = 60_000;
+
+export const PASSPHRASE = 'correct horse battery staple';
+export const FILE_PASSPHRASE = 'seven quiet lanterns at noon';
+
+/** The running product. */
+export class Product {
+  #child;
+  #port;
+  #state;
+  #count;
+  #exited;
+  #replies = new Map();
+  #lastId = 0;
+
+  static async start({ safes = 5 } = {}) {
+    const product = new Product();
+    product.#count = safes;
+    product.#port = await freePorts(safes + 1);
+    product.#state = await mkdtemp(join(tmpdir(), 'strongroom-e2e-'));
+    await product.#run();
+    return product;
+  }
+
+  get page() {
+    return `http://localhost:${this.#port}`;
+  }
+
+  /** The addresses of the safes; safe number n, counted from 1, is at n - 1. */
+  get safes() {
+    return Array.from({ length: this.#count }, (_, index) => `http://127.0.0.1:${this.#port + index + 1}`);
+  }
+
+  /** Takes a safe down in the ordinary way. */
+  stopSafe(number) {
+    return this.#command({ do: 'stop', safe: number });
+  }
+
+  /** Takes a safe down by SIGKILL. */
+  killSafe(number) {
+    return this.#command({ do: 'kill', safe: number });
+  }
+
+  /** Starts a safe again; `port` puts it elsewhere than its address says. */
+  startSafe(number, { port } = {}) {
+    return this.#command({ do: 'start', safe: number, port });
+  }
+
+  /** Kills every process of the product at once and starts it again on the same ports with the same state. */
+  async killAndRestart() {
+    for (let number = 1; number <= this.#count; number += 1) await this.killSafe(number);
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+    await portsAreFree(this.#port, this.#count + 1);
+    await this.#run();
+  }
+
+  async stop() {
+    this.#child.kill('SIGTERM');
+    await this.#exited;
+    await rm(this.#state, { recursive: true, force: true });
+  }
+
+  async #run() {
+    const args = ['run', '--safes', this.#count, '--port', this.#port, '--state', this.#state, '--control'];
+    this.#child = spawn(XTASK, args.map(String), { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#exited = once(this.#child, 'exit');
+    // What is written to a product that was just killed is lost, and that is what was wanted.
+    this.#child.stdin.on('error', () => {});
+    const ready = new Promise((resolve, reject) => {
+      createInterface({ input: this.#child.stdout }).on('line', (line) => {
+        if (line === 'ready') resolve();
+        if (line.startsWith('{')) this.#settle(JSON.parse(line));
+      });
+      this.#exited.then(([code]) => reject(new Error(`the product ended before it was ready (${code})`)));
+    });
+    await ready;
+  }
+
+  #command(command) {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#replies.set(id, { resolve, reject });
+      this.#child.stdin.write(`${JSON.stringify({ id, ...command })}\n`);
+    });
+  }
+
+  #settle({ id, ok, error }) {
+    const { resolve, reject } = this.#replies.get(id);
+    this.#replies.delete(id);
+    if (ok) resolve();
+    else reject(new Error(error));
+  }
+}
+
+/** One browser profile with its wallet. */
+export class Wallet {
+  #product;
+  #profile;
+  #context;
+  #page;
+  #complaints = [];
+
+  /** A browser that has never seen the product. */
+  static async fresh(product, options = {}) {
+    const wallet = new Wallet();
+    wallet.#product = product;
+    wallet.#profile = await mkdtemp(join(tmpdir(), 'strongroom-profile-'));
+    await wallet.reopen(options);
+    return wallet;
+  }
+
+  get page() {
+    return this.#page;
+  }
+
+  /** Opens the browser on the same profile again. */
+  async reopen(options = {}) {
+    this.#context = await chromium.launchPersistentContext(this.#profile, {
+      executablePath: CHROMIUM,
+      headless: true,
+      acceptDownloads: true,
+      locale: 'en-GB',
+      // Without these Chromium looks up hosts of its own and waits for answers that a closed network never gives.
+      args: [
+        '--disable-quic',
+        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+        '--no-first-run',
+      ],
+      ...options,
+    });
+    this.#context.setDefaultTimeout(PATIENCE);
+    this.#page = this.#context.pages()[0] ?? (await this.#context.newPage());
+    this.#page.on('pageerror', (error) => this.#complaints.push(String(error)));
+    this.#page.on('console', (message) => {
+      // A safe that is away is an error to Chromium, too; only breaches of the page's own policy are ours.
+      if (/Content Security Policy|TrustedHTML|TrustedScript/i.test(message.text())) {
+        this.#complaints.push(message.text());
+      }
+    });
+    await this.#page.goto(this.#product.page);
+  }
+
+  /** Kills the whole browser, as a crash or an empty battery would. */
+  async kill() {
+    const closed = once(this.#context, 'close');
+    // Chromium names its process in the lock of the profile: `host-1234`.
+    const lock = await readlink(join(this.#profile, 'SingletonLock'));
+    process.kill(Number(lock.split('-').at(-1)), 'SIGKILL');
+    await closed;
+  }
+
+  /** Closes the browser, throws its profile away, and says what the page complained about. */
+  async close() {
+    await this.#context.close();
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    assert.deepEqual(this.#complaints, [], 'the page has complained');
+  }
+
+  /** The elements with a test id and data attributes, within `scope`. */
+  find(testId, attributes = {}, scope = this.#page) {
+    const more = Object.entries(attributes).map(([name, value]) => `[data-${name}="${value}"]`);
+    return scope.locator(`[data-testid="${testId}"]${more.join('')}`);
+  }
+
+  async click(testId, attributes) {
+    await this.find(testId, attributes).click();
+  }
+
+  async fill(testId, text) {
+    await this.find(testId).fill(text);
+  }
+
+  async create(passphrase = PASSPHRASE) {
+    await this.fill('create-passphrase', passphrase);
+    await this.fill('create-passphrase-again', passphrase);
+    await this.click('create-submit');
+    await this.find('nav-values').waitFor();
+  }
+
+  async lock() {
+    await this.click('lock');
+    await this.find('unlock-passphrase').waitFor();
+  }
+
+  async unlock(passphrase = PASSPHRASE) {
+    await this.tryUnlock(passphrase);
+    await this.find('nav-values').waitFor();
+  }
+
+  async tryUnlock(passphrase) {
+    await this.fill('unlock-passphrase', passphrase);
+    await this.click('unlock-submit');
+  }
+
+  /** Adds every safe of the product; their nicknames are `safe-1`, `safe-2`, … */
+  async addSafes(urls = this.#product.safes) {
+    await this.click('nav-safes');
+    for (const [index, url] of urls.entries()) {
+      await this.fill('safe-url', url);
+      await this.click('safe-probe');
+      await this.find('safe-fingerprint').waitFor();
+      await this.fill('safe-nickname', nickname(index + 1));
+      await this.click('safe-add');
+      await this.find('safe-row', { safe: nickname(index + 1) }).waitFor();
+    }
+  }
+
+  /** Adds a typed value; gives its id. */
+  async addText(title, text) {
+    return this.#add(title, () => this.fill('value-text', text));
+  }
+
+  /** Adds a file; gives the value's id. */
+  async addFile(title, name, bytes) {
+    const file = { name, mimeType: 'application/octet-stream', buffer: Buffer.from(bytes) };
+    return this.#add(title, () => this.find('value-file').setInputFiles(file));
+  }
+
+  async #add(title, content) {
+    await this.click('nav-values');
+    await this.click('value-add');
+    await this.fill('value-title', title);
+    await content();
+    await this.click('value-save');
+    const row = this.find('value-row').filter({ hasText: title });
+    await row.waitFor();
+    await this.find('value-title').waitFor({ state: 'detached' });
+    return row.getAttribute('data-value-id');
+  }
+
+  /** Goes to the page of one value. */
+  async openValue(id) {
+    await this.click('nav-values');
+    await this.click('value-row', { 'value-id': id });
+    await this.find('value-state').first().waitFor();
+  }
+
+  /** Begins to back a value up over all safes, any three of which suffice. */
+  async startBackup(id) {
+    await this.openValue(id);
+    await this.click('backup-start');
+    await this.click('backup-submit');
+    await this.find('progress-safe').or(this.find('certificate-row')).first().waitFor();
+  }
+
+  /** Waits until a value is in a state, on the list. */
+  async waitForState(id, state) {
+    await this.click('nav-values');
+    await this.find('value-row', { 'value-id': id, state }).waitFor();
+  }
+
+  /** Backs a value up and checks that every safe has certified. */
+  async backUp(id) {
+    await this.startBackup(id);
+    await this.expectProtected(id);
+  }
+
+  async expectProtected(id) {
+    await this.waitForState(id, 'protected');
+    await this.openValue(id);
+    for (const [index] of this.#product.safes.entries()) {
+      await this.find('certificate-row', { state: 'held', safe: nickname(index + 1) }).waitFor();
+    }
+  }
+
+  /** Saves the certificates of all values; gives the file. */
+  async exportCertificates(passphrase = FILE_PASSPHRASE) {
+    await this.click('export-certificates');
+    await this.fill('export-passphrase', passphrase);
+    await this.fill('export-passphrase-again', passphrase);
+    return this.#download('export-submit');
+  }
+
+  /** Opens a certificate file. */
+  async importCertificates(bytes, passphrase = FILE_PASSPHRASE) {
+    await this.tryImport(bytes, passphrase);
+    await this.find('import-report').waitFor();
+  }
+
+  async tryImport(bytes, passphrase) {
+    await this.click('nav-recover');
+    const file = { name: 'certificates.strongroom', mimeType: 'application/octet-stream', buffer: bytes };
+    await this.find('import-file').setInputFiles(file);
+    await this.fill('import-passphrase', passphrase);
+    await this.click('import-submit');
+  }
+
+  /** Begins to recover a value. */
+  async startRecovery(id) {
+    await this.click('nav-recover');
+    await this.find('recover-start', {}, this.recoverRow(id)).click();
+  }
+
+  /** Recovers a value from the safes. */
+  async recover(id) {
+    await this.startRecovery(id);
+    // The way to the value appears when it is back on this device.
+    await this.recoverRow(id).locator('a[href^="#/value/"]').waitFor();
+  }
+
+  recoverRow(id) {
+    return this.find('recover-row', { 'value-id': id });
+  }
+
+  /** The id of the value with a title, on the page of what can be recovered. */
+  async recoverableId(title) {
+    await this.click('nav-recover');
+    return this.find('recover-row').filter({ hasText: title }).getAttribute('data-value-id');
+  }
+
+  /** A typed value as the page shows it. */
+  async reveal(id) {
+    await this.openValue(id);
+    await this.click('reveal');
+    return this.find('reveal-content').textContent();
+  }
+
+  /** The bytes of a value as the page lets them be saved. */
+  async content(id) {
+    await this.openValue(id);
+    return this.#download('download-content');
+  }
+
+  /** The lines of the activity page that say something is wrong. */
+  async warnings() {
+    await this.click('nav-activity');
+    await this.find('activity-row').first().waitFor();
+    const rows = await this.find('activity-row').all();
+    const levels = await Promise.all(rows.map((row) => row.getAttribute('data-level')));
+    const texts = await Promise.all(rows.map((row) => row.textContent()));
+    return texts.filter((_, index) => levels[index] !== 'info');
+  }
+
+  async #download(testId) {
+    const download = this.#page.waitForEvent('download', { timeout: PATIENCE });
+    await this.click(testId);
+    return readFile(await (await download).path());
+  }
+}
+
+/** What the tests call safe number `number`. */
+export const nickname = (number) => `safe-${number}`;
+
+/** Bytes that do not compress and are the same in every run (xorshift32). */
+export function noise(length, seed = 1) {
+  const words = new Uint32Array(Math.ceil(length / 4));
+  let state = seed;
+  for (let index = 0; index < words.length; index += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[index] = state;
+  }
+  return Buffer.from(words.buffer, 0, length);
+}
+
+/** The first of `count` free ports in a row. */
+export async function freePorts(count) {
+  for (;;) {
+    // Below 32768, where the system takes the ports that programs leave to it.
+    const base = 20_000 + Math.floor(Math.random() * 12_000);
+    if (await areFree(base, count)) return base;
+  }
+}
+
+async function portsAreFree(base, count) {
+  // The product's children notice its death by themselves; they are gone when their ports are.
+  while (!(await areFree(base, count)));
+}
+
+async function areFree(base, count) {
+  const ports = Array.from({ length: count }, (_, index) => base + index);
+  return (await Promise.all(ports.map(isFree))).every(Boolean);
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ port, host: '127.0.0.1' }, () => server.close(() => resolve(true)));
+  });
+}

@@ -1,0 +1,50 @@
+// Takes the pictures that a person should look at: list, one value, recovery; light, dark, and as narrow as a phone.
+import { join } from 'node:path';
+import { noise, Product, Wallet } from './harness.mjs';
+
+const OUT = process.env.STRONGROOM_SCREENS ?? 'target/screens';
+
+const LOOKS = {
+  light: { colorScheme: 'light', viewport: { width: 1200, height: 900 } },
+  dark: { colorScheme: 'dark', viewport: { width: 1200, height: 900 } },
+  narrow: { colorScheme: 'light', viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+};
+
+const product = await Product.start();
+try {
+  for (const [look, options] of Object.entries(LOOKS)) await takeAll(look, options);
+} finally {
+  await product.stop();
+}
+
+async function takeAll(look, options) {
+  const wallet = await Wallet.fresh(product, options);
+  const take = async (name) => {
+    // A picture of something that still moves is a different one every time.
+    await wallet.page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished)));
+    await wallet.page.screenshot({ path: join(OUT, `${name}-${look}.png`), fullPage: true });
+  };
+  await wallet.find('create-passphrase').waitFor();
+  await take('1-create');
+  await wallet.create();
+  await take('2-empty');
+  await wallet.addSafes();
+  await take('3-safes');
+  const id = await wallet.addText('Seed of the savings wallet', 'legal winner thank year wave sausage worth');
+  await wallet.addFile('Deed of the house', 'deed.pdf', noise(180_000));
+  await wallet.backUp(id);
+  await take('4-value');
+  await wallet.click('nav-values');
+  await wallet.find('value-row').first().waitFor();
+  await take('5-list');
+  const file = await wallet.exportCertificates();
+  await wallet.close();
+
+  const second = await Wallet.fresh(product, options);
+  await second.create();
+  await second.importCertificates(file);
+  await second.page.screenshot({ path: join(OUT, `6-import-${look}.png`), fullPage: true });
+  await second.recover(await second.recoverableId('Seed of the savings wallet'));
+  await second.page.screenshot({ path: join(OUT, `7-recovered-${look}.png`), fullPage: true });
+  await second.close();
+}

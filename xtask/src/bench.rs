@@ -1,0 +1,107 @@
+//! `cargo xtask bench`: sizes and times, as a table and as target/bench/report.json.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flate2::{Compression, write::GzEncoder};
+use serde::{Deserialize, Serialize};
+
+use crate::{build, paths, process, test};
+
+/// What `cargo xtask bench` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Measure sizes only; starts no safes and no browser.
+    #[arg(long)]
+    sizes: bool,
+}
+
+/// One line of the report. tests/bench/bench.mjs writes the same shape.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    /// What was measured.
+    name: String,
+    /// The value in `unit`.
+    value: f64,
+    /// `ms`, `MiB/s`, `KB`, …
+    unit: String,
+    /// The bound that the value should keep, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// How it was measured: runs, conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// Measures and reports.
+pub fn run(args: &Args) -> Result<()> {
+    build::all()?;
+    let out = paths::target().join("bench");
+    fs::create_dir_all(&out)?;
+    let mut rows = sizes()?;
+    if !args.sizes {
+        rows.extend(times(&out)?);
+    }
+    print(&rows);
+    let report = out.join("report.json");
+    fs::write(&report, serde_json::to_string_pretty(&rows)?)?;
+    println!("\nwritten to {}", paths::show(&report));
+    Ok(())
+}
+
+fn sizes() -> Result<Vec<Row>> {
+    let root = paths::root();
+    let wallet = [root.join("www/src/engine/pkg/wallet_wasm_bg.wasm")];
+    let build = root.join("safe-worker/build");
+    let safe = [build.join("index.js"), build.join("index_bg.wasm")];
+    let mut rows = Vec::new();
+    for (name, files, target) in [("wallet wasm", &wallet[..], "≤ 250 KB"), ("safe wasm + js", &safe[..], "≤ 300 KB")]
+    {
+        let (raw, packed) = size(files)?;
+        rows.push(Row { name: format!("{name}, raw"), value: raw, unit: "KB".into(), target: None, note: None });
+        rows.push(Row {
+            name: format!("{name}, gzip"),
+            value: packed,
+            unit: "KB".into(),
+            target: Some(target.into()),
+            note: None,
+        });
+    }
+    Ok(rows)
+}
+
+/// Raw and compressed size in KB (1,000 bytes, as the platforms count).
+fn size(files: &[PathBuf]) -> Result<(f64, f64)> {
+    let (mut raw, mut packed) = (0, 0);
+    for file in files {
+        let bytes = fs::read(file).with_context(|| format!("cannot read {}", paths::show(file)))?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&bytes)?;
+        raw += bytes.len();
+        packed += gzip.finish()?.len();
+    }
+    Ok((raw as f64 / 1000.0, packed as f64 / 1000.0))
+}
+
+/// What the browser measures, against safes of its own.
+fn times(out: &Path) -> Result<Vec<Row>> {
+    let file = out.join("browser.json");
+    let _ = fs::remove_file(&file);
+    let mut node = test::browser_script()?;
+    node.arg(paths::root().join("tests/bench/bench.mjs")).env("STRONGROOM_REPORT", &file);
+    process::run(&mut node, "the measurements in the browser")?;
+    let text = fs::read_to_string(&file).context("the measurements in the browser wrote no report")?;
+    serde_json::from_str(&text).context("the report of the browser is damaged")
+}
+
+fn print(rows: &[Row]) {
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    for row in rows {
+        let unit = format!("{:<6}", row.unit);
+        let target = row.target.as_deref().unwrap_or_default();
+        let note = row.note.as_deref().unwrap_or_default();
+        println!("{:<width$}  {:>10.1} {unit} {target:<10} {note}", row.name, row.value);
+    }
+}

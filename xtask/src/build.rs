@@ -1,0 +1,213 @@
+//! `cargo xtask build`: wasm of the wallet, script and wasm of the safe, the page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::stamp::Stamp;
+use crate::{node, paths, process, tools};
+
+/// What `cargo xtask build` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Build this part only.
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// The wallet's wasm, into www/src/engine/pkg.
+    Wallet,
+    /// The safe's script and wasm, into safe-worker/build.
+    Safe,
+    /// The page, into www/dist; it needs the wallet.
+    Page,
+}
+
+/// The wasm features that browsers and workerd have had for years.
+const WASM_OPT: &[&str] = &[
+    "-O3",
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+    "--enable-simd",
+    // wasm-bindgen reads the list of features, so cargo must not strip it; here nobody needs it any more.
+    "--strip-debug",
+    "--strip-producers",
+    "--strip-target-features",
+];
+
+/// The safe's module notices a trap and makes itself anew before the next call; safe-worker/shim.mjs does the rest.
+const SAFE_BINDGEN: &[&str] =
+    &["--target", "module", "--no-typescript", "--experimental-reset-state-function", "--force-enable-abort-handler"];
+
+/// The abort handler catches exceptions on the wasm side.
+const SAFE_WASM_OPT: &[&str] = &["--enable-exception-handling"];
+
+/// Builds one part or all.
+pub fn run(args: &Args) -> Result<()> {
+    match args.part {
+        Some(Part::Wallet) => {
+            node::ensure()?;
+            wallet()
+        }
+        Some(Part::Safe) => safe(),
+        Some(Part::Page) => page(),
+        None => all(),
+    }
+}
+
+/// Builds everything that `cargo xtask run` needs.
+pub fn all() -> Result<()> {
+    page()?;
+    safe()
+}
+
+/// The wallet: wasm and its TypeScript bindings.
+fn wallet() -> Result<()> {
+    let wasm = cargo_wasm("wallet-wasm", "wallet_wasm")?;
+    let out = paths::root().join("www/src/engine/pkg");
+    let outputs = [out.join("wallet_wasm.js"), out.join("wallet_wasm_bg.wasm")];
+    let notes = [&[tools::WASM_BINDGEN], WASM_OPT].concat();
+    let stamp = Stamp::of("wallet", &notes, &[wasm.clone(), lockfile()], &[])?;
+    if stamp.is_fresh(&outputs) {
+        return Ok(());
+    }
+    process::step("binding and optimising the wallet");
+    stamp.clear();
+    let staging = staging("wallet")?;
+    bindgen(&wasm, &["--target", "web"], "wallet_wasm", &staging)?;
+    wasm_opt(&staging.join("wallet_wasm_bg.wasm"), &[])?;
+    replace_dir(&staging, &out)?;
+    stamp.set()
+}
+
+/// The safe: one script and one wasm module, which is all that workerd and the edge take.
+pub fn safe() -> Result<()> {
+    node::ensure()?;
+    let wasm = cargo_wasm("safe-worker", "safe_worker")?;
+    let shim = paths::root().join("safe-worker/shim.mjs");
+    let out = paths::root().join("safe-worker/build");
+    let outputs = [out.join("index.js"), out.join("index_bg.wasm")];
+    let notes = [&[tools::WASM_BINDGEN], SAFE_BINDGEN, WASM_OPT, SAFE_WASM_OPT].concat();
+    let stamp = Stamp::of("safe", &notes, &[wasm.clone(), shim.clone(), lockfile()], &[])?;
+    if stamp.is_fresh(&outputs) {
+        return Ok(());
+    }
+    process::step("binding and optimising the safe");
+    stamp.clear();
+    let staging = staging("safe")?;
+    bindgen(&wasm, SAFE_BINDGEN, "index", &staging)?;
+    wasm_opt(&staging.join("index_bg.wasm"), SAFE_WASM_OPT)?;
+
+    // Source phase imports are not what workerd and esbuild take; a plain import of wasm gives them the same module.
+    let script = staging.join("index.js");
+    let text = fs::read_to_string(&script)?.replace("import source ", "import ");
+    fs::write(&script, text)?;
+    fs::copy(&shim, staging.join("shim.mjs")).with_context(|| format!("cannot copy {}", paths::show(&shim)))?;
+
+    fs::create_dir_all(&out)?;
+    let mut esbuild = node::npm_program("esbuild");
+    esbuild
+        .arg(staging.join("shim.mjs"))
+        .arg(format!("--outfile={}", out.join("index.js").display()))
+        .args(["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=warning"])
+        .args(["--external:./index_bg.wasm", "--external:cloudflare:*"]);
+    process::run(&mut esbuild, "bundling the safe")?;
+    fs::copy(staging.join("index_bg.wasm"), out.join("index_bg.wasm"))?;
+    stamp.set()
+}
+
+/// The page, with the wallet in it.
+pub fn page() -> Result<()> {
+    node::ensure()?;
+    wallet()?;
+    let www = paths::root().join("www");
+    let stamp = Stamp::of("page", &["vite"], &[www.clone(), lockfile()], &["dist", "node_modules", ".vite"])?;
+    if stamp.is_fresh(&[www.join("dist/index.html")]) {
+        return Ok(());
+    }
+    process::step("bundling the page");
+    stamp.clear();
+    let mut vite = node::npm_program("vite");
+    vite.args(["build", "--config", "www/vite.config.ts", "--logLevel", "warn"]);
+    process::run(&mut vite, "bundling the page")?;
+    stamp.set()
+}
+
+/// Compiles a crate to wasm; cargo itself decides whether there is anything to do.
+fn cargo_wasm(package: &str, file: &str) -> Result<PathBuf> {
+    // One package a call: together cargo would unite their features, and each would carry what the other asked for.
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--quiet", "--lib", "--release"]).args([
+        "--target",
+        "wasm32-unknown-unknown",
+        "--package",
+        package,
+    ]);
+    process::run(&mut cargo, &format!("compiling {package}"))?;
+    Ok(paths::target().join("wasm32-unknown-unknown/release").join(file).with_extension("wasm"))
+}
+
+fn bindgen(wasm: &Path, options: &[&str], name: &str, out: &Path) -> Result<()> {
+    tools::ensure_wasm_bindgen()?;
+    let mut bindgen = Command::new(tools::bin("wasm-bindgen"));
+    bindgen.arg(wasm).args(options).args(["--out-name", name]).arg("--out-dir").arg(out);
+    process::run(&mut bindgen, "wasm-bindgen")
+}
+
+fn wasm_opt(wasm: &Path, more: &[&str]) -> Result<()> {
+    let mut opt = node::npm_program("wasm-opt");
+    opt.args(WASM_OPT).args(more).arg(wasm).arg("-o").arg(wasm);
+    process::run(&mut opt, "wasm-opt")
+}
+
+fn lockfile() -> PathBuf {
+    paths::root().join("package-lock.json")
+}
+
+/// An empty directory to build in, so that a build cut short leaves no half-made output.
+fn staging(name: &str) -> Result<PathBuf> {
+    let dir = paths::target().join("staging").join(name);
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Puts `from` where `to` is.
+fn replace_dir(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    // A rename fails across file systems, where target directories sometimes lie.
+    if fs::rename(from, to).is_ok() {
+        return Ok(());
+    }
+    copy_dir(from, to)
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
