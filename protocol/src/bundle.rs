@@ -92,20 +92,32 @@ pub fn length(values: &[ValueMeta]) -> u64 {
     head(values).len() as u64 + values.iter().map(|v| v.length).sum::<u64>()
 }
 
-/// Takes a bundle apart into descriptions and contents. Inverse of writing [`head`] and then the contents.
+/// The descriptions at the beginning of a bundle, and where the first content starts; `None`: more bytes are needed to tell.
+///
+/// # Errors
+/// [`CodecError`] if this is no bundle.
+pub fn parse_head(beginning: &[u8]) -> Result<Option<(Vec<ValueMeta>, usize)>, CodecError> {
+    let Some((len, rest)) = beginning.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_be_bytes(*len) as usize;
+    if len > MAX_HEAD_LEN {
+        return Err(CodecError::TooLong { got: len, most: MAX_HEAD_LEN });
+    }
+    let Some(head) = rest.get(..len) else { return Ok(None) };
+    let head: Head = codec::decode(head, MAX_HEAD_LEN)?;
+    codec::expect_suite(head.suite)?;
+    head.values.iter().try_for_each(ValueMeta::check)?;
+    Ok(Some((head.values, 4 + len)))
+}
+
+/// Takes a whole bundle apart into descriptions and contents. Inverse of writing [`head`] and then the contents.
 ///
 /// # Errors
 /// [`CodecError`] if lengths do not add up.
 pub fn parse(bundle: &[u8]) -> Result<Vec<(ValueMeta, &[u8])>, CodecError> {
-    let (len, rest) = bundle.split_first_chunk::<4>().ok_or(CodecError::Malformed)?;
-    let len = u32::from_be_bytes(*len) as usize;
-    let head = rest.get(..len).ok_or(CodecError::Malformed)?;
-    let mut rest = &rest[len..];
-    let head: Head = codec::decode(head, MAX_HEAD_LEN)?;
-    codec::expect_suite(head.suite)?;
-    let mut values = Vec::with_capacity(head.values.len());
-    for meta in head.values {
-        meta.check()?;
+    let (metas, start) = parse_head(bundle)?.ok_or(CodecError::Malformed)?;
+    let mut rest = &bundle[start..];
+    let mut values = Vec::with_capacity(metas.len());
+    for meta in metas {
         let len = usize::try_from(meta.length).map_err(|_| CodecError::Malformed)?;
         let (content, tail) = rest.split_at_checked(len).ok_or(CodecError::Malformed)?;
         values.push((meta, content));

@@ -110,12 +110,53 @@ pub fn blake3(bytes: &[u8]) -> [u8; 32] {
 
 /// BLAKE3 over several parts, each preceded by its length as 8 bytes big-endian, under a context string (`derive_key` mode).
 pub fn blake3_commit(context: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
+    let mut commitment = Commitment::new(context);
     for part in parts {
-        hasher.update(&(part.len() as u64).to_be_bytes());
-        hasher.update(part);
+        commitment.begin_part(part.len() as u64);
+        commitment.update(part);
     }
-    *hasher.finalize().as_bytes()
+    commitment.finish()
+}
+
+/// [`blake3_commit`] for parts that come in portions.
+pub struct Commitment(blake3::Hasher);
+
+impl Commitment {
+    /// Begins under a context string.
+    pub fn new(context: &str) -> Self {
+        Self(blake3::Hasher::new_derive_key(context))
+    }
+
+    /// Begins a part of `length` bytes; [`Self::update`] must bring exactly as many.
+    pub fn begin_part(&mut self, length: u64) {
+        self.0.update(&length.to_be_bytes());
+    }
+
+    /// The next bytes of the part.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The commitment to all parts.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// [`blake3`] of bytes that come in portions.
+#[derive(Default)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The root of all bytes so far.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
 }
 
 /// SHA-256 (FIPS 180-4): only for key thumbprints, where RFC 9679 asks for it.

@@ -17,7 +17,7 @@ use crate::{
     crypto::{CryptoError, Secret, derive_secret},
     ids::{BackupId, DepositId, Root},
     padme::padded_len,
-    seal::{self, Purpose, sealed_len},
+    seal::{Purpose, Sealer, sealed_len},
 };
 
 /// Room kept for the head, bytes: at most 8 pieces of 60 bytes, and 150 for the rest.
@@ -95,33 +95,89 @@ pub const fn body_len(pieces: u64) -> u64 {
     sealed_len(padded_len(4 + HEAD_ROOM + pieces))
 }
 
-/// Packs and seals. Inverse of [`Envelope::open`].
+/// An envelope that is being filled.
 ///
-/// # Errors
-/// [`EnvelopeError::Codec`] if a piece's length is not the one its head states, or the head exceeds [`HEAD_ROOM`].
-pub fn seal_envelope(
-    d: &Secret,
-    deposit: &DepositId,
-    salt: &[u8; 32],
-    head: &Head,
-    pieces: &[&[u8]],
-) -> Result<Vec<u8>, EnvelopeError> {
-    let fits =
-        head.pieces.len() == pieces.len() && head.pieces.iter().zip(pieces).all(|(h, p)| h.length as usize == p.len());
-    let encoded = codec::encode(head);
-    if !fits || encoded.len() as u64 > HEAD_ROOM {
-        return Err(CodecError::Malformed.into());
+/// A head commits to what its pieces are pieces of, which is known only when all of that went by; so the head is written last, over one of
+/// the same length.
+pub struct Unsealed {
+    sealer: Sealer,
+    plain: Zeroizing<Vec<u8>>,
+    head_len: usize,
+    starts: Vec<usize>,
+    end: usize,
+}
+
+impl Unsealed {
+    /// An envelope with room for the pieces that its head lists.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Codec`] if the head exceeds [`HEAD_ROOM`].
+    pub fn new(d: &Secret, deposit: &DepositId, salt: &[u8; 32], head: &Head) -> Result<Self, EnvelopeError> {
+        let encoded = codec::encode(head);
+        if encoded.len() as u64 > HEAD_ROOM {
+            return Err(CodecError::TooLong { got: encoded.len(), most: HEAD_ROOM as usize }.into());
+        }
+        let (starts, end) = starts_of(head, encoded.len()).ok_or(CodecError::Malformed)?;
+        let padded = usize::try_from(padded_len(end as u64)).map_err(|_| CodecError::Malformed)?;
+        let mut plain = Zeroizing::new(Vec::with_capacity(padded));
+        plain.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
+        plain.extend_from_slice(&encoded);
+        plain.resize(padded, 0);
+        let sealer = Sealer::new(&derive_secret(d, "envelope", b""), salt, &purpose(deposit))?;
+        Ok(Self { sealer, plain, head_len: encoded.len(), starts, end })
     }
-    let len = 4 + encoded.len() + pieces.iter().map(|p| p.len()).sum::<usize>();
-    let padded = usize::try_from(padded_len(len as u64)).map_err(|_| CodecError::Malformed)?;
-    let mut plain = Zeroizing::new(Vec::with_capacity(padded));
-    plain.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
-    plain.extend_from_slice(&encoded);
-    for piece in pieces {
-        plain.extend_from_slice(piece);
+
+    /// The room of a piece, by its place in the head.
+    pub fn piece_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.end);
+        self.plain.get_mut(start..end)
     }
-    plain.resize(padded, 0);
-    Ok(seal::seal(&derive_secret(d, "envelope", b""), salt, &purpose(deposit), &plain)?)
+
+    /// Writes the head again, with commitments that are known by now.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Codec`] if its length has changed.
+    pub fn set_head(&mut self, head: &Head) -> Result<(), EnvelopeError> {
+        let encoded = codec::encode(head);
+        if encoded.len() != self.head_len {
+            return Err(CodecError::Malformed.into());
+        }
+        self.plain[4..4 + encoded.len()].copy_from_slice(&encoded);
+        Ok(())
+    }
+
+    /// What seals it, for a shell that seals chunk by chunk.
+    pub const fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// What is to be sealed.
+    pub fn plain(&self) -> &[u8] {
+        &self.plain
+    }
+
+    /// The body. Inverse of [`Envelope::open`].
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Crypto`]: never for bodies of allowed lengths.
+    pub fn seal(self) -> Result<Vec<u8>, EnvelopeError> {
+        let total = sealed_len(self.plain.len() as u64);
+        let mut body = Vec::with_capacity(usize::try_from(total).map_err(|_| CryptoError)?);
+        self.sealer.seal_range(&self.plain, 0, total, &mut body)?;
+        Ok(body)
+    }
+}
+
+/// Where the pieces start, and where the last one ends.
+fn starts_of(head: &Head, head_len: usize) -> Option<(Vec<usize>, usize)> {
+    let mut at = 4 + head_len;
+    let mut starts = Vec::with_capacity(head.pieces.len());
+    for piece in &head.pieces {
+        starts.push(at);
+        at = at.checked_add(piece.length as usize)?;
+    }
+    Some((starts, at))
 }
 
 impl Envelope {
@@ -130,23 +186,29 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`].
     pub fn open(d: &Secret, deposit: &DepositId, body: &[u8]) -> Result<Self, EnvelopeError> {
-        Self::of_plain(seal::open(&derive_secret(d, "envelope", b""), &purpose(deposit), body)?)
+        Self::of_plain(Self::sealer(d, deposit, body)?.open(body)?)
     }
 
-    fn of_plain(plain: Zeroizing<Vec<u8>>) -> Result<Self, EnvelopeError> {
+    /// What opens a body, for a shell that opens chunk by chunk; [`Self::of_plain`] takes the result.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Crypto`] if the body's header is not for this deposit.
+    pub fn sealer(d: &Secret, deposit: &DepositId, body: &[u8]) -> Result<Sealer, EnvelopeError> {
+        Ok(Sealer::of(&derive_secret(d, "envelope", b""), body, &purpose(deposit))?)
+    }
+
+    /// Reads what was sealed.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Codec`].
+    pub fn of_plain(plain: Zeroizing<Vec<u8>>) -> Result<Self, EnvelopeError> {
         let (len, rest) = plain.split_first_chunk::<4>().ok_or(CodecError::Malformed)?;
         let len = u32::from_be_bytes(*len) as usize;
         let head: Head = codec::decode(rest.get(..len).ok_or(CodecError::Malformed)?, HEAD_ROOM as usize)?;
         codec::expect_suite(head.suite)?;
-        let mut starts = Vec::with_capacity(head.pieces.len());
-        let mut at = 4 + len;
-        for piece in &head.pieces {
-            starts.push(at);
-            at =
-                at.checked_add(piece.length as usize).filter(|end| *end <= plain.len()).ok_or(CodecError::Malformed)?;
-        }
+        let (starts, end) = starts_of(&head, len).ok_or(CodecError::Malformed)?;
         // Padding is part of the format: anything else there would be a channel.
-        if plain[at..].iter().any(|b| *b != 0) {
+        if plain.get(end..).is_none_or(|padding| padding.iter().any(|b| *b != 0)) {
             return Err(CodecError::Malformed.into());
         }
         Ok(Self { head, plain, starts })

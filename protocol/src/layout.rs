@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE, codec,
-    crypto::{self, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
-    envelope::{self, Envelope, EnvelopeError, Head, PieceHead, body_len},
+    crypto::{self, Commitment, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
+    envelope::{Envelope, EnvelopeError, Head, PieceHead, Unsealed, body_len},
     ids::{BackupId, DepositId, Root, SafeId},
     plan::{Plan, PlanError},
-    seal::{self, Purpose, Sealer, sealed_len},
+    seal::{self, Purpose, SEALED_CHUNK, Sealer, sealed_len},
 };
 
 /// Bytes of one shard in one stripe.
@@ -229,8 +229,14 @@ impl Layout {
         Root(blake3_commit("strongroom 1 key part", &[&self.backup.0, &[KEY], part]))
     }
 
-    fn segment_commitment(&self, segment: u32, bytes: &[u8]) -> Root {
-        Root(blake3_commit("strongroom 1 segment", &[&self.backup.0, &[CONTENT], &segment.to_be_bytes(), bytes]))
+    /// The commitment to a segment, up to the segment's own bytes.
+    fn segment_commitment(&self, segment: u32) -> Commitment {
+        let mut commitment = Commitment::new("strongroom 1 segment");
+        for part in [&self.backup.0[..], &[CONTENT], &segment.to_be_bytes()] {
+            commitment.begin_part(part.len() as u64);
+            commitment.update(part);
+        }
+        commitment
     }
 
     /// The bodies of one segment, in the order of the drafts given for it. A pure function of its arguments.
@@ -244,48 +250,89 @@ impl Layout {
         segment: u32,
         drafts: &[Draft<'_>],
     ) -> Result<Vec<Vec<u8>>, EnvelopeError> {
-        let (from, to) = self.range(segment).ok_or(CryptoError)?;
         if bundle.len() as u64 != self.bundle {
             return Err(CryptoError.into());
         }
-        let part = derive_secret(op_seed, "key part", &[KEY]);
-        let stream = self.stream_range(op_seed, &part, bundle, from, to)?;
-        let parent = self.segment_commitment(segment, &stream);
-        let shards = match self.content.k {
-            None => vec![stream],
-            Some(k) => {
-                let shards = disperse(&stream, k, self.content.places.len())?;
-                drop(stream);
-                shards
+        let stream = self.stream(op_seed)?;
+        let mut packer = self.packer(op_seed, segment, drafts)?;
+        packer.push(0, stream.head())?;
+        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
+        for chunk in seal::chunks(bundle.len())? {
+            let at = WRAP_LEN + chunk.sealed.start as u64;
+            if packer.wants(at, chunk.sealed.len() as u64) {
+                sealed.clear();
+                stream.sealer.seal_chunk(&chunk, &bundle[chunk.content.clone()], &mut sealed)?;
+                packer.push(at, &sealed)?;
             }
-        };
+        }
+        packer.finish()?.into_iter().map(Unsealed::seal).collect()
+    }
+
+    /// The stream of the backup: what stands before its chunks, and what seals them.
+    ///
+    /// # Errors
+    /// Never for the fixed lengths used here; the type is the primitives'.
+    pub fn stream(&self, op_seed: &Secret) -> Result<Stream, CryptoError> {
+        let content_key = derive_secret(op_seed, "content key", &self.backup.0);
+        let salt = derive_secret(op_seed, "wrap salt", &self.backup.0);
+        let kek = self.derive_kek(self.key_part(op_seed).expose())?;
+        let mut head = seal::seal(&kek, salt.expose(), &self.wrap_purpose(), content_key.expose())?;
+        let salt = derive_secret(op_seed, "content salt", &self.backup.0);
+        let sealer = Sealer::new(&content_key, salt.expose(), &self.content_purpose())?;
+        head.extend_from_slice(sealer.header());
+        Ok(Stream { head, sealer })
+    }
+
+    /// What fills the envelopes of a segment from the stream.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] if there is no such segment, or a draft's slot is none of the plan.
+    pub fn packer<'a>(
+        &'a self,
+        op_seed: &Secret,
+        segment: u32,
+        drafts: &[Draft<'_>],
+    ) -> Result<Packer<'a>, EnvelopeError> {
+        let (from, to) = self.range(segment).ok_or(CryptoError)?;
+        let part = self.key_part(op_seed);
         let shares = if segment == 0 { self.make_key_pieces(op_seed, &part)? } else { Vec::new() };
         let key_parent = self.key_commitment(part.expose());
-        let mut bodies = Vec::with_capacity(drafts.len());
+        let shard = self.content.k.map_or(to - from, |k| shard_len(to - from, k as u64)) as usize;
+        let mut envelopes = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let mut heads = Vec::new();
-            let mut pieces: Vec<&[u8]> = Vec::new();
-            let mut add = |place: &Place, bytes: &'_ [u8], parent| {
-                heads.push(PieceHead { path: place.path.clone().into(), length: bytes.len() as u32, parent });
+            let mut add = |place: &Place, length: usize, parent| {
+                heads.push(PieceHead { path: place.path.clone().into(), length: length as u32, parent });
             };
-            if let Some(index) = self.content.index_of(&draft.slot.safe) {
-                let bytes = shards.get(index).ok_or(CryptoError)?;
-                add(&self.content.places[index], bytes, parent);
-                pieces.push(bytes);
+            let content = self.content.index_of(&draft.slot.safe);
+            let share = self.key.index_of(&draft.slot.safe).filter(|_| segment == 0);
+            if let Some(index) = content {
+                add(&self.content.places[index], shard, Root([0; 32]));
             }
-            if let Some(index) = self.key.index_of(&draft.slot.safe).filter(|_| segment == 0) {
-                let bytes = shares.get(index).ok_or(CryptoError)?;
-                add(&self.key.places[index], bytes, key_parent);
-                pieces.push(bytes);
+            let share = share.map(|index| (index, shares.get(index))).and_then(|(i, s)| Some((i, s?)));
+            if let Some((index, share)) = share {
+                add(&self.key.places[index], share.len(), key_parent);
             }
-            if pieces.is_empty() || draft.slot.segment != segment {
+            if heads.is_empty() || draft.slot.segment != segment {
                 return Err(CryptoError.into());
             }
             let head = Head::new(self.backup, self.plan_commitment, segment, self.bundle, self.segment_len, heads);
             let salt = derive_secret(op_seed, "envelope salt", &draft.deposit.0);
-            bodies.push(envelope::seal_envelope(draft.d, &draft.deposit, salt.expose(), &head, &pieces)?);
+            let mut envelope = Unsealed::new(draft.d, &draft.deposit, salt.expose(), &head)?;
+            if let Some((_, share)) = share {
+                // The share stands behind the shard, where there is one.
+                let room = envelope.piece_mut(head.pieces.len() - 1).ok_or(CryptoError)?;
+                room.copy_from_slice(share);
+            }
+            envelopes.push(Filling { content, head, envelope });
         }
-        Ok(bodies)
+        let mut commitment = self.segment_commitment(segment);
+        commitment.begin_part(to - from);
+        Ok(Packer { layout: self, from, to, at: from, commitment, pending: Vec::new(), filled: 0, envelopes })
+    }
+
+    fn key_part(&self, op_seed: &Secret) -> Secret {
+        derive_secret(op_seed, "key part", &[KEY])
     }
 
     fn make_key_pieces(&self, op_seed: &Secret, part: &Secret) -> Result<Vec<Zeroizing<Vec<u8>>>, CryptoError> {
@@ -297,28 +344,6 @@ impl Layout {
                 crypto::make_shares(part.expose(), k as u8, n as u8, &mut rng)
             }
         }
-    }
-
-    fn stream_range(
-        &self,
-        op_seed: &Secret,
-        part: &Secret,
-        bundle: &[u8],
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<u8>, CryptoError> {
-        let content_key = derive_secret(op_seed, "content key", &self.backup.0);
-        let mut stream = Vec::with_capacity((to - from) as usize);
-        if from < WRAP_LEN {
-            let salt = derive_secret(op_seed, "wrap salt", &self.backup.0);
-            let kek = self.derive_kek(part.expose())?;
-            let wrap = seal::seal(&kek, salt.expose(), &self.wrap_purpose(), content_key.expose())?;
-            stream.extend_from_slice(&wrap[from as usize..to.min(WRAP_LEN) as usize]);
-        }
-        let salt = derive_secret(op_seed, "content salt", &self.backup.0);
-        let sealer = Sealer::new(&content_key, salt.expose(), &self.content_purpose())?;
-        sealer.seal_range(bundle, from.saturating_sub(WRAP_LEN), to.saturating_sub(WRAP_LEN), &mut stream)?;
-        Ok(stream)
     }
 
     /// Checks that an opened envelope is the one of this backup, plan and segment.
@@ -371,7 +396,10 @@ impl Layout {
             None => shards[0].1.to_vec(),
             Some(k) => gather_dispersed(&shards, k, self.content.places.len(), len)?,
         };
-        if bytes.len() as u64 == len && parent == Some(self.segment_commitment(segment, &bytes)) {
+        let mut commitment = self.segment_commitment(segment);
+        commitment.begin_part(bytes.len() as u64);
+        commitment.update(&bytes);
+        if bytes.len() as u64 == len && parent == Some(Root(commitment.finish())) {
             Ok(bytes)
         } else {
             Err(GatherError::Inconsistent)
@@ -414,10 +442,138 @@ impl Layout {
     /// # Errors
     /// [`GatherError::Inconsistent`] if it does not open.
     pub fn open_stream(&self, kek: &Secret, stream: &[u8]) -> Result<Zeroizing<Vec<u8>>, GatherError> {
+        let sealer = self.opener(kek, stream)?;
+        sealer.open(&stream[WRAP_LEN as usize..]).map_err(|_| GatherError::Inconsistent)
+    }
+
+    /// What opens the chunks of the stream, which stand from [`WRAP_LEN`] on, for a shell that opens chunk by chunk.
+    ///
+    /// # Errors
+    /// [`GatherError::Inconsistent`] if the stream's length is not the one planned, or the key does not open its wrap.
+    pub fn opener(&self, kek: &Secret, stream: &[u8]) -> Result<Sealer, GatherError> {
         let (wrap, sealed) = stream.split_at_checked(WRAP_LEN as usize).ok_or(GatherError::Inconsistent)?;
         let key = seal::open(kek, &self.wrap_purpose(), wrap).map_err(|_| GatherError::Inconsistent)?;
         let key = Secret::try_from(key.as_slice())?;
-        seal::open(&key, &self.content_purpose(), sealed).map_err(|_| GatherError::Inconsistent)
+        let opener = Sealer::of(&key, sealed, &self.content_purpose()).map_err(|_| GatherError::Inconsistent)?;
+        if stream.len() as u64 == self.stream_len() { Ok(opener) } else { Err(GatherError::Inconsistent) }
+    }
+}
+
+/// The stream of a backup that is being made.
+pub struct Stream {
+    head: Vec<u8>,
+    sealer: Sealer,
+}
+
+impl Stream {
+    /// Its first bytes: wrap, and the header of the sealed bundle.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// What seals the bundle's chunks.
+    pub const fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+}
+
+struct Filling {
+    /// Which shard it gets.
+    content: Option<usize>,
+    head: Head,
+    envelope: Unsealed,
+}
+
+/// Fills the envelopes of one segment while its stream goes by, so that the stream need not be in memory.
+pub struct Packer<'a> {
+    layout: &'a Layout,
+    from: u64,
+    to: u64,
+    at: u64,
+    commitment: Commitment,
+    pending: Vec<u8>,
+    /// Bytes of every shard that are in place.
+    filled: usize,
+    envelopes: Vec<Filling>,
+}
+
+impl Packer<'_> {
+    /// Whether any of `len` bytes of the stream from `at` on are in this segment.
+    pub const fn wants(&self, at: u64, len: u64) -> bool {
+        at < self.to && at + len > self.from
+    }
+
+    /// The stream's bytes from `at` on; what is not of this segment is passed over.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if bytes were left out.
+    pub fn push(&mut self, at: u64, bytes: &[u8]) -> Result<(), CryptoError> {
+        let end = at + bytes.len() as u64;
+        if end <= self.at || at >= self.to {
+            return Ok(());
+        }
+        if at > self.at {
+            return Err(CryptoError);
+        }
+        let mut bytes = &bytes[(self.at - at) as usize..(end.min(self.to) - at) as usize];
+        self.at += bytes.len() as u64;
+        self.commitment.update(bytes);
+        let stripe = self.layout.content.k.unwrap_or(1) * STRIPE as usize;
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(stripe - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            bytes = later;
+            if self.pending.len() == stripe {
+                self.place(STRIPE as usize)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Places one stripe, `each` bytes per shard.
+    fn place(&mut self, each: usize) -> Result<(), CryptoError> {
+        let k = self.layout.content.k.unwrap_or(1);
+        self.pending.resize(k * each, 0);
+        let data: Vec<&[u8]> = self.pending.chunks(each).collect();
+        let more = match self.layout.content.k {
+            Some(_) => crypto::erasure_encode(&data, self.layout.content.places.len())?,
+            None => Vec::new(),
+        };
+        for filling in &mut self.envelopes {
+            let Some(index) = filling.content else { continue };
+            let shard = data.get(index).copied().or_else(|| more.get(index - k).map(Vec::as_slice));
+            let room = filling.envelope.piece_mut(0).and_then(|p| p.get_mut(self.filled..self.filled + each));
+            room.ok_or(CryptoError)?.copy_from_slice(shard.ok_or(CryptoError)?);
+        }
+        self.filled += each;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// The envelopes, in the order of the drafts.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] if the stream has not come whole.
+    pub fn finish(mut self) -> Result<Vec<Unsealed>, EnvelopeError> {
+        if self.at != self.to {
+            return Err(CryptoError.into());
+        }
+        if !self.pending.is_empty() {
+            let each = match self.layout.content.k {
+                Some(k) => self.pending.len().div_ceil(k).next_multiple_of(SHARD_UNIT as usize),
+                None => self.pending.len(),
+            };
+            self.place(each)?;
+        }
+        let parent = Root(self.commitment.finish());
+        let finish = |mut filling: Filling| {
+            if filling.content.is_some() {
+                filling.head.pieces[0].parent = parent;
+                filling.envelope.set_head(&filling.head)?;
+            }
+            Ok(filling.envelope)
+        };
+        self.envelopes.into_iter().map(finish).collect()
     }
 }
 
@@ -427,31 +583,12 @@ pub const fn shard_len(len: u64, k: u64) -> u64 {
     len / (k * STRIPE) * STRIPE + rest.div_ceil(k).next_multiple_of(SHARD_UNIT)
 }
 
-/// (start in the segment, start in the shard, bytes per shard) of every stripe.
-fn stripes(len: u64, k: u64) -> impl Iterator<Item = (usize, usize, usize)> {
+/// (start in the shard, bytes per shard) of every stripe.
+fn stripes(len: u64, k: u64) -> impl Iterator<Item = (usize, usize)> {
     let full = len / (k * STRIPE);
     let rest = shard_len(len, k) - full * STRIPE;
-    let last = (rest > 0).then_some((full * k * STRIPE, full * STRIPE, rest));
-    (0..full)
-        .map(move |i| (i * k * STRIPE, i * STRIPE, STRIPE))
-        .chain(last)
-        .map(|(a, b, c)| (a as usize, b as usize, c as usize))
-}
-
-fn disperse(segment: &[u8], k: usize, n: usize) -> Result<Vec<Vec<u8>>, CryptoError> {
-    let shard = usize::try_from(shard_len(segment.len() as u64, k as u64)).map_err(|_| CryptoError)?;
-    let mut shards = vec![vec![0; shard]; k];
-    for (at, to, each) in stripes(segment.len() as u64, k as u64) {
-        for (index, data) in shards.iter_mut().enumerate() {
-            let start = (at + index * each).min(segment.len());
-            let end = (start + each).min(segment.len());
-            data[to..to + end - start].copy_from_slice(&segment[start..end]);
-        }
-    }
-    let data: Vec<&[u8]> = shards.iter().map(Vec::as_slice).collect();
-    let more = crypto::erasure_encode(&data, n)?;
-    shards.extend(more);
-    Ok(shards)
+    let last = (rest > 0).then_some((full * STRIPE, rest));
+    (0..full).map(|i| (i * STRIPE, STRIPE)).chain(last).map(|(from, each)| (from as usize, each as usize))
 }
 
 fn gather_dispersed(shards: &[(usize, &[u8])], k: usize, n: usize, len: u64) -> Result<Vec<u8>, GatherError> {
@@ -459,19 +596,16 @@ fn gather_dispersed(shards: &[(usize, &[u8])], k: usize, n: usize, len: u64) -> 
     if shards.iter().any(|(_, bytes)| bytes.len() as u64 != each) {
         return Err(GatherError::Inconsistent);
     }
-    let restored;
-    // The systematic case needs no copy.
-    let data: Vec<&[u8]> = if shards.iter().map(|(i, _)| *i).eq(0..k) {
-        shards.iter().map(|(_, bytes)| *bytes).collect()
-    } else {
-        restored = crypto::erasure_decode(k, n, shards)?;
-        restored.iter().map(Vec::as_slice).collect()
-    };
+    // Data shards alone need no arithmetic.
+    let systematic = shards.iter().map(|(i, _)| *i).eq(0..k);
     let len = usize::try_from(len).map_err(|_| CryptoError)?;
-    let mut segment = Vec::with_capacity(len + k * STRIPE as usize);
-    for (_, from, each) in stripes(len as u64, k as u64) {
-        for shard in &data {
-            segment.extend_from_slice(&shard[from..from + each]);
+    let mut segment = Vec::with_capacity(len + k * SHARD_UNIT as usize);
+    for (from, each) in stripes(len as u64, k as u64) {
+        let parts: Vec<(usize, &[u8])> = shards.iter().map(|(i, bytes)| (*i, &bytes[from..from + each])).collect();
+        if systematic {
+            parts.iter().for_each(|(_, bytes)| segment.extend_from_slice(bytes));
+        } else {
+            crypto::erasure_decode(k, n, &parts)?.iter().for_each(|bytes| segment.extend_from_slice(bytes));
         }
     }
     segment.truncate(len);

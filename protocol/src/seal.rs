@@ -11,6 +11,8 @@
 //! Empty content is one empty last chunk. Chunks can be made and opened in any order, which is what lets a wallet work on
 //! one segment of a large value at a time. Spec: `spec/seal.md`.
 
+use core::ops::Range;
+
 use zeroize::Zeroizing;
 
 use crate::crypto::{ChunkCipher, CryptoError, KEY_LEN, STREAM_PREFIX_LEN, Secret, TAG_LEN, derive_bytes, same_bytes};
@@ -58,7 +60,35 @@ pub const fn content_len(sealed: u64) -> Option<u64> {
     if sealed_len(len) == sealed { Some(len) } else { None }
 }
 
+/// Where one chunk stands in the content and in the sealed form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Number, from 0.
+    pub index: u32,
+    /// Whether it is the last.
+    pub last: bool,
+    /// Its bytes of the content.
+    pub content: Range<usize>,
+    /// Its bytes of the sealed form, tag included.
+    pub sealed: Range<usize>,
+}
+
+/// The chunks of a content of `len` bytes, in order; never none.
+///
+/// # Errors
+/// If there are more than 2^32.
+pub fn chunks(len: usize) -> Result<impl Iterator<Item = Chunk>, CryptoError> {
+    let count = u32::try_from(len.div_ceil(CHUNK).max(1)).map_err(|_| CryptoError)?;
+    Ok((0..count).map(move |index| {
+        let content = index as usize * CHUNK..len.min((index as usize + 1) * CHUNK);
+        let start = HEADER + index as usize * SEALED_CHUNK;
+        let sealed = start..start + content.len() + TAG_LEN;
+        Chunk { index, last: index + 1 == count, content, sealed }
+    }))
+}
+
 /// The derived keys of one sealed object; seals and opens its chunks in any order.
+#[derive(Clone)]
 pub struct Sealer {
     info: Vec<u8>,
     header: [u8; HEADER],
@@ -101,18 +131,30 @@ impl Sealer {
         &self.header
     }
 
-    /// What a shell needs to do the chunks with the platform's own AES-GCM: key, nonce of chunk `i`, and associated data.
+    /// Key and associated data, for a shell that has AES-256-GCM of its own.
     pub fn parts(&self) -> (&[u8; KEY_LEN], &[u8]) {
         (&self.key, &self.info)
     }
 
     /// Nonce of a chunk: `prefix ‖ BE32(i) ‖ last`.
-    pub fn nonce(&self, index: u32, last: bool) -> [u8; 12] {
+    pub fn nonce(&self, chunk: &Chunk) -> [u8; 12] {
         let mut nonce = [0; 12];
         nonce[..STREAM_PREFIX_LEN].copy_from_slice(&self.prefix);
-        nonce[STREAM_PREFIX_LEN..11].copy_from_slice(&index.to_be_bytes());
-        nonce[11] = u8::from(last);
+        nonce[STREAM_PREFIX_LEN..11].copy_from_slice(&chunk.index.to_be_bytes());
+        nonce[11] = u8::from(chunk.last);
         nonce
+    }
+
+    /// Seals one chunk of the content and appends it to `out`.
+    ///
+    /// # Errors
+    /// If the chunk exceeds the cipher's limits, which [`CHUNK`] does not.
+    pub fn seal_chunk(&self, chunk: &Chunk, content: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
+        let mut buffer = Vec::with_capacity(content.len() + TAG_LEN);
+        buffer.extend_from_slice(content);
+        self.cipher().seal_chunk(chunk.index, chunk.last, &self.info, &mut buffer)?;
+        out.extend_from_slice(&buffer);
+        Ok(())
     }
 
     fn cipher(&self) -> ChunkCipher {
@@ -133,22 +175,16 @@ impl Sealer {
         if from < header_end {
             out.extend_from_slice(&self.header[from as usize..header_end as usize]);
         }
-        let cipher = self.cipher();
-        let chunks = content.len().div_ceil(CHUNK).max(1);
-        let mut chunk = Vec::with_capacity(SEALED_CHUNK);
-        for index in 0..chunks {
-            let start = HEADER as u64 + index as u64 * SEALED_CHUNK as u64;
-            let plain = &content[index * CHUNK..content.len().min((index + 1) * CHUNK)];
-            let end = start + (plain.len() + TAG_LEN) as u64;
+        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
+        for chunk in chunks(content.len())? {
+            let (start, end) = (chunk.sealed.start as u64, chunk.sealed.end as u64);
             if end <= from || start >= to {
                 continue;
             }
-            chunk.clear();
-            chunk.extend_from_slice(plain);
-            let position = u32::try_from(index).map_err(|_| CryptoError)?;
-            cipher.seal_chunk(position, index + 1 == chunks, &self.info, &mut chunk)?;
+            sealed.clear();
+            self.seal_chunk(&chunk, &content[chunk.content.clone()], &mut sealed)?;
             let cut = |at: u64| (at.clamp(start, end) - start) as usize;
-            out.extend_from_slice(&chunk[cut(from)..cut(to)]);
+            out.extend_from_slice(&sealed[cut(from)..cut(to)]);
         }
         Ok(())
     }
@@ -169,17 +205,14 @@ impl Sealer {
     /// # Errors
     /// As [`Self::open`]; what was appended until then is authentic but not all, and is to be thrown away.
     pub fn open_into(&self, sealed: &[u8], content: &mut Vec<u8>) -> Result<(), CryptoError> {
-        content_len(sealed.len() as u64).ok_or(CryptoError)?;
+        let len = content_len(sealed.len() as u64).ok_or(CryptoError)?;
         let cipher = self.cipher();
-        let body = sealed.get(HEADER..).ok_or(CryptoError)?;
-        let chunks = body.len().div_ceil(SEALED_CHUNK);
-        let mut chunk = Zeroizing::new(Vec::with_capacity(SEALED_CHUNK));
-        for (index, bytes) in body.chunks(SEALED_CHUNK).enumerate() {
-            chunk.clear();
-            chunk.extend_from_slice(bytes);
-            let position = u32::try_from(index).map_err(|_| CryptoError)?;
-            cipher.open_chunk(position, index + 1 == chunks, &self.info, &mut chunk)?;
-            content.extend_from_slice(&chunk);
+        let mut buffer = Zeroizing::new(Vec::with_capacity(SEALED_CHUNK));
+        for chunk in chunks(usize::try_from(len).map_err(|_| CryptoError)?)? {
+            buffer.clear();
+            buffer.extend_from_slice(&sealed[chunk.sealed]);
+            cipher.open_chunk(chunk.index, chunk.last, &self.info, &mut buffer)?;
+            content.extend_from_slice(&buffer);
         }
         Ok(())
     }

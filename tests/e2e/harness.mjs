@@ -286,6 +286,13 @@ export class Wallet {
     }
   }
 
+  /** The numbers of the safes in the order in which the open value's backup lists them. */
+  async safesInOrder() {
+    const rows = await this.find('certificate-row').all();
+    const names = await Promise.all(rows.map((row) => row.getAttribute('data-safe')));
+    return names.map((name) => Number(name.replace(nickname(''), '')));
+  }
+
   /** Saves the certificates of all values; gives the file. */
   async exportCertificates(passphrase = FILE_PASSPHRASE) {
     await this.click('export-certificates');

@@ -1,4 +1,5 @@
 //! Suites that run on every implementation of a thing. The tests themselves stand in `tests/tests/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod fixture;
 pub mod world;

@@ -13,6 +13,7 @@ use protocol::{
     identity::Identity,
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
+    seal::sealed_len,
 };
 use safe_worker::{flow::Head, memory::MemorySafe};
 use wallet_wasm::{
@@ -188,7 +189,9 @@ impl<'a> Wallet<'a> {
 
     fn put_blob(&mut self, name: &str, content: &[u8]) {
         let mut rng = self.rng();
-        let sealed = self.vault.seal_blob(name, content, &mut rng).unwrap();
+        let mut sealed = Vec::new();
+        let sealer = self.vault.blob_sealer(name, &mut rng).unwrap();
+        sealer.seal_range(content, 0, sealed_len(content.len() as u64), &mut sealed).unwrap();
         block_on(self.store.put_blob(name, &sealed)).unwrap();
     }
 
@@ -200,7 +203,7 @@ impl<'a> Wallet<'a> {
 
     fn read_blob(&self, content: &Content) -> Vec<u8> {
         let sealed = block_on(self.store.blob(&content.blob)).unwrap().expect("a referenced blob is there");
-        self.vault.open_blob(&content.blob, &sealed).unwrap().to_vec()
+        self.vault.blob_opener(&content.blob, &sealed).unwrap().open(&sealed).unwrap().to_vec()
     }
 
     /// Puts a value in.
@@ -294,14 +297,19 @@ impl<'a> Wallet<'a> {
                 safes.send(&request, body, self.now + self.ahead)
             }
         };
-        match exchange::interpret(&self.state, backup, deposit, errand, answer) {
+        let meaning = exchange::interpret(&self.state, backup, deposit, errand, answer);
+        let meaning = match meaning {
+            Meaning::Body(body) => self.open_body(backup, deposit, &body),
+            other => other,
+        };
+        match meaning {
             Meaning::Event(event) => {
                 self.session.reached(safe);
                 if let Err(error) = self.handle(*event) {
                     self.session.failed(safe, Contact::NotItself, error.to_string(), self.now);
                 }
             }
-            Meaning::Body(envelope) => {
+            Meaning::Envelope(envelope) => {
                 self.session.reached(safe);
                 self.envelopes.insert(*deposit, *envelope);
                 self.fetched(backup, deposit, Fetch::Got);
@@ -324,6 +332,15 @@ impl<'a> Wallet<'a> {
             _ => unreachable!("no such meaning"),
         }
         Ok(())
+    }
+
+    fn open_body(&self, backup: &BackupId, deposit: &DepositId, body: &[u8]) -> Meaning {
+        if let Err(lie) = exchange::check_body(&self.state, backup, deposit, Root(blake3(body)), body.len() as u64) {
+            return lie;
+        }
+        let d = &self.state.backups[backup].deposit(deposit).unwrap().d;
+        let plain = Envelope::sealer(d, deposit, body).and_then(|sealer| Ok(sealer.open(body)?));
+        exchange::opened(&self.state, backup, deposit, plain.ok())
     }
 
     fn fetched(&mut self, backup: &BackupId, deposit: &DepositId, fetch: Fetch) {

@@ -14,6 +14,7 @@ use protocol::{
     problem::Problem,
 };
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::{
     machine::{Event, WalletError},
@@ -57,8 +58,10 @@ pub struct Answer {
 pub enum Meaning {
     /// It happened.
     Event(Box<Event>),
-    /// An envelope came back and was opened and checked.
-    Body(Box<Envelope>),
+    /// A body came back: to be measured and passed to [`check_body`], then to be opened and passed to [`opened`].
+    Body(Vec<u8>),
+    /// It is the envelope that belongs there.
+    Envelope(Box<Envelope>),
     /// The body is not the certified one: the safe lied or lost it.
     Lied(String),
     /// Try again at once, by the safe's clock.
@@ -168,7 +171,7 @@ pub fn interpret(
     match (errand, answer.status) {
         (Errand::Put, 200 | 201) => Meaning::Event(Box::new(signed(backup, deposit, answer.body))),
         (Errand::Confirm, 200) => Meaning::Event(Box::new(Event::Certified(backup.id, deposit.id, answer.body))),
-        (Errand::Retrieve, 200) => body(backup, deposit, &answer.body),
+        (Errand::Retrieve, 200) => Meaning::Body(answer.body),
         (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
         (_, status) => Meaning::Later(Contact::NotItself, format!("answers {status} as no safe would")),
     }
@@ -183,17 +186,38 @@ fn signed(backup: &Backup, deposit: &Deposit, bytes: Vec<u8>) -> Event {
     }
 }
 
-fn body(backup: &Backup, deposit: &Deposit, bytes: &[u8]) -> Meaning {
-    let certified = deposit.certificate.as_ref().and_then(|c| protocol::certificate::read_unverified(c).ok());
-    let Some(certified) = certified else { return Meaning::Refused("has no certificate out".to_owned()) };
-    if bytes.len() as u64 != certified.length || !same_bytes(&blake3(bytes), &certified.root.0) {
-        return Meaning::Lied("returned other bytes than it signed for".to_owned());
+/// Whether a body that came back is the one that the safe has signed for. Only then is it opened.
+///
+/// # Errors
+/// The meaning to act on, if it is not.
+pub fn check_body(
+    state: &State,
+    backup: &BackupId,
+    deposit: &DepositId,
+    root: Root,
+    length: u64,
+) -> Result<(), Meaning> {
+    let certificate = find(state, backup, deposit).ok().and_then(|(_, d)| d.certificate.as_ref());
+    let certified = certificate.and_then(|c| protocol::certificate::read_unverified(c).ok());
+    let Some(certified) = certified else {
+        return Err(Meaning::Refused("has no certificate out".to_owned()));
+    };
+    if length == certified.length && same_bytes(&root.0, &certified.root.0) {
+        Ok(())
+    } else {
+        Err(Meaning::Lied("returned other bytes than it signed for".to_owned()))
     }
-    let opened = Envelope::open(&deposit.d, &deposit.id, bytes);
-    let layout = backup.layout();
-    match (opened, layout) {
+}
+
+/// What a body that passed [`check_body`] is, from what was sealed in it; `None`: it did not open.
+pub fn opened(state: &State, backup: &BackupId, deposit: &DepositId, plain: Option<Zeroizing<Vec<u8>>>) -> Meaning {
+    let envelope = plain.and_then(|plain| Envelope::of_plain(plain).ok());
+    let found = find(state, backup, deposit).ok().and_then(|(b, d)| Some((b.layout().ok()?, d)));
+    match (envelope, found) {
         // The bytes are the certified ones, so from here on it is no fault of the safe.
-        (Ok(envelope), Ok(layout)) if fits(&layout, deposit, &envelope) => Meaning::Body(Box::new(envelope)),
+        (Some(envelope), Some((layout, deposit))) if fits(&layout, deposit, &envelope) => {
+            Meaning::Envelope(Box::new(envelope))
+        }
         _ => Meaning::Refused("holds a piece that does not belong to this backup".to_owned()),
     }
 }
@@ -219,7 +243,8 @@ fn problem(
         (Errand::Release, Some(Problem::Gone | Problem::NotFound)) => {
             event(Event::Released(backup.id, deposit.id, None))
         }
-        (Errand::Retrieve, Some(Problem::Gone | Problem::NotFound)) => {
+        (Errand::Retrieve, Some(Problem::Gone)) => Meaning::Refused("says that the piece was released".to_owned()),
+        (Errand::Retrieve, Some(Problem::NotFound)) => {
             Meaning::Lied("says that it does not have what it signed for".to_owned())
         }
         (_, Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch)) => {

@@ -178,28 +178,20 @@ impl Vault {
         self.versions = pending.versions;
     }
 
-    /// Seals the content of a blob.
+    /// What seals a new blob.
     ///
     /// # Errors
-    /// [`CryptoError`]: never for content of allowed length.
-    pub fn seal_blob<R: CryptoRng>(&self, name: &str, content: &[u8], rng: &mut R) -> Result<Vec<u8>, CryptoError> {
-        seal::seal(&self.blobs, &fresh_salt(rng), &blob_purpose(name), content)
+    /// [`CryptoError`]: never for the lengths in use.
+    pub fn blob_sealer<R: CryptoRng>(&self, name: &str, rng: &mut R) -> Result<Sealer, CryptoError> {
+        Sealer::new(&self.blobs, &fresh_salt(rng), &blob_purpose(name))
     }
 
-    /// Opens a blob. Inverse of [`Self::seal_blob`].
+    /// What opens a blob.
     ///
     /// # Errors
-    /// [`CryptoError`] if it was altered or exchanged.
-    pub fn open_blob(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        seal::open(&self.blobs, &blob_purpose(name), sealed)
-    }
-
-    /// Opens a blob to the end of `content`.
-    ///
-    /// # Errors
-    /// As [`Self::open_blob`].
-    pub fn open_blob_into(&self, name: &str, sealed: &[u8], content: &mut Vec<u8>) -> Result<(), CryptoError> {
-        Sealer::of(&self.blobs, sealed, &blob_purpose(name))?.open_into(sealed, content)
+    /// [`CryptoError`] if its header was altered or is another blob's.
+    pub fn blob_opener(&self, name: &str, sealed: &[u8]) -> Result<Sealer, CryptoError> {
+        Sealer::of(&self.blobs, sealed, &blob_purpose(name))
     }
 }
 

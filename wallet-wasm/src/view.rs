@@ -234,11 +234,27 @@ fn condition(
             let reason = format!("{n} safes hold a piece each; any {k} bring it back.");
             ("protected", reason, None)
         }
+        _ if value.content.is_none() && lost(session, backup) => {
+            let reason = format!("Too few safes still hold their piece; {k} of {n} are needed.");
+            ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
+        }
         _ => {
             let reason = format!("Not on this device; any {k} of {n} safes bring it back.");
             ("moved", reason, Some("Recover it when you need it."))
         }
     }
+}
+
+/// Whether safes that answered have said, or shown, that they no longer hold what is needed. Silence proves nothing.
+fn lost(session: &Session, backup: &Backup) -> bool {
+    let (Some(recovery), Ok(layout)) = (session.recoveries.get(&backup.id), backup.layout()) else { return false };
+    let (content, key) = layout.needed();
+    let gone = |d: &&Deposit| matches!(recovery.fetches.get(&d.id), Some(Fetch::Lied(_) | Fetch::Refused(_)));
+    (0..layout.segments()).any(|segment| {
+        let left: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment && !gone(d)).collect();
+        let serving = |pick: fn((bool, bool)) -> bool| left.iter().filter(|d| pick(layout.serves(d.slot()))).count();
+        serving(|(content, _)| content) < content || (segment == 0 && serving(|(_, key)| key) < key)
+    })
 }
 
 fn deposits_of<'a>(backup: &'a Backup, safe: &SafeId) -> Vec<&'a Deposit> {

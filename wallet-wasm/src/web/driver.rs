@@ -10,31 +10,29 @@ use std::{
 };
 
 use futures::lock::Mutex;
-use js_sys::Function;
+use js_sys::{Function, Uint8Array};
 use protocol::{
-    bundle::{self, MAX_HEAD_LEN},
-    crypto::{Secret, blake3, expand_seed},
+    crypto::{Secret, expand_seed},
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
-    layout::Draft,
 };
-use rand_core::{CryptoRng, Rng};
+use rand_core::CryptoRng;
 use serde::Serialize;
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
-use zeroize::Zeroizing;
 
 use crate::{
-    exchange::{self, Answer, Meaning},
+    exchange::{self, Meaning},
     machine::{Event, transition},
     session::{Action, Contact, Errand, Fetch, Session},
-    state::{Backup, Content, State},
+    state::{Backup, State},
     store::{Store, StoreError},
     vault::Vault,
     view,
     web::{
+        bulk,
         error::{EngineError, LOCKED},
-        net::{self, Outgoing},
+        net::{self, Outgoing, Received},
         store::RexieStore,
     },
 };
@@ -70,12 +68,12 @@ pub(crate) fn fresh_rng() -> Result<impl CryptoRng + use<>, EngineError> {
 
 /// Bodies, envelopes and streams on their way. All can be made or fetched again.
 #[derive(Default)]
-struct Bulk {
-    bundle: Option<(BackupId, Rc<Zeroizing<Vec<u8>>>)>,
-    bodies: BTreeMap<DepositId, Rc<Vec<u8>>>,
-    envelopes: BTreeMap<DepositId, Envelope>,
-    streams: BTreeMap<BackupId, Vec<u8>>,
-    keks: BTreeMap<BackupId, Secret>,
+pub(crate) struct Bulk {
+    pub(crate) bodies: BTreeMap<DepositId, Uint8Array>,
+    pub(crate) envelopes: BTreeMap<DepositId, Envelope>,
+    /// Rebuilt segments.
+    pub(crate) segments: BTreeMap<(BackupId, u32), Vec<u8>>,
+    pub(crate) keks: BTreeMap<BackupId, Secret>,
 }
 
 /// An unlocked wallet.
@@ -83,7 +81,7 @@ pub(crate) struct Open {
     pub(crate) vault: Vault,
     pub(crate) state: State,
     pub(crate) session: Session,
-    bulk: Bulk,
+    pub(crate) bulk: Bulk,
 }
 
 /// The engine behind the bindings.
@@ -93,6 +91,7 @@ pub(crate) struct Driver {
     /// Counts unlocks: what began before a lock must not touch what is open after it.
     unlocks: Cell<u64>,
     committing: Mutex<()>,
+    pub(crate) making: Mutex<()>,
     listener: RefCell<Option<Function>>,
     pub(crate) persistent: Cell<bool>,
     view_due: Cell<bool>,
@@ -106,6 +105,7 @@ impl Driver {
             open: RefCell::new(None),
             unlocks: Cell::new(0),
             committing: Mutex::new(()),
+            making: Mutex::new(()),
             listener: RefCell::new(None),
             persistent: Cell::new(false),
             view_due: Cell::new(false),
@@ -262,7 +262,8 @@ impl Driver {
         match action {
             Action::Prepare(backup, segment) => {
                 let made = self.make_bodies(backup, *segment).await?;
-                let measured = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
+                let measured =
+                    made.iter().map(|(id, body)| (*id, Root(bulk::root_of(body)), u64::from(body.length()))).collect();
                 self.handle(Event::Prepared(*backup, measured)).await
             }
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand).await,
@@ -271,57 +272,9 @@ impl Driver {
         }
     }
 
-    fn backup(&self, id: &BackupId) -> Result<Backup, EngineError> {
+    pub(crate) fn backup(&self, id: &BackupId) -> Result<Backup, EngineError> {
         self.with(|open| open.state.backups.get(id).cloned())?
             .ok_or_else(|| EngineError::new(("unknown", "The backup is gone.", None)))
-    }
-
-    // ---- making --------------------------------------------------------------------------------------------------
-
-    /// The bundle of a registration, read once for all its segments.
-    async fn bundle(&self, backup: &Backup) -> Result<Rc<Zeroizing<Vec<u8>>>, EngineError> {
-        let cached = self.with(|open| open.bulk.bundle.clone())?;
-        if let Some((_, bundle)) = cached.filter(|(id, _)| *id == backup.id) {
-            return Ok(bundle);
-        }
-        let mut bundle = Zeroizing::new(Vec::with_capacity(backup.bundle as usize));
-        bundle.extend_from_slice(&bundle::head(&backup.values));
-        for source in &backup.sources {
-            let sealed = self.store.blob(&source.blob).await?;
-            let sealed = sealed.ok_or_else(|| EngineError::new(("store-damaged", "Content is missing.", None)))?;
-            self.with(|open| open.vault.open_blob_into(&source.blob, &sealed, &mut bundle))??;
-        }
-        let bundle = Rc::new(bundle);
-        self.with(|open| open.bulk.bundle = Some((backup.id, Rc::clone(&bundle))))?;
-        Ok(bundle)
-    }
-
-    async fn make_bodies(&self, id: &BackupId, segment: u32) -> Result<Vec<(DepositId, Rc<Vec<u8>>)>, EngineError> {
-        let backup = self.backup(id)?;
-        let bundle = self.bundle(&backup).await?;
-        let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new(("unknown", "Nothing to make.", None)))?;
-        let layout = backup.layout().map_err(crate::machine::WalletError::from)?;
-        let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
-        let drafts: Vec<Draft<'_>> =
-            deposits.iter().map(|d| Draft { slot: d.slot(), deposit: d.id, d: &d.d }).collect();
-        let bodies = layout.make_bodies(seed, &bundle, segment, &drafts);
-        let bodies = bodies.map_err(|_| EngineError::new(("internal", "The pieces could not be made.", None)))?;
-        let made: Vec<_> = deposits.iter().map(|d| d.id).zip(bodies.into_iter().map(Rc::new)).collect();
-        self.with(|open| open.bulk.bodies.extend(made.iter().cloned()))?;
-        Ok(made)
-    }
-
-    async fn body_of(&self, backup: &BackupId, deposit: &DepositId) -> Result<Rc<Vec<u8>>, EngineError> {
-        if let Some(body) = self.with(|open| open.bulk.bodies.get(deposit).cloned())? {
-            return Ok(body);
-        }
-        // After a restart: made again from the seed, the same bytes.
-        let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment);
-        let segment = segment.ok_or_else(|| EngineError::new(("unknown", "The deposit is gone.", None)))?;
-        let made = self.make_bodies(backup, segment).await?;
-        made.into_iter()
-            .find_map(|(id, body)| (id == *deposit).then_some(body))
-            .ok_or_else(|| EngineError::new(("unknown", "The deposit is gone.", None)))
     }
 
     // ---- exchange ------------------------------------------------------------------------------------------------
@@ -338,18 +291,33 @@ impl Driver {
             let clock = safe.map_or_else(now, |safe| open.session.clock_of(&safe, now()));
             exchange::request(&open.state, backup, deposit, errand, clock, &mut rng)
         })??;
-        let stored = if request.body.is_none() { Some(self.body_of(backup, deposit).await?) } else { None };
-        let body = request.body.as_deref().or(stored.as_deref().map(Vec::as_slice));
-        let answer = net::send(Outgoing {
+        let body = match &request.body {
+            Some(body) => Uint8Array::from(body.as_slice()),
+            None => self.body_of(backup, deposit).await?,
+        };
+        let received = net::send(Outgoing {
             method: request.method,
             url: &request.url,
             statement: request.statement.as_deref(),
             content_type: request.content_type,
-            body,
+            body: Some(&body),
             most: request.most,
         })
         .await;
-        self.understand(backup, deposit, errand, request.safe, answer).await
+        let (answer, body) = match received {
+            // A body stays where it is; it is measured and opened there.
+            Some(received) if errand == Errand::Retrieve => {
+                let (answer, body) = received.apart();
+                (Some(answer), body)
+            }
+            received => (received.map(Received::into_answer), Uint8Array::new_with_length(0)),
+        };
+        let meaning = self.with(|open| exchange::interpret(&open.state, backup, deposit, errand, answer))?;
+        let meaning = match meaning {
+            Meaning::Body(_) => self.open_body(backup, deposit, body).await?,
+            other => other,
+        };
+        self.understand(backup, deposit, errand, request.safe, meaning).await
     }
 
     async fn understand(
@@ -358,9 +326,8 @@ impl Driver {
         deposit: &DepositId,
         errand: Errand,
         safe: SafeId,
-        answer: Option<Answer>,
+        meaning: Meaning,
     ) -> Result<(), EngineError> {
-        let meaning = self.with(|open| exchange::interpret(&open.state, backup, deposit, errand, answer))?;
         let mut note = None;
         match meaning {
             Meaning::Event(event) => {
@@ -371,7 +338,9 @@ impl Driver {
                     self.with(|open| open.session.failed(safe, Contact::NotItself, words, now()))?;
                 }
             }
-            Meaning::Body(envelope) => self.with(|open| {
+            // Opened before it came here.
+            Meaning::Body(_) => {}
+            Meaning::Envelope(envelope) => self.with(|open| {
                 open.session.reached(safe);
                 open.bulk.envelopes.insert(*deposit, *envelope);
                 fetched(&mut open.session, backup, deposit, Fetch::Got);
@@ -403,71 +372,6 @@ impl Driver {
             None => Ok(()),
         }
     }
-
-    // ---- rebuilding ----------------------------------------------------------------------------------------------
-
-    async fn gather(self: &Rc<Self>, id: &BackupId, segment: u32) -> Result<(), EngineError> {
-        let backup = self.backup(id)?;
-        let result = self.with(|open| {
-            let layout = backup.layout().map_err(|e| e.to_string())?;
-            let mine: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
-            let envelopes: Vec<(SafeId, &Envelope)> =
-                mine.iter().filter_map(|d| Some((d.safe, open.bulk.envelopes.get(&d.id)?))).collect();
-            let bytes = layout.gather_segment(segment, &envelopes).map_err(|e| e.to_string())?;
-            if segment == 0 {
-                let kek = layout.gather_key(&envelopes).map_err(|e| e.to_string())?;
-                open.bulk.keks.insert(*id, kek);
-            }
-            let stream = open.bulk.streams.entry(*id).or_insert_with(|| vec![0; layout.stream_len() as usize]);
-            let start = (u64::from(segment) * layout.segment_len()) as usize;
-            let place = stream.get_mut(start..start + bytes.len()).ok_or("the segment has another length")?;
-            place.copy_from_slice(&bytes);
-            for deposit in mine {
-                open.bulk.envelopes.remove(&deposit.id);
-            }
-            open.session.recoveries.entry(*id).or_default().gathered.insert(segment);
-            Ok::<_, String>(())
-        })?;
-        match result {
-            Ok(()) => Ok(()),
-            Err(why) => self.handle(Event::RecoveryFailed(*id, why)).await,
-        }
-    }
-
-    async fn finish(self: &Rc<Self>, id: &BackupId) -> Result<(), EngineError> {
-        let backup = self.backup(id)?;
-        let bundle = self.with(|open| {
-            let layout = backup.layout().map_err(|e| e.to_string())?;
-            let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
-            let stream = open.bulk.streams.remove(id).ok_or("the content is missing")?;
-            layout.open_stream(kek, &stream).map_err(|e| e.to_string())
-        })?;
-        let bundle = match bundle {
-            Ok(bundle) => bundle,
-            Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
-        };
-        let Ok(parts) = bundle::parse(&bundle) else {
-            return self.handle(Event::RecoveryFailed(*id, "the content is not a bundle".to_owned())).await;
-        };
-        debug_assert!(parts.len() <= MAX_HEAD_LEN);
-        let mut values = Vec::with_capacity(parts.len());
-        for (meta, content) in parts {
-            let blob = self.keep(content).await?;
-            values.push((meta, blob));
-        }
-        self.handle(Event::Recovered(*id, values)).await
-    }
-
-    /// Stores content durably, sealed. Until a record refers to it, it is swept at the next start.
-    pub(crate) async fn keep(&self, content: &[u8]) -> Result<Content, EngineError> {
-        let mut rng = fresh_rng()?;
-        let mut name = [0; 16];
-        rng.fill_bytes(&mut name);
-        let blob = data_encoding::HEXLOWER.encode(&name);
-        let sealed = self.with(|open| open.vault.seal_blob(&blob, content, &mut rng))??;
-        self.store.put_blob(&blob, &sealed).await?;
-        Ok(Content { blob, length: content.len() as u64 })
-    }
 }
 
 fn fetched(session: &mut Session, backup: &BackupId, deposit: &DepositId, fetch: Fetch) {
@@ -482,11 +386,7 @@ impl Bulk {
         let running = |id: &BackupId| state.backups.get(id).and_then(|b| b.operation);
         self.bodies.retain(|id, _| deposit(id).is_some_and(|(_, d)| d.stage <= Stage::Prepared));
         self.envelopes.retain(|id, _| deposit(id).is_some_and(|(o, _)| o == Operation::Recover));
-        self.streams.retain(|id, _| running(id) == Some(Operation::Recover));
+        self.segments.retain(|(id, _), _| running(id) == Some(Operation::Recover));
         self.keks.retain(|id, _| running(id) == Some(Operation::Recover));
-        self.bundle.take_if(|(id, _)| {
-            let planned = |b: &Backup| b.deposits.iter().any(|d| d.stage == Stage::Planned);
-            running(id) != Some(Operation::Register) || !state.backups.get(id).is_some_and(planned)
-        });
     }
 }

@@ -144,3 +144,15 @@ impl From<protocol::crypto::CryptoError> for EngineError {
         Self::of("internal", &error, Some("Reload the page; if it stays, free some memory."))
     }
 }
+
+impl From<crate::web::bulk::Refused> for EngineError {
+    fn from(_: crate::web::bulk::Refused) -> Self {
+        protocol::crypto::CryptoError.into()
+    }
+}
+
+impl From<protocol::codec::CodecError> for EngineError {
+    fn from(error: protocol::codec::CodecError) -> Self {
+        WalletError::from(error).into()
+    }
+}

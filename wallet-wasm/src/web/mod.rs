@@ -2,12 +2,15 @@
 //!
 //! The interface is declared for the page in `www/src/engine/api.ts`. All methods are promises; errors carry `code` and `next`.
 
+mod bulk;
 mod driver;
 mod error;
+mod jobs;
 mod net;
 mod safes;
 mod store;
 
+pub use bulk::{Reader, Refused, Writer};
 pub use store::RexieStore;
 
 use std::rc::Rc;
@@ -205,9 +208,7 @@ impl Engine {
             length: u64::from(content.length()),
         };
         meta.check().map_err(crate::machine::WalletError::from)?;
-        let plain = zeroize::Zeroizing::new(content.to_vec());
-        let content = self.driver.keep(&plain).await?;
-        drop(plain);
+        let content = self.driver.keep(&content).await?;
         self.driver.handle(Event::AddValue(meta, content)).await?;
         Ok(id.to_string())
     }
@@ -222,9 +223,7 @@ impl Engine {
         let not_local = || EngineError::from(crate::machine::WalletError::NotLocal);
         let content = found.ok_or_else(|| EngineError::new(("unknown", "There is no such value.", None)))?;
         let content = content.ok_or_else(not_local)?;
-        let sealed = self.driver.store.blob(&content.blob).await?.ok_or_else(not_local)?;
-        let plain = self.driver.with(|open| open.vault.open_blob(&content.blob, &sealed))??;
-        Ok(Uint8Array::from(plain.as_slice()))
+        self.driver.content(&content).await
     }
 
     /// Deletes a value that has no backup.

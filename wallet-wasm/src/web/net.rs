@@ -7,6 +7,8 @@ use web_sys::{
     AbortSignal, Headers, RequestCache, RequestCredentials, RequestInit, RequestMode, RequestRedirect, Response,
 };
 
+use protocol::ids::Seconds;
+
 use crate::exchange::Answer;
 
 /// How long a safe may take, milliseconds: 2 MiB over a line of 0.5 Mbit/s, and some.
@@ -25,16 +27,35 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) url: &'a str,
     pub(crate) statement: Option<&'a str>,
     pub(crate) content_type: &'a str,
-    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) body: Option<&'a Uint8Array>,
     pub(crate) most: u64,
 }
 
+/// What came back.
+pub(crate) struct Received {
+    status: u16,
+    body: Uint8Array,
+    problem: Option<(String, Seconds)>,
+}
+
+impl Received {
+    /// The answer with its body in wasm memory.
+    pub(crate) fn into_answer(self) -> Answer {
+        Answer { status: self.status, body: self.body.to_vec(), problem: self.problem }
+    }
+
+    /// The answer without its body, and the body where it lies.
+    pub(crate) fn apart(self) -> (Answer, Uint8Array) {
+        (Answer { status: self.status, body: Vec::new(), problem: self.problem }, self.body)
+    }
+}
+
 /// Sends and reads the whole answer. `None`: nobody answered, or more came than was asked for.
-pub(crate) async fn send(outgoing: Outgoing<'_>) -> Option<Answer> {
+pub(crate) async fn send(outgoing: Outgoing<'_>) -> Option<Received> {
     exchange(&outgoing).await.ok().flatten()
 }
 
-async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Answer>, JsValue> {
+async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Received>, JsValue> {
     let headers = Headers::new()?;
     if let Some(statement) = outgoing.statement {
         headers.set("Strongroom-Statement", statement)?;
@@ -48,7 +69,7 @@ async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Answer>, JsValue> {
     init.set_signal(Some(&AbortSignal::timeout_with_u32(PATIENCE_MS)));
     if let Some(body) = outgoing.body {
         headers.set("Content-Type", outgoing.content_type)?;
-        init.set_body(&Uint8Array::from(body));
+        init.set_body(body);
     }
     init.set_headers(&headers);
     let response: Response = JsFuture::from(global_fetch(outgoing.url, &init)).await?.dyn_into()?;
@@ -57,19 +78,22 @@ async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Answer>, JsValue> {
         return Ok(None);
     }
     let buffer = JsFuture::from(response.array_buffer()?).await?;
-    let body = Uint8Array::new(&buffer).to_vec();
+    let body = Uint8Array::new(&buffer);
+    if u64::from(body.length()) > outgoing.most.max(MAX_PROBLEM_LEN) {
+        return Ok(None);
+    }
     let is_problem = response.headers().get("content-type")?.is_some_and(|t| t.starts_with("application/problem+json"));
-    let problem = if is_problem { parse_problem(&body) } else { None };
-    Ok(Some(Answer { status: response.status(), body, problem }))
+    let problem = if is_problem { parse_problem(&body.to_vec()) } else { None };
+    Ok(Some(Received { status: response.status(), body, problem }))
 }
 
 /// Longest problem details that are read, bytes.
 const MAX_PROBLEM_LEN: u64 = 4096;
 
-fn parse_problem(body: &[u8]) -> Option<(String, u64)> {
+fn parse_problem(body: &[u8]) -> Option<(String, Seconds)> {
     let text = core::str::from_utf8(body).ok()?;
     let json = JSON::parse(text).ok()?;
     let uri = Reflect::get(&json, &"type".into()).ok()?.as_string()?;
     let time = Reflect::get(&json, &"time".into()).ok()?.as_f64().unwrap_or_default();
-    Some((uri, time as u64))
+    Some((uri, time as Seconds))
 }

@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::{
     exchange::descriptor_url,
-    machine::{Event, WalletError},
+    machine::Event,
     session::Contact,
     view::fingerprint,
     web::{
@@ -69,7 +69,7 @@ async fn ask(
         most: MAX_DESCRIPTOR_LEN as u64,
     };
     let away = ("safe-away", "Nobody answers at this address.", Some("Check the address and your connection."));
-    let answer = net::send(outgoing).await.ok_or_else(|| EngineError::new(away))?;
+    let answer = net::send(outgoing).await.ok_or_else(|| EngineError::new(away))?.into_answer();
     let stranger = ("not-a-safe", "What answers at this address is not a safe.", Some("Check the address."));
     if answer.status != 200 {
         return Err(EngineError::new(stranger));
@@ -156,11 +156,5 @@ impl Driver {
         self.show();
         self.pump();
         Ok(())
-    }
-}
-
-impl From<protocol::codec::CodecError> for EngineError {
-    fn from(error: protocol::codec::CodecError) -> Self {
-        WalletError::from(error).into()
     }
 }

@@ -86,6 +86,28 @@ impl RexieStore {
         Ok(Self { reader, writer })
     }
 
+    /// [`Store::put_blob`] for bytes outside the wasm memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_blob_array(&self, name: &str, content: &Uint8Array) -> Result<(), StoreError> {
+        let transaction = self.strict(&[BLOBS])?;
+        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
+        put(&blobs, name, content)?;
+        Self::finish(transaction).await
+    }
+
+    /// [`Store::blob`], outside the wasm memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn blob_array(&self, name: &str) -> Result<Option<Uint8Array>, StoreError> {
+        let transaction = self.reader.transaction(&[BLOBS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
+        let blobs = transaction.store(BLOBS).map_err(failed_rexie)?;
+        let found = blobs.get(name.into()).await.map_err(failed_rexie)?;
+        Ok(found.and_then(|value| value.dyn_into().ok()))
+    }
+
     fn strict(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
         let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
         let options = Object::new();
@@ -171,16 +193,11 @@ impl Store for RexieStore {
     }
 
     async fn put_blob(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        let transaction = self.strict(&[BLOBS])?;
-        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
-        put(&blobs, name, &Uint8Array::from(content))?;
-        Self::finish(transaction).await
+        self.put_blob_array(name, &Uint8Array::from(content)).await
     }
 
     async fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.reader.transaction(&[BLOBS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
-        let blobs = transaction.store(BLOBS).map_err(failed_rexie)?;
-        Ok(bytes(blobs.get(name.into()).await.map_err(failed_rexie)?))
+        Ok(self.blob_array(name).await?.map(|array| array.to_vec()))
     }
 
     async fn remove_blobs(&self, names: &[String]) -> Result<(), StoreError> {

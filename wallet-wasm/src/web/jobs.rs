@@ -1,0 +1,299 @@
+//! The jobs of the driver: making bodies, opening them, rebuilding values. Each is a function of committed state and stored bytes, so that it
+//! can be done again after anything; none keeps more of a value in memory than it needs at a time.
+
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use protocol::{
+    bundle::{self, ValueMeta},
+    envelope::Envelope,
+    ids::{BackupId, DepositId, Root, SafeId},
+    layout::{Draft, WRAP_LEN},
+    seal::{self, CHUNK, SEALED_CHUNK},
+};
+use rand_core::Rng;
+use zeroize::Zeroizing;
+
+use crate::{
+    exchange::{self, Meaning},
+    machine::{Event, WalletError},
+    state::{Backup, Content},
+    vault::VaultError,
+    web::{
+        bulk::{self, ChunkOpener, ChunkSealer, Reader, Writer},
+        driver::{Driver, fresh_rng},
+        error::EngineError,
+    },
+};
+
+/// A bundle that is read from the blobs of its values, from the front to the back.
+struct BundleReader {
+    head: Vec<u8>,
+    contents: Vec<(usize, Reader)>,
+}
+
+impl BundleReader {
+    /// Appends the bytes from `from` to `to`.
+    async fn read(&mut self, from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        let head = self.head.len();
+        if from < head {
+            out.extend_from_slice(&self.head[from..to.min(head)]);
+        }
+        let mut start = head;
+        for (length, reader) in &mut self.contents {
+            let end = start + *length;
+            if from.max(start) < to.min(end) {
+                let range = from.max(start) - start..to.min(end) - start;
+                reader.read(range, out).await.map_err(|_| VaultError::Damaged)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+/// A value that is being put back.
+struct Arriving {
+    meta: ValueMeta,
+    blob: String,
+    writer: Writer,
+}
+
+impl Driver {
+    // ---- making ----------------------------------------------------------------------------------------------
+
+    async fn bundle(&self, backup: &Backup) -> Result<BundleReader, EngineError> {
+        let mut contents = Vec::with_capacity(backup.sources.len());
+        for source in &backup.sources {
+            contents.push((source.length as usize, self.reader(source).await?));
+        }
+        Ok(BundleReader { head: bundle::head(&backup.values), contents })
+    }
+
+    /// Reads a blob.
+    async fn reader(&self, content: &Content) -> Result<Reader, EngineError> {
+        let sealed = self.store.blob_array(&content.blob).await?.ok_or(VaultError::Damaged)?;
+        let header = bulk::header_of(&sealed);
+        let opener = self.with(|open| open.vault.blob_opener(&content.blob, &header))?;
+        Ok(Reader::new(opener.map_err(|_| VaultError::Damaged)?, sealed).await?)
+    }
+
+    /// The bodies of one segment: sealed, dispersed and sealed again chunk by chunk.
+    pub(crate) async fn make_bodies(
+        &self,
+        id: &BackupId,
+        segment: u32,
+    ) -> Result<Vec<(DepositId, Uint8Array)>, EngineError> {
+        let backup = self.backup(id)?;
+        let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new(("unknown", "Nothing to make.", None)))?;
+        let layout = backup.layout().map_err(WalletError::from)?;
+        let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
+        let drafts: Vec<Draft<'_>> =
+            deposits.iter().map(|d| Draft { slot: d.slot(), deposit: d.id, d: &d.d }).collect();
+        let refused = |_| EngineError::new(("internal", "The pieces could not be made.", None));
+        let stream = layout.stream(seed)?;
+        let mut packer = layout.packer(seed, segment, &drafts).map_err(refused)?;
+        packer.push(0, stream.head())?;
+        let mut bundle = self.bundle(&backup).await?;
+        let sealer = ChunkSealer::new(stream.sealer()).await?;
+        let mut content = Zeroizing::new(Vec::with_capacity(CHUNK));
+        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
+        for chunk in seal::chunks(backup.bundle as usize)? {
+            let at = WRAP_LEN + chunk.sealed.start as u64;
+            if packer.wants(at, chunk.sealed.len() as u64) {
+                content.clear();
+                bundle.read(chunk.content.start, chunk.content.end, &mut content).await?;
+                sealer.seal(&chunk, &content, &mut sealed).await?;
+                packer.push(at, &sealed)?;
+            }
+        }
+        drop(bundle);
+        let mut made = Vec::with_capacity(deposits.len());
+        for (deposit, envelope) in deposits.iter().zip(packer.finish().map_err(refused)?) {
+            made.push((deposit.id, bulk::seal(envelope.sealer(), envelope.plain()).await?));
+        }
+        self.with(|open| open.bulk.bodies.extend(made.iter().cloned()))?;
+        Ok(made)
+    }
+
+    pub(crate) async fn body_of(&self, backup: &BackupId, deposit: &DepositId) -> Result<Uint8Array, EngineError> {
+        if let Some(body) = self.with(|open| open.bulk.bodies.get(deposit).cloned())? {
+            return Ok(body);
+        }
+        // After a restart: made again from the seed, the same bytes. Five safes wait for the same segment, so one makes it for all.
+        let _one_at_a_time = self.making.lock().await;
+        if let Some(body) = self.with(|open| open.bulk.bodies.get(deposit).cloned())? {
+            return Ok(body);
+        }
+        let gone = || EngineError::new(("unknown", "The deposit is gone.", None));
+        let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
+        let made = self.make_bodies(backup, segment).await?;
+        made.into_iter().find_map(|(id, body)| (id == *deposit).then_some(body)).ok_or_else(gone)
+    }
+
+    // ---- rebuilding ------------------------------------------------------------------------------------------
+
+    /// Measures a body that came back, and opens it if it is the certified one.
+    pub(crate) async fn open_body(
+        &self,
+        backup: &BackupId,
+        deposit: &DepositId,
+        body: Uint8Array,
+    ) -> Result<Meaning, EngineError> {
+        let (root, length) = (Root(bulk::root_of(&body)), u64::from(body.length()));
+        let checked = self.with(|open| exchange::check_body(&open.state, backup, deposit, root, length))?;
+        if let Err(lie) = checked {
+            return Ok(lie);
+        }
+        let header = bulk::header_of(&body);
+        let opener = self.with(|open| {
+            let d = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.d.clone());
+            d.and_then(|d| Envelope::sealer(&d, deposit, &header).ok())
+        })?;
+        let plain = match opener {
+            Some(opener) => Reader::new(opener, body).await?.read_all().await.ok(),
+            None => None,
+        };
+        self.with(|open| exchange::opened(&open.state, backup, deposit, plain))
+    }
+
+    pub(crate) async fn gather(self: &Rc<Self>, id: &BackupId, segment: u32) -> Result<(), EngineError> {
+        let backup = self.backup(id)?;
+        let result = self.with(|open| {
+            let layout = backup.layout().map_err(|e| e.to_string())?;
+            let mine: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
+            let envelopes: Vec<(SafeId, &Envelope)> =
+                mine.iter().filter_map(|d| Some((d.safe, open.bulk.envelopes.get(&d.id)?))).collect();
+            let bytes = layout.gather_segment(segment, &envelopes).map_err(|e| e.to_string())?;
+            if segment == 0 {
+                let kek = layout.gather_key(&envelopes).map_err(|e| e.to_string())?;
+                open.bulk.keks.insert(*id, kek);
+            }
+            open.bulk.segments.insert((*id, segment), bytes);
+            for deposit in mine {
+                open.bulk.envelopes.remove(&deposit.id);
+            }
+            open.session.recoveries.entry(*id).or_default().gathered.insert(segment);
+            Ok::<_, String>(())
+        })?;
+        match result {
+            Ok(()) => Ok(()),
+            Err(why) => self.handle(Event::RecoveryFailed(*id, why)).await,
+        }
+    }
+
+    pub(crate) async fn finish(self: &Rc<Self>, id: &BackupId) -> Result<(), EngineError> {
+        let backup = self.backup(id)?;
+        let stream = self.with(|open| {
+            let layout = backup.layout().map_err(|e| e.to_string())?;
+            let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
+            let mut stream = open.bulk.segments.remove(&(*id, 0)).ok_or("the content is missing")?;
+            for segment in 1..layout.segments() {
+                stream.append(&mut open.bulk.segments.remove(&(*id, segment)).ok_or("the content is missing")?);
+            }
+            let opener = layout.opener(kek, &stream).map_err(|e| e.to_string())?;
+            Ok::<_, String>((stream, opener))
+        })?;
+        let (stream, opener) = match stream {
+            Ok(stream) => stream,
+            Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
+        };
+        let opener = ChunkOpener::new(opener).await?;
+        match self.unpack(&backup, &stream[WRAP_LEN as usize..], &opener).await? {
+            Some(values) => self.handle(Event::Recovered(*id, values)).await,
+            None => {
+                let why = "the content is not what was backed up".to_owned();
+                self.handle(Event::RecoveryFailed(*id, why)).await
+            }
+        }
+    }
+
+    /// Opens a sealed bundle and stores its values; `None`: it does not open, or is no bundle.
+    async fn unpack(
+        &self,
+        backup: &Backup,
+        sealed: &[u8],
+        opener: &ChunkOpener,
+    ) -> Result<Option<Vec<(ValueMeta, Content)>>, EngineError> {
+        let mut beginning = Zeroizing::new(Vec::new());
+        let mut metas = None;
+        let mut arriving: Option<Arriving> = None;
+        let mut values = Vec::new();
+        let mut plain = Zeroizing::new(Vec::with_capacity(CHUNK));
+        for chunk in seal::chunks(backup.bundle as usize)? {
+            plain.clear();
+            if opener.open(&chunk, sealed, &mut plain).await.is_err() {
+                return Ok(None);
+            }
+            if metas.is_none() {
+                beginning.extend_from_slice(&plain);
+                let Ok(head) = bundle::parse_head(&beginning) else { return Ok(None) };
+                let Some((found, start)) = head else { continue };
+                if bundle::length(&found) != backup.bundle {
+                    return Ok(None);
+                }
+                metas = Some(found.into_iter());
+                plain = Zeroizing::new(beginning.split_off(start));
+                beginning.clear();
+            }
+            let mut rest = plain.as_slice();
+            loop {
+                if arriving.is_none() {
+                    let Some(meta) = metas.as_mut().and_then(Iterator::next) else { break };
+                    arriving = Some(self.arriving(meta).await?);
+                }
+                let Some(value) = &mut arriving else { break };
+                let (now, later) = rest.split_at(rest.len().min(value.writer.missing()));
+                value.writer.push(now).await?;
+                rest = later;
+                if value.writer.missing() > 0 {
+                    break;
+                }
+                if let Some(value) = arriving.take() {
+                    values.push(self.arrived(value).await?);
+                }
+            }
+        }
+        Ok((arriving.is_none() && values.len() == backup.values.len()).then_some(values))
+    }
+
+    async fn arriving(&self, meta: ValueMeta) -> Result<Arriving, EngineError> {
+        let (blob, writer) = self.writer(meta.length as usize).await?;
+        Ok(Arriving { meta, blob, writer })
+    }
+
+    async fn arrived(&self, value: Arriving) -> Result<(ValueMeta, Content), EngineError> {
+        let Arriving { meta, blob, writer } = value;
+        self.store.put_blob_array(&blob, &writer.finish().await?).await?;
+        let length = meta.length;
+        Ok((meta, Content { blob, length }))
+    }
+
+    // ---- content on this device ------------------------------------------------------------------------------
+
+    async fn writer(&self, len: usize) -> Result<(String, Writer), EngineError> {
+        let mut rng = fresh_rng()?;
+        let mut name = [0; 16];
+        rng.fill_bytes(&mut name);
+        let blob = data_encoding::HEXLOWER.encode(&name);
+        let sealer = self.with(|open| open.vault.blob_sealer(&blob, &mut rng))??;
+        Ok((blob, Writer::new(sealer, len).await?))
+    }
+
+    /// Stores content durably, sealed. Until a record refers to it, it is swept at the next start.
+    pub(crate) async fn keep(&self, content: &Uint8Array) -> Result<Content, EngineError> {
+        let length = content.length();
+        let (blob, mut writer) = self.writer(length as usize).await?;
+        for start in (0..length).step_by(CHUNK) {
+            let portion = Zeroizing::new(content.subarray(start, length.min(start + CHUNK as u32)).to_vec());
+            writer.push(&portion).await?;
+        }
+        self.store.put_blob_array(&blob, &writer.finish().await?).await?;
+        Ok(Content { blob, length: u64::from(length) })
+    }
+
+    /// Content on this device, for the page.
+    pub(crate) async fn content(&self, content: &Content) -> Result<Uint8Array, EngineError> {
+        Ok(self.reader(content).await?.into_array().await.map_err(|_| VaultError::Damaged)?)
+    }
+}
