@@ -14,12 +14,13 @@ use js_sys::{Function, Uint8Array};
 use protocol::{
     crypto::{Secret, expand_seed},
     envelope::Envelope,
-    ids::{BackupId, DepositId, Root, SafeId, Seconds},
+    ids::{BackupId, DepositId, SafeId, Seconds},
 };
 use rand_core::CryptoRng;
 use serde::Serialize;
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
+use web_sys::Blob;
 
 use crate::{
     exchange::{self, Meaning},
@@ -30,7 +31,6 @@ use crate::{
     vault::Vault,
     view,
     web::{
-        bulk,
         error::{EngineError, LOCKED},
         net::{self, Outgoing, Received},
         store::RexieStore,
@@ -69,7 +69,7 @@ pub(crate) fn fresh_rng() -> Result<impl CryptoRng + use<>, EngineError> {
 /// Bodies, envelopes and streams on their way. All can be made or fetched again.
 #[derive(Default)]
 pub(crate) struct Bulk {
-    pub(crate) bodies: BTreeMap<DepositId, Uint8Array>,
+    pub(crate) bodies: BTreeMap<DepositId, Blob>,
     pub(crate) envelopes: BTreeMap<DepositId, Envelope>,
     /// Rebuilt segments.
     pub(crate) segments: BTreeMap<(BackupId, u32), Vec<u8>>,
@@ -262,8 +262,7 @@ impl Driver {
         match action {
             Action::Prepare(backup, segment) => {
                 let made = self.make_bodies(backup, *segment).await?;
-                let measured =
-                    made.iter().map(|(id, body)| (*id, Root(bulk::root_of(body)), u64::from(body.length()))).collect();
+                let measured = made.into_iter().map(|body| (body.deposit, body.root, body.length)).collect();
                 self.handle(Event::Prepared(*backup, measured)).await
             }
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand).await,
@@ -292,15 +291,15 @@ impl Driver {
             exchange::request(&open.state, backup, deposit, errand, clock, &mut rng)
         })??;
         let body = match &request.body {
-            Some(body) => Uint8Array::from(body.as_slice()),
-            None => self.body_of(backup, deposit).await?,
+            Some(body) => net::body_of(&Uint8Array::from(body.as_slice())),
+            None => Some(self.body_of(backup, deposit).await?),
         };
         let received = net::send(Outgoing {
             method: request.method,
             url: &request.url,
             statement: request.statement.as_deref(),
             content_type: request.content_type,
-            body: Some(&body),
+            body: body.as_ref(),
             most: request.most,
         })
         .await;

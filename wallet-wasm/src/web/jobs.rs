@@ -6,12 +6,14 @@ use std::rc::Rc;
 use js_sys::Uint8Array;
 use protocol::{
     bundle::{self, ValueMeta},
+    crypto::CryptoError,
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId},
     layout::{Draft, WRAP_LEN},
     seal::{self, CHUNK, SEALED_CHUNK},
 };
 use rand_core::Rng;
+use web_sys::Blob;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
         bulk::{self, ChunkOpener, ChunkSealer, Reader, Writer},
         driver::{Driver, fresh_rng},
         error::EngineError,
+        net,
     },
 };
 
@@ -52,6 +55,13 @@ impl BundleReader {
     }
 }
 
+/// A body that was made.
+pub(crate) struct Made {
+    pub(crate) deposit: DepositId,
+    pub(crate) root: Root,
+    pub(crate) length: u64,
+}
+
 /// A value that is being put back.
 struct Arriving {
     meta: ValueMeta,
@@ -79,11 +89,7 @@ impl Driver {
     }
 
     /// The bodies of one segment: sealed, dispersed and sealed again chunk by chunk.
-    pub(crate) async fn make_bodies(
-        &self,
-        id: &BackupId,
-        segment: u32,
-    ) -> Result<Vec<(DepositId, Uint8Array)>, EngineError> {
+    pub(crate) async fn make_bodies(&self, id: &BackupId, segment: u32) -> Result<Vec<Made>, EngineError> {
         let backup = self.backup(id)?;
         let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new(("unknown", "Nothing to make.", None)))?;
         let layout = backup.layout().map_err(WalletError::from)?;
@@ -110,25 +116,29 @@ impl Driver {
         drop(bundle);
         let mut made = Vec::with_capacity(deposits.len());
         for (deposit, envelope) in deposits.iter().zip(packer.finish().map_err(refused)?) {
-            made.push((deposit.id, bulk::seal(envelope.sealer(), envelope.plain()).await?));
+            let body = bulk::seal(envelope.sealer(), envelope.plain()).await?;
+            let (root, length) = (Root(bulk::root_of(&body)), u64::from(body.length()));
+            let body = net::body_of(&body).ok_or(CryptoError)?;
+            self.with(|open| open.bulk.bodies.insert(deposit.id, body))?;
+            made.push(Made { deposit: deposit.id, root, length });
         }
-        self.with(|open| open.bulk.bodies.extend(made.iter().cloned()))?;
         Ok(made)
     }
 
-    pub(crate) async fn body_of(&self, backup: &BackupId, deposit: &DepositId) -> Result<Uint8Array, EngineError> {
-        if let Some(body) = self.with(|open| open.bulk.bodies.get(deposit).cloned())? {
+    /// The body of a deposit: at hand, or after a restart made again from the seed, the same bytes.
+    pub(crate) async fn body_of(&self, backup: &BackupId, deposit: &DepositId) -> Result<Blob, EngineError> {
+        let at_hand = || self.with(|open| open.bulk.bodies.get(deposit).cloned());
+        if let Some(body) = at_hand()? {
             return Ok(body);
         }
-        // After a restart: made again from the seed, the same bytes. Five safes wait for the same segment, so one makes it for all.
+        // All safes ask for the same segment then; one makes it for all.
         let _one_at_a_time = self.making.lock().await;
-        if let Some(body) = self.with(|open| open.bulk.bodies.get(deposit).cloned())? {
-            return Ok(body);
-        }
         let gone = || EngineError::new(("unknown", "The deposit is gone.", None));
-        let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
-        let made = self.make_bodies(backup, segment).await?;
-        made.into_iter().find_map(|(id, body)| (id == *deposit).then_some(body)).ok_or_else(gone)
+        if at_hand()?.is_none() {
+            let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
+            self.make_bodies(backup, segment).await?;
+        }
+        at_hand()?.ok_or_else(gone)
     }
 
     // ---- rebuilding ------------------------------------------------------------------------------------------
