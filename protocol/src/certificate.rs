@@ -105,7 +105,7 @@ impl Registration {
 
     /// Signs it as an offer or a certificate.
     pub fn sign(&self, key: &SigningKey, kind: Kind) -> Vec<u8> {
-        cose::sign(key, kind, codec::encode(self))
+        cose::sign(key, kind, &codec::encode(self))
     }
 }
 
@@ -241,7 +241,7 @@ pub struct Release {
 
 /// Signs a receipt.
 pub fn sign_receipt(key: &SigningKey, release: &Release) -> Vec<u8> {
-    cose::sign(key, Kind::Receipt, codec::encode(release))
+    cose::sign(key, Kind::Receipt, &codec::encode(release))
 }
 
 /// Checks a receipt against the safe's identity and the registration that it ends.

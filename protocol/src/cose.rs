@@ -3,7 +3,7 @@
 //! Tagged (#6.18). The protected header holds exactly the algorithm and a content type that names the kind of statement, so that
 //! an offer can never be passed off as a certificate; the unprotected header is empty.
 
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
+use minicbor::{Decoder, Encoder, data::Tag, decode};
 
 use crate::{
     codec::CodecError,
@@ -51,23 +51,44 @@ impl Kind {
     }
 }
 
-/// Signs a payload. Inverse of [`verify`].
-pub fn sign(key: &SigningKey, kind: Kind, payload: Vec<u8>) -> Vec<u8> {
-    let protected =
-        HeaderBuilder::new().algorithm(iana::Algorithm::ES384).content_type(kind.content_type().to_owned()).build();
-    let signed = CoseSign1Builder::new()
-        .protected(protected)
-        .payload(payload)
-        .create_signature(b"", |message| key.sign(message).to_vec())
-        .build();
-    // Serialising to memory cannot fail.
-    signed.to_tagged_vec().unwrap_or_default()
+/// CBOR tag of a COSE_Sign1.
+const TAG: Tag = Tag::new(18);
+/// `alg` ES384 (RFC 9053 §2.1).
+const ES384: i8 = -35;
+
+/// `{1: alg, 3: content type}` (RFC 9052 §3.1).
+fn protected(kind: Kind) -> Vec<u8> {
+    let mut e = Encoder::new(Vec::new());
+    // Writing to memory cannot fail, here and below.
+    let _ = e.map(2).and_then(|e| e.u8(1)?.i8(ES384)?.u8(3)?.str(kind.content_type()));
+    e.into_writer()
+}
+
+/// What is signed: `["Signature1", protected, h'', payload]` (RFC 9052 §4.4).
+fn to_be_signed(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut e = Encoder::new(Vec::with_capacity(payload.len() + 128));
+    let _ = e.array(4).and_then(|e| e.str("Signature1")?.bytes(&protected(kind))?.bytes(b"")?.bytes(payload));
+    e.into_writer()
+}
+
+/// `18([protected, {}, payload, signature])`.
+fn container(kind: Kind, payload: &[u8], signature: &[u8]) -> Vec<u8> {
+    let mut e = Encoder::new(Vec::with_capacity(payload.len() + 256));
+    let _ = e.tag(TAG).and_then(|e| e.array(4)?.bytes(&protected(kind))?.map(0)?.bytes(payload)?.bytes(signature));
+    e.into_writer()
+}
+
+/// Signs a payload. Inverse of [`Unverified::verify`].
+pub fn sign(key: &SigningKey, kind: Kind, payload: &[u8]) -> Vec<u8> {
+    container(kind, payload, &key.sign(&to_be_signed(kind, payload)))
 }
 
 /// A statement whose form is right and whose signature has not been checked yet.
 #[derive(Debug)]
 pub struct Unverified {
-    signed: CoseSign1,
+    kind: Kind,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
 }
 
 impl Unverified {
@@ -79,21 +100,17 @@ impl Unverified {
         if bytes.len() > most {
             return Err(CodecError::TooLong { got: bytes.len(), most }.into());
         }
-        let signed = CoseSign1::from_tagged_slice(bytes).map_err(|_| SignedError::Malformed)?;
-        let protected =
-            HeaderBuilder::new().algorithm(iana::Algorithm::ES384).content_type(kind.content_type().to_owned()).build();
-        let ours = signed.protected.header == protected
-            && signed.unprotected.is_empty()
-            && signed.protected.original_data == protected.to_vec().ok()
-            && signed.payload.is_some();
-        // One encoding only: what is stored and compared byte for byte must not have twins.
-        let again = signed.clone().to_tagged_vec().map_err(|_| SignedError::Malformed)?;
-        if ours && again == bytes { Ok(Self { signed }) } else { Err(SignedError::Malformed) }
+        let (payload, signature) = parts(bytes).map_err(|_| SignedError::Malformed)?;
+        // One encoding only: what is stored and compared byte for byte must not have twins. This also compares the headers.
+        if container(kind, payload, signature) != bytes {
+            return Err(SignedError::Malformed);
+        }
+        Ok(Self { kind, payload: payload.to_vec(), signature: signature.to_vec() })
     }
 
     /// The payload, to find out which key to ask for. Nothing in it is to be believed yet.
     pub fn payload(&self) -> &[u8] {
-        self.signed.payload.as_deref().unwrap_or_default()
+        &self.payload
     }
 
     /// Checks the signature.
@@ -101,8 +118,16 @@ impl Unverified {
     /// # Errors
     /// [`SignedError::BadSignature`].
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), SignedError> {
-        self.signed
-            .verify_signature(b"", |signature, message| key.verify(message, signature))
-            .map_err(|_| SignedError::BadSignature)
+        key.verify(&to_be_signed(self.kind, &self.payload), &self.signature).map_err(|_| SignedError::BadSignature)
     }
+}
+
+/// Payload and signature, where they are expected.
+fn parts(bytes: &[u8]) -> Result<(&[u8], &[u8]), decode::Error> {
+    let mut d = Decoder::new(bytes);
+    d.tag()?;
+    d.array()?;
+    d.bytes()?;
+    d.map()?;
+    Ok((d.bytes()?, d.bytes()?))
 }

@@ -5,6 +5,7 @@
 //! of validity; a certificate names the entry that signed it and counts only if it was issued inside the span.
 //! Spec: `spec/safe.md`.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -305,23 +306,23 @@ impl SafeKeys {
 
     /// The identity key's scalar, hex, for the operator's offline store.
     pub fn identity_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(data_encoding::HEXLOWER.encode(&*self.identity.expose()))
+        Zeroizing::new(base16ct::lower::encode_string(&*self.identity.expose()))
     }
 
     /// The Worker secret `SIGNING_KEY`.
     pub fn signing_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(data_encoding::HEXLOWER.encode(&*self.signing.expose()))
+        Zeroizing::new(base16ct::lower::encode_string(&*self.signing.expose()))
     }
 
     /// The Worker secret `HPKE_KEY`.
     pub fn hpke_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(data_encoding::HEXLOWER.encode(self.hpke.seed().expose()))
+        Zeroizing::new(base16ct::lower::encode_string(self.hpke.seed().expose()))
     }
 
     /// The Worker variable `CHAIN`: base64url of CBOR `[identity, [entry…]]`. Public.
     pub fn chain_text(&self) -> String {
         let identity = Bytes(self.identity.verifying_key().to_compressed().to_vec());
-        data_encoding::BASE64URL_NOPAD.encode(&codec::encode(&(identity, self.chain.clone())))
+        Base64UrlUnpadded::encode_string(&codec::encode(&(identity, self.chain.clone())))
     }
 }
 
@@ -330,11 +331,11 @@ impl SafeKeys {
 /// # Errors
 /// [`IdentityError::Malformed`].
 pub fn parse_chain_text(text: &str) -> Result<(Bytes, Vec<Bytes>), IdentityError> {
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(text.trim().as_bytes()).map_err(|_| CodecError::Malformed)?;
+    let bytes = Base64UrlUnpadded::decode_vec(text.trim()).map_err(|_| CodecError::Malformed)?;
     Ok(codec::decode(&bytes, MAX_DESCRIPTOR_LEN)?)
 }
 
 /// Signs an entry with the identity key.
 pub fn sign_entry(identity: &SigningKey, entry: &Entry) -> Bytes {
-    cose::sign(identity, Kind::ChainEntry, codec::encode(entry)).into()
+    cose::sign(identity, Kind::ChainEntry, &codec::encode(entry)).into()
 }

@@ -2,7 +2,6 @@
 
 use core::{fmt, str::FromStr};
 
-use data_encoding::HEXLOWER;
 use rand_core::CryptoRng;
 
 /// A text is not an id of the expected kind.
@@ -55,7 +54,7 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&HEXLOWER.encode(&self.0))
+                f.write_str(&base16ct::lower::encode_string(&self.0))
             }
         }
 
@@ -69,7 +68,7 @@ macro_rules! hex_id {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let bad = IdError { expected: concat!(stringify!($len), " bytes in lower-case hex") };
-                let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| bad.clone())?;
+                let bytes = base16ct::lower::decode_vec(text).map_err(|_| bad.clone())?;
                 Self::try_from(bytes.as_slice()).map_err(|_| bad)
             }
         }

@@ -3,7 +3,6 @@
 //! RFC 8265 §4.2 (OpaqueString): other spaces become U+0020, the text is put into Normalization Form C, it must not be empty and must hold no
 //! control characters. The width and case of letters stay as typed.
 
-use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::crypto::{CryptoError, PassphraseCost, Secret, derive_from_passphrase};
@@ -28,16 +27,20 @@ pub enum PassphraseError {
     Control,
 }
 
+/// Normalization Form C of a text. The platform of every shell has one, and its tables are large.
+pub type Nfc = fn(&str) -> String;
+
 /// The one spelling of a passphrase.
 ///
 /// # Errors
 /// [`PassphraseError`]. A short one is refused only where one is chosen ([`check_new`]).
-pub fn normalise(typed: &str) -> Result<Zeroizing<String>, PassphraseError> {
+pub fn normalise(typed: &str, nfc: Nfc) -> Result<Zeroizing<String>, PassphraseError> {
     if typed.len() > 4 * MAX_LEN {
         return Err(PassphraseError::TooLong);
     }
-    let spaced = typed.chars().map(|c| if c != '\u{20}' && c.is_whitespace() && !c.is_control() { ' ' } else { c });
-    let text = Zeroizing::new(spaced.nfc().collect::<String>());
+    let space = |c: char| if c != '\u{20}' && c.is_whitespace() && !c.is_control() { ' ' } else { c };
+    let spaced = Zeroizing::new(typed.chars().map(space).collect::<String>());
+    let text = Zeroizing::new(nfc(&spaced));
     if text.chars().any(char::is_control) {
         return Err(PassphraseError::Control);
     }
@@ -48,8 +51,8 @@ pub fn normalise(typed: &str) -> Result<Zeroizing<String>, PassphraseError> {
 ///
 /// # Errors
 /// [`PassphraseError`].
-pub fn check_new(typed: &str) -> Result<Zeroizing<String>, PassphraseError> {
-    let text = normalise(typed)?;
+pub fn check_new(typed: &str, nfc: Nfc) -> Result<Zeroizing<String>, PassphraseError> {
+    let text = normalise(typed, nfc)?;
     let chars = text.chars().count();
     if chars < LEAST_CHARS { Err(PassphraseError::TooShort(chars)) } else { Ok(text) }
 }

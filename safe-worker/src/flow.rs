@@ -3,7 +3,7 @@
 //! The ledger (one record per deposit) is asked first and decides; bytes go to and from KV between two ledger steps. The same code
 //! runs on Cloudflare and in memory, so that what the tests show of one holds for the other.
 
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
     claim::{Claim, Confirm, MAX_CLAIM_LEN, MAX_CONFIRM_LEN, Verb},
@@ -168,7 +168,7 @@ fn parse_statement(head: &Head, deposit: &DepositId, config: &Config) -> Result<
         return Err(Problem::BadStatement);
     }
     let inner = text.strip_prefix(':').and_then(|t| t.strip_suffix(':')).ok_or(Problem::BadStatement)?;
-    let bytes = BASE64.decode(inner.as_bytes()).map_err(|_| Problem::BadStatement)?;
+    let bytes = Base64::decode_vec(inner).map_err(|_| Problem::BadStatement)?;
     Statement::parse(&bytes, &config.safe, deposit).map_err(|_| Problem::BadStatement)
 }
 

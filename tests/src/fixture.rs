@@ -56,6 +56,31 @@ pub fn vector_file(name: &str) -> (BTreeMap<String, String>, Vec<u8>) {
     (fields, bytes)
 }
 
+/// Checks bytes against their vector file, header and all, and returns what the file holds. With `STRONGROOM_BLESS=1` it writes
+/// the file first: to pin a new format, or a change that is meant. A diff of the file is then the diff of the format.
+pub fn pinned(name: &str, fields: &[(&str, &str)], bytes: &[u8]) -> Vec<u8> {
+    let path = Path::new(VECTORS).join(name);
+    let mut text: String = fields.iter().map(|(field, value)| format!("{field}: {value}\n")).collect();
+    for line in bytes.chunks(32) {
+        text.push('\n');
+        text.push_str(&hex_of(line));
+    }
+    text.push('\n');
+    if std::env::var("STRONGROOM_BLESS").is_ok_and(|v| v == "1") {
+        std::fs::write(&path, &text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    let (_, stored) = vector_file(name);
+    let differs = stored.iter().zip(bytes).position(|(a, b)| a != b).unwrap_or(stored.len().min(bytes.len()));
+    assert!(
+        stored == bytes,
+        "{name}: stored {} bytes, made {}, alike up to byte {differs}; if the change is meant, STRONGROOM_BLESS=1 writes it",
+        stored.len(),
+        bytes.len()
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{name}: the header is another one");
+    stored
+}
+
 /// A safe with all its keys.
 pub struct TestSafe {
     /// Its keys.

@@ -371,7 +371,7 @@ impl<'a> Wallet<'a> {
             self.keks.insert(*id, layout.gather_key(&envelopes).expect("certified shares fit"));
         }
         self.streams.insert((*id, segment), stream);
-        self.session.recoveries.entry(*id).or_default().gathered.insert(segment);
+        self.session.recoveries.entry(*id).or_default().gathered.push(segment);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Requests to safes, made from the state, and what their answers mean. Pure: the shell only carries bytes.
 
+use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
     book::KnownSafe,
@@ -117,7 +118,7 @@ pub fn request<R: CryptoRng>(
     match errand {
         Errand::Put => {
             let statement = deposit.statement.as_ref().ok_or(WalletError::Unknown("deposit"))?;
-            let header = format!(":{}:", data_encoding::BASE64.encode(&codec::encode(statement)));
+            let header = format!(":{}:", Base64::encode_string(&codec::encode(statement)));
             let put = request("PUT", path, "application/octet-stream", None, MAX_SIGNED_LEN as u64);
             Ok(Request { statement: Some(header), ..put })
         }
@@ -248,9 +249,9 @@ fn problem(
             Meaning::Lied("says that it does not have what it signed for".to_owned())
         }
         (_, Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch)) => {
-            Meaning::Later(Contact::Reachable, known.map_or("", Problem::title).to_lowercase())
+            Meaning::Later(Contact::Reachable, known.map_or("", Problem::title).to_ascii_lowercase())
         }
-        (_, Some(problem)) => Meaning::Refused(problem.title().to_lowercase()),
+        (_, Some(problem)) => Meaning::Refused(problem.title().to_ascii_lowercase()),
         (_, None) => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
     }
 }

@@ -3,8 +3,7 @@
 //! Nothing here is persisted: after a restart every action is found again from the state, with the same bytes. The shell takes an action,
 //! marks it [`Session::started`], does it, and reports; it never keeps a queue of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use litemap::LiteMap as Map;
 use protocol::{
     ids::{BackupId, DepositId, SafeId, Seconds},
     layout::Slot,
@@ -90,20 +89,20 @@ struct SafeSession {
 #[derive(Debug, Default)]
 pub struct Recovery {
     /// How every body fared that was asked for.
-    pub fetches: BTreeMap<DepositId, Fetch>,
+    pub fetches: Map<DepositId, Fetch>,
     /// Segments that are rebuilt.
-    pub gathered: BTreeSet<u32>,
+    pub gathered: Vec<u32>,
 }
 
 /// What is known only while the wallet is open.
 #[derive(Debug, Default)]
 pub struct Session {
-    safes: BTreeMap<SafeId, SafeSession>,
-    under_way: BTreeMap<Action, Option<SafeId>>,
+    safes: Map<SafeId, SafeSession>,
+    under_way: Map<Action, Option<SafeId>>,
     /// Recoveries, by backup.
-    pub recoveries: BTreeMap<BackupId, Recovery>,
+    pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
-    pub refusals: BTreeMap<DepositId, String>,
+    pub refusals: Map<DepositId, String>,
 }
 
 impl Session {
@@ -160,12 +159,12 @@ impl Session {
 
     /// Forgets pauses and failures, so that everything is tried again at once.
     pub fn retry(&mut self) {
-        for safe in self.safes.values_mut() {
+        for (_, safe) in self.safes.iter_mut() {
             safe.not_before = 0;
             safe.pause = 0;
         }
         self.refusals.clear();
-        for recovery in self.recoveries.values_mut() {
+        for (_, recovery) in self.recoveries.iter_mut() {
             recovery.fetches.retain(|_, fetch| matches!(fetch, Fetch::Got));
         }
     }
@@ -181,7 +180,7 @@ impl Session {
         self.recoveries.retain(|id, _| running(id, Operation::Recover));
     }
 
-    fn may_send(&self, safe: &SafeId, now: Seconds, planned: &BTreeMap<SafeId, usize>) -> bool {
+    fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {
         let paused = self.safes.get(safe).is_some_and(|s| s.not_before > now);
         let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
         !paused && open + planned.get(safe).copied().unwrap_or(0) < MAX_PER_SAFE
@@ -190,7 +189,7 @@ impl Session {
     /// Everything that can be done now and is not being done.
     pub fn actions(&self, state: &State, now: Seconds) -> Vec<Action> {
         let mut list = Vec::new();
-        let mut planned = BTreeMap::new();
+        let mut planned = Map::new();
         for backup in state.backups.values() {
             match backup.operation {
                 Some(Operation::Register) => self.register_actions(backup, now, &mut list, &mut planned),
@@ -209,7 +208,7 @@ impl Session {
         errand: Errand,
         now: Seconds,
         list: &mut Vec<Action>,
-        planned: &mut BTreeMap<SafeId, usize>,
+        planned: &mut Map<SafeId, usize>,
     ) {
         let action = Action::Send(backup.id, deposit.0, errand);
         if !self.under_way.contains_key(&action) && self.may_send(&deposit.1, now, planned) {
@@ -223,7 +222,7 @@ impl Session {
         backup: &Backup,
         now: Seconds,
         list: &mut Vec<Action>,
-        planned: &mut BTreeMap<SafeId, usize>,
+        planned: &mut Map<SafeId, usize>,
     ) {
         // Confirmations first: they are small, and they turn promises into certificates.
         for (stage, errand) in [(Stage::Offered, Errand::Confirm), (Stage::Prepared, Errand::Put)] {
@@ -248,13 +247,7 @@ impl Session {
         !sending && !paused && !self.refusals.contains_key(&deposit)
     }
 
-    fn release_actions(
-        &self,
-        backup: &Backup,
-        now: Seconds,
-        list: &mut Vec<Action>,
-        planned: &mut BTreeMap<SafeId, usize>,
-    ) {
+    fn release_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
         for deposit in
             backup.deposits.iter().filter(|d| d.stage < Stage::Released && !self.refusals.contains_key(&d.id))
         {
@@ -262,13 +255,7 @@ impl Session {
         }
     }
 
-    fn recover_actions(
-        &self,
-        backup: &Backup,
-        now: Seconds,
-        list: &mut Vec<Action>,
-        planned: &mut BTreeMap<SafeId, usize>,
-    ) {
+    fn recover_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
         let Ok(layout) = backup.layout() else { return };
         let empty = Recovery::default();
         let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);

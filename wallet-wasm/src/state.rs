@@ -1,7 +1,6 @@
 //! What the wallet remembers: safes, values, backups, activity. Each is one sealed record in the store.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap as Map;
 use minicbor::{Decode, Encode};
 use protocol::{
     SUITE,
@@ -215,11 +214,11 @@ pub struct Activity {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// Safes, by id.
-    pub safes: BTreeMap<SafeId, KnownSafe>,
+    pub safes: Map<SafeId, KnownSafe>,
     /// Values, by id.
-    pub values: BTreeMap<ValueId, Value>,
+    pub values: Map<ValueId, Value>,
     /// Backups, by id.
-    pub backups: BTreeMap<BackupId, Backup>,
+    pub backups: Map<BackupId, Backup>,
     /// Activity, newest last.
     pub activity: Vec<Activity>,
 }

@@ -9,8 +9,7 @@
 //!
 //! Versions and the root stop a thief who can write to the disk from putting back an older record or leaving one out.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap as Map;
 use protocol::{
     SUITE,
     codec::{self, Bytes},
@@ -54,7 +53,7 @@ pub struct Vault {
     blobs: Secret,
     root: Secret,
     epoch: u64,
-    versions: BTreeMap<String, u64>,
+    versions: Map<String, u64>,
 }
 
 type Header = (u8, PassphraseCost, Bytes, Bytes);
@@ -91,7 +90,7 @@ impl Vault {
             blobs: derive_secret(key, "blobs", b""),
             root: derive_secret(key, "root", b""),
             epoch: 0,
-            versions: BTreeMap::new(),
+            versions: Map::new(),
         }
     }
 
@@ -119,7 +118,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Damaged`].
     pub fn reload(&mut self, stored: &Stored) -> Result<State, VaultError> {
-        let mut versions = BTreeMap::new();
+        let mut versions = Map::new();
         let mut state = State::default();
         for (name, row) in &stored.rows {
             let (version, sealed) = row.split_first_chunk::<8>().ok_or(VaultError::Damaged)?;
@@ -141,7 +140,7 @@ impl Vault {
         Ok(state)
     }
 
-    fn root_of(&self, epoch: u64, versions: &BTreeMap<String, u64>) -> [u8; 32] {
+    fn root_of(&self, epoch: u64, versions: &Map<String, u64>) -> [u8; 32] {
         let list: Vec<(&str, u64)> = versions.iter().map(|(name, version)| (name.as_str(), *version)).collect();
         mac(&self.root, &codec::encode(&(epoch, list)))
     }
@@ -199,7 +198,7 @@ impl Vault {
 #[derive(Debug)]
 pub struct Pending {
     epoch: u64,
-    versions: BTreeMap<String, u64>,
+    versions: Map<String, u64>,
 }
 
 fn record_purpose(name: &str, version: u64) -> Purpose<'_> {

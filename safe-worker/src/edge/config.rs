@@ -2,7 +2,6 @@
 
 use std::{cell::OnceCell, rc::Rc};
 
-use data_encoding::HEXLOWER;
 use protocol::{
     crypto::{HpkePrivateKey, Secret, SigningKey},
     identity::{Identity, MAX_NAME_LEN, MAX_URL_LEN, parse_chain_text},
@@ -43,7 +42,7 @@ fn read(env: &Env) -> Result<Safe, String> {
     let var = |name: &str| env.var(name).map(|v| v.to_string()).map_err(|_| format!("{name} is not set"));
     let key = |name: &str| {
         let text = Zeroizing::new(env.secret(name).map_err(|_| format!("secret {name} is not set"))?.to_string());
-        let bytes = HEXLOWER.decode(text.trim().as_bytes()).map_err(|_| format!("secret {name} is not hex"))?;
+        let bytes = base16ct::lower::decode_vec(text.trim()).map_err(|_| format!("secret {name} is not hex"))?;
         Ok::<_, String>(Zeroizing::new(bytes))
     };
     let (name, url) = (var("SAFE_NAME")?, var("SAFE_URL")?);

@@ -5,12 +5,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
 use futures::lock::Mutex;
 use js_sys::{Function, Uint8Array};
+use litemap::LiteMap as Map;
 use protocol::{
     crypto::{Secret, expand_seed},
     envelope::Envelope,
@@ -69,11 +69,11 @@ pub(crate) fn fresh_rng() -> Result<impl CryptoRng + use<>, EngineError> {
 /// Bodies, envelopes and streams on their way. All can be made or fetched again.
 #[derive(Default)]
 pub(crate) struct Bulk {
-    pub(crate) bodies: BTreeMap<DepositId, Blob>,
-    pub(crate) envelopes: BTreeMap<DepositId, Envelope>,
+    pub(crate) bodies: Map<DepositId, Blob>,
+    pub(crate) envelopes: Map<DepositId, Envelope>,
     /// Rebuilt segments.
-    pub(crate) segments: BTreeMap<(BackupId, u32), Vec<u8>>,
-    pub(crate) keks: BTreeMap<BackupId, Secret>,
+    pub(crate) segments: Map<(BackupId, u32), Vec<u8>>,
+    pub(crate) keks: Map<BackupId, Secret>,
 }
 
 /// An unlocked wallet.

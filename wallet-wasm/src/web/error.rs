@@ -36,7 +36,7 @@ impl EngineError {
         // Sentences of the core begin in lower case; a person reads them as sentences.
         let text = error.to_string();
         let mut chars = text.chars();
-        let message = chars.next().map(|c| c.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default();
+        let message = chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default();
         let message = if message.ends_with('.') { message } else { message + "." };
         Self { code, message, next }
     }

@@ -183,7 +183,7 @@ impl Driver {
             for deposit in mine {
                 open.bulk.envelopes.remove(&deposit.id);
             }
-            open.session.recoveries.entry(*id).or_default().gathered.insert(segment);
+            open.session.recoveries.entry(*id).or_default().gathered.push(segment);
             Ok::<_, String>(())
         })?;
         match result {
@@ -285,7 +285,7 @@ impl Driver {
         let mut rng = fresh_rng()?;
         let mut name = [0; 16];
         rng.fill_bytes(&mut name);
-        let blob = data_encoding::HEXLOWER.encode(&name);
+        let blob = base16ct::lower::encode_string(&name);
         let sealer = self.with(|open| open.vault.blob_sealer(&blob, &mut rng))??;
         Ok((blob, Writer::new(sealer, len).await?))
     }

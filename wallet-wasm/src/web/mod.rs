@@ -57,6 +57,11 @@ struct ImportReport {
     safes_added: Vec<String>,
 }
 
+/// Normalization Form C, by the browser.
+pub fn nfc(text: &str) -> String {
+    js_sys::JsString::from(text).normalize("NFC").into()
+}
+
 fn to_js<T: Serialize>(value: &T) -> Result<JsValue, EngineError> {
     value
         .serialize(&serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true))
@@ -98,7 +103,7 @@ impl Engine {
     }
 
     async fn make(&self, passphrase: &str) -> Result<(), EngineError> {
-        let passphrase = passphrase::check_new(passphrase)?;
+        let passphrase = passphrase::check_new(passphrase, nfc)?;
         let driver = &self.driver;
         if driver.store.load().await?.header.is_some() {
             let text = ("wallet-exists", "There is a wallet in this browser profile already.", Some("Unlock it."));
@@ -122,7 +127,7 @@ impl Engine {
 
     async fn open_vault(&self, passphrase: &str) -> Result<(), EngineError> {
         // A passphrase that could never have been chosen is simply the wrong one.
-        let passphrase = passphrase::normalise(passphrase).map_err(|_| VaultError::WrongPassphrase)?;
+        let passphrase = passphrase::normalise(passphrase, nfc).map_err(|_| VaultError::WrongPassphrase)?;
         let driver = &self.driver;
         let stored = driver.store.load().await?;
         let (vault, state) = Vault::open(&passphrase, &stored)?;
@@ -273,7 +278,7 @@ impl Engine {
     }
 
     fn write_certificates(&self, ids: &[String], passphrase: &str) -> Result<Uint8Array, EngineError> {
-        let passphrase = passphrase::check_new(passphrase)?;
+        let passphrase = passphrase::check_new(passphrase, nfc)?;
         let ids = ids.iter().map(|id| value_id(id)).collect::<Result<Vec<_>, _>>()?;
         let book = self.driver.with(|open| book_of(&open.state, &ids, now()))??;
         let file = write_file(&book, &passphrase, PassphraseCost::STANDARD, &mut fresh_rng()?)?;
@@ -287,7 +292,7 @@ impl Engine {
     }
 
     async fn read_certificates(&self, file: &Uint8Array, passphrase: &str) -> Result<JsValue, EngineError> {
-        let passphrase = passphrase::normalise(passphrase)?;
+        let passphrase = passphrase::normalise(passphrase, nfc)?;
         if file.length() as usize > protocol::book::MAX_FILE_LEN {
             return Err(EngineError::new(("not-a-certificate-file", "The file is too large to be one.", None)));
         }
