@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
-    bundle::ValueMeta,
+    bundle::{MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Held},
     codec::{self, Bytes, CodecError},
     crypto::{CryptoError, PassphraseCost, Secret},
@@ -176,7 +176,16 @@ impl BookEntry {
     /// # Errors
     /// [`BookError`].
     pub fn verify(&self, identity_of: impl Fn(&SafeId) -> Option<Identity>) -> Result<Vec<Held>, BookError> {
-        let mut slots = self.layout()?.slots();
+        // Sums and counts first: whoever wrote the file chose the numbers.
+        if self.values.len() > MAX_VALUES {
+            return Err(BookError::Incomplete);
+        }
+        self.values.iter().try_for_each(ValueMeta::check)?;
+        let layout = self.layout()?;
+        if crate::bundle::length(&self.values) != self.bundle || layout.slot_count() != self.deposits.len() as u64 {
+            return Err(BookError::Incomplete);
+        }
+        let mut slots = layout.slots();
         let mut held = Vec::with_capacity(self.deposits.len());
         for deposit in &self.deposits {
             let at = slots.iter().position(|s| *s == Slot { segment: deposit.segment, safe: deposit.safe });
@@ -190,8 +199,7 @@ impl BookEntry {
             }
             held.push(one);
         }
-        let described: u64 = crate::bundle::length(&self.values);
-        if slots.is_empty() && described == self.bundle { Ok(held) } else { Err(BookError::Incomplete) }
+        if slots.is_empty() { Ok(held) } else { Err(BookError::Incomplete) }
     }
 }
 

@@ -23,6 +23,9 @@ pub const MAX_VALUES: usize = 4096;
 /// Longest head, bytes: 4096 values of less than 1 KiB of description.
 pub const MAX_HEAD_LEN: usize = MAX_VALUES * 1024;
 
+/// Longest bundle, bytes: 64 GiB of contents and their head.
+pub const MAX_BUNDLE_LEN: u64 = 4 + MAX_HEAD_LEN as u64 + MAX_VALUES as u64 * MAX_VALUE_LEN;
+
 /// What is known of a value besides its content.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -101,7 +101,8 @@ impl Unverified {
             return Err(CodecError::TooLong { got: bytes.len(), most }.into());
         }
         let (payload, signature) = parts(bytes).map_err(|_| SignedError::Malformed)?;
-        // One encoding only: what is stored and compared byte for byte must not have twins. This also compares the headers.
+        // One encoding only. This also compares the headers. (The signature itself may have a twin, r ‖ n − s, which nobody but a
+        // person with the statement can make and which says the same.)
         if container(kind, payload, signature) != bytes {
             return Err(SignedError::Malformed);
         }

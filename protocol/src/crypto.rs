@@ -11,6 +11,7 @@ use hmac::{Hmac, Mac};
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha384, kem::XWing};
 use p384::ecdsa::{Signature, signature::Signer, signature::Verifier};
 use rand_core::CryptoRng;
+use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 use sha2::{Digest, Sha256, Sha384};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -487,7 +488,12 @@ pub fn erasure_encode(data: &[&[u8]], n: usize) -> Result<Vec<Vec<u8>>, CryptoEr
     if recovery == 0 {
         return Ok(Vec::new());
     }
-    reed_solomon_simd::encode(data.len(), recovery, data).map_err(|_| CryptoError)
+    let mut encoder = ReedSolomonEncoder::new(data.len(), recovery, data[0].len()).map_err(|_| CryptoError)?;
+    for shard in data {
+        encoder.add_original_shard(shard).map_err(|_| CryptoError)?;
+    }
+    let made = encoder.encode().map_err(|_| CryptoError)?;
+    Ok(made.recovery_iter().map(<[u8]>::to_vec).collect())
 }
 
 /// The `k` data shards from any `k` of the `n` shards, given as (index, bytes); indices below `k` are data shards.
@@ -503,12 +509,19 @@ pub fn erasure_decode(k: usize, n: usize, shards: &[(usize, &[u8])]) -> Result<V
     }
     if data.iter().any(Option::is_none) {
         let recovery = n.checked_sub(k).filter(|r| *r > 0).ok_or(CryptoError)?;
-        let originals = shards.iter().filter(|(i, _)| *i < k).map(|(i, b)| (*i, *b));
-        let others = shards.iter().filter(|(i, _)| *i >= k).map(|(i, b)| (*i - k, *b));
-        let restored = reed_solomon_simd::decode(k, recovery, originals, others).map_err(|_| CryptoError)?;
-        for (index, bytes) in restored {
+        let length = shards.first().map_or(0, |(_, bytes)| bytes.len());
+        let mut decoder = ReedSolomonDecoder::new(k, recovery, length).map_err(|_| CryptoError)?;
+        for (index, bytes) in shards {
+            let added = match index.checked_sub(k) {
+                None => decoder.add_original_shard(*index, bytes),
+                Some(index) => decoder.add_recovery_shard(index, bytes),
+            };
+            added.map_err(|_| CryptoError)?;
+        }
+        let restored = decoder.decode().map_err(|_| CryptoError)?;
+        for (index, bytes) in restored.restored_original_iter() {
             if let Some(slot) = data.get_mut(index) {
-                *slot = Some(bytes);
+                *slot = Some(bytes.to_vec());
             }
         }
     }

@@ -12,7 +12,9 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    SUITE, codec,
+    SUITE,
+    bundle::MAX_BUNDLE_LEN,
+    codec,
     crypto::{self, Commitment, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
     envelope::{Envelope, EnvelopeError, Head, PieceHead, Unsealed, body_len},
     ids::{BackupId, DepositId, Root, SafeId},
@@ -145,9 +147,9 @@ impl Layout {
         if stripes == 0 {
             return Err(PlanError::LimitTooSmall(limit));
         }
-        let probe = Self::restore(backup, plan, bundle, STRIPE)?;
-        let segment_len = stripes * STRIPE * probe.content.needed() as u64;
-        Ok(Self { segment_len, ..probe })
+        let Plan::Seal { content, .. } = plan else { return Err(PlanError::NotExecutable) };
+        let needed = Places::of(content, CONTENT, false)?.needed() as u64;
+        Self::restore(backup, plan, bundle, stripes * STRIPE * needed)
     }
 
     /// The layout of an existing backup, as the book or an envelope's head states it.
@@ -158,8 +160,11 @@ impl Layout {
         let Plan::Seal { content, key } = plan else { return Err(PlanError::NotExecutable) };
         let (content, key) = (Places::of(content, CONTENT, false)?, Places::of(key, KEY, true)?);
         let plan_commitment = Root(blake3_commit("strongroom 1 plan", &[&codec::encode(plan)]));
-        if segment_len == 0 {
-            return Err(PlanError::LimitTooSmall(0));
+        if segment_len == 0 || !segment_len.is_multiple_of(STRIPE * content.needed() as u64) {
+            return Err(PlanError::Length(segment_len));
+        }
+        if bundle > MAX_BUNDLE_LEN {
+            return Err(PlanError::Length(bundle));
         }
         Ok(Self { backup, plan_commitment, content, key, bundle, segment_len })
     }
@@ -176,8 +181,14 @@ impl Layout {
 
     /// Number of segments.
     pub const fn segments(&self) -> u32 {
-        // A bundle of 4 GiB in segments of 64 KiB stays far below 2^32.
+        // MAX_BUNDLE_LEN is 64 GiB and a segment has at least 64 KiB: about 2^20.
         self.stream_len().div_ceil(self.segment_len) as u32
+    }
+
+    /// Number of [`Self::slots`], without making them.
+    pub fn slot_count(&self) -> u64 {
+        let keys = self.key.places.iter().filter(|p| self.content.index_of(&p.safe).is_none()).count();
+        u64::from(self.segments()) * self.content.places.len() as u64 + keys as u64
     }
 
     /// How many pieces of a segment are needed, and how many shares of the key.
@@ -389,7 +400,7 @@ impl Layout {
             return Err(GatherError::TooFew { got: shards.len(), needed });
         }
         // Data shards first: they are copied, others are computed.
-        shards.sort_by_key(|(index, _)| *index);
+        shards.sort_unstable_by_key(|(index, _)| *index);
         shards.truncate(needed);
         let len = to - from;
         let bytes = match self.content.k {

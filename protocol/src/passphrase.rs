@@ -33,7 +33,7 @@ pub type Nfc = fn(&str) -> String;
 /// The one spelling of a passphrase.
 ///
 /// # Errors
-/// [`PassphraseError`]. A short one is refused only where one is chosen ([`check_new`]).
+/// [`PassphraseError`]. One that is short, but not empty, is refused only where one is chosen ([`check_new`]).
 pub fn normalise(typed: &str, nfc: Nfc) -> Result<Zeroizing<String>, PassphraseError> {
     if typed.len() > 4 * MAX_LEN {
         return Err(PassphraseError::TooLong);
@@ -43,6 +43,9 @@ pub fn normalise(typed: &str, nfc: Nfc) -> Result<Zeroizing<String>, PassphraseE
     let text = Zeroizing::new(nfc(&spaced));
     if text.chars().any(char::is_control) {
         return Err(PassphraseError::Control);
+    }
+    if text.is_empty() {
+        return Err(PassphraseError::TooShort(0));
     }
     if text.len() > MAX_LEN { Err(PassphraseError::TooLong) } else { Ok(text) }
 }

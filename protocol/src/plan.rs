@@ -47,6 +47,9 @@ pub enum PlanError {
     /// The plan has a form that cannot be carried out: only `seal(disperse(…) | at(…), split(…) | at(…))` can.
     #[error("this form of plan cannot be carried out yet; use seal(disperse(k, …), split(k, …))")]
     NotExecutable,
+    /// The segments are not whole stripes, or the bundle is longer than any can be.
+    #[error("{0} bytes are no length that a backup has; the description of the backup is damaged")]
+    Length(u64),
     /// The safes' limits leave no room for a single stripe.
     #[error("a safe takes only {0} bytes at a time, too few for a piece")]
     LimitTooSmall(u64),

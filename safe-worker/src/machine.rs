@@ -233,6 +233,14 @@ impl Machine<'_> {
 
     fn commit(&mut self, attempt: AttemptId, length: u64, root: Root) -> Reply {
         let Some(record) = &mut self.record else { return Reply::Refused(Problem::Gone) };
+        if record.committed == Some(attempt) {
+            // Said twice: its bytes are the ones that count, and the answer is the one that was given.
+            return match record.state {
+                State::Offered => answer(record.offer.as_ref(), Reply::Offer),
+                State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
+                _ => Reply::Refused(Problem::Gone),
+            };
+        }
         let Some(at) = record.attempts.iter().position(|a| a.id == attempt) else {
             // Swept meanwhile; the write may have come after the sweep, so it is removed (again).
             record.erase.push(attempt);

@@ -56,8 +56,8 @@ pub fn vector_file(name: &str) -> (BTreeMap<String, String>, Vec<u8>) {
     (fields, bytes)
 }
 
-/// Checks bytes against their vector file, header and all, and returns what the file holds. With `STRONGROOM_BLESS=1` it writes
-/// the file first: to pin a new format, or a change that is meant. A diff of the file is then the diff of the format.
+/// Checks bytes against their vector file, header and all, and returns what the file holds. With `STRONGROOM_BLESS=1` it
+/// writes the file first: to pin a new format, or a change that is meant. The diff of the file is the diff of the format.
 pub fn pinned(name: &str, fields: &[(&str, &str)], bytes: &[u8]) -> Vec<u8> {
     let path = Path::new(VECTORS).join(name);
     let mut text: String = fields.iter().map(|(field, value)| format!("{field}: {value}\n")).collect();

@@ -1,9 +1,11 @@
-//! What every safe does, whoever built it: one suite, run on the safe in memory (`tests/safe_memory.rs`) and on safes that run as the product
-//! does (`tests/edge.rs`). It speaks HTTP only. Spec: `spec/deposit.md`.
+//! What every safe does, whoever built it: one suite, run on the safe in memory (`tests/safe_memory.rs`) and on safes that
+//! run as the product does (`tests/edge.rs`). It speaks HTTP only. Spec: `spec/deposit.md`.
 //!
 //! ```text
 //! safe_suite!(for_each_safe);      // one #[test] per case; fn for_each_safe(case: fn(&mut dyn SafeUnderTest))
 //! ```
+
+#![allow(missing_docs, reason = "a case says by its name what it checks")]
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,6 @@ use protocol::{
     certificate::{self, Offered, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
-    cose::Kind,
     crypto::{Secret, blake3},
     deposit::{DepositSecrets, Face, FaceText, Statement},
     identity::{API_VERSION, Descriptor, Entry, Identity},
@@ -258,7 +259,6 @@ macro_rules! safe_suite {
     };
 }
 
-/// Case.
 pub fn a_safe_says_who_it_is(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (now, descriptor) = (visit.now(), visit.descriptor.clone());
@@ -272,7 +272,6 @@ pub fn a_safe_says_who_it_is(safe: &mut dyn SafeUnderTest) {
     assert_eq!(visit.ask(&head).status, 200);
 }
 
-/// Case.
 pub fn a_body_gets_an_offer(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer) = visit.offered(5000);
@@ -286,7 +285,6 @@ pub fn a_body_gets_an_offer(safe: &mut dyn SafeUnderTest) {
     assert!(certificate::verify(&offer, &visit.identity, None).is_err());
 }
 
-/// Case.
 pub fn an_offer_becomes_a_certificate_once(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer, certificate) = visit.held(700);
@@ -299,7 +297,6 @@ pub fn an_offer_becomes_a_certificate_once(safe: &mut dyn SafeUnderTest) {
     }
 }
 
-/// Case.
 pub fn a_retry_gets_the_same_bytes(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer) = visit.offered(3000);
@@ -312,7 +309,6 @@ pub fn a_retry_gets_the_same_bytes(safe: &mut dyn SafeUnderTest) {
     assert_eq!(granted(visit.retrieve(&deposit), 200, OCTETS), deposit.body);
 }
 
-/// Case.
 pub fn an_id_belongs_to_its_first_statement(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (first, offer) = visit.offered(900);
@@ -331,7 +327,6 @@ pub fn an_id_belongs_to_its_first_statement(safe: &mut dyn SafeUnderTest) {
     assert_eq!(granted(visit.retrieve(&first), 200, OCTETS), first.body);
 }
 
-/// Case.
 pub fn a_body_that_differs_from_its_statement_is_refused(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let deposit = visit.draw(1000);
@@ -353,7 +348,6 @@ pub fn a_body_that_differs_from_its_statement_is_refused(safe: &mut dyn SafeUnde
     assert_refused(&visit.put(&empty), Problem::BadStatement);
 }
 
-/// Case.
 pub fn bodies_up_to_the_limit_are_taken(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let limit = visit.descriptor.limits.body as usize;
@@ -367,7 +361,6 @@ pub fn bodies_up_to_the_limit_are_taken(safe: &mut dyn SafeUnderTest) {
     assert_refused(&visit.ask(&Ask { length: false, ..Ask::put(&deposit) }), Problem::LengthRequired);
 }
 
-/// Case.
 pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let deposit = visit.draw(100);
@@ -400,7 +393,6 @@ pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
     granted(visit.put(&deposit), 201, COSE);
 }
 
-/// Case.
 pub fn a_confirmation_names_the_offer(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer) = visit.offered(100);
@@ -418,7 +410,6 @@ pub fn a_confirmation_names_the_offer(safe: &mut dyn SafeUnderTest) {
     assert_refused(&visit.confirm(&unknown, &offer), Problem::Gone);
 }
 
-/// Case.
 pub fn a_held_body_comes_back(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     for len in [1, 1023, 65_536, 300_000] {
@@ -429,7 +420,6 @@ pub fn a_held_body_comes_back(safe: &mut dyn SafeUnderTest) {
     }
 }
 
-/// Case.
 pub fn nothing_comes_back_before_it_is_held(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let unknown = visit.draw(100);
@@ -441,7 +431,6 @@ pub fn nothing_comes_back_before_it_is_held(safe: &mut dyn SafeUnderTest) {
     granted(visit.retrieve(&offered), 200, OCTETS);
 }
 
-/// Case.
 pub fn a_claim_counts_for_its_right_only(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, ..) = visit.held(100);
@@ -479,7 +468,6 @@ pub fn a_claim_counts_for_its_right_only(safe: &mut dyn SafeUnderTest) {
     granted(visit.retrieve(&deposit), 200, OCTETS);
 }
 
-/// Case.
 pub fn a_claim_counts_in_its_time_only(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, ..) = visit.held(100);
@@ -502,7 +490,6 @@ pub fn a_claim_counts_in_its_time_only(safe: &mut dyn SafeUnderTest) {
     granted(visit.present(&deposit.id, &good), 200, OCTETS);
 }
 
-/// Case.
 pub fn a_claim_counts_once(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, ..) = visit.held(100);
@@ -513,7 +500,6 @@ pub fn a_claim_counts_once(safe: &mut dyn SafeUnderTest) {
     assert_refused(&visit.present(&deposit.id, &claim), Problem::ClaimReplayed);
 }
 
-/// Case.
 pub fn noise_is_no_claim(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, ..) = visit.held(100);
@@ -539,7 +525,6 @@ pub fn noise_is_no_claim(safe: &mut dyn SafeUnderTest) {
     granted(visit.present(&deposit.id, &claim), 200, OCTETS);
 }
 
-/// Case.
 pub fn secrets_of_one_deposit_do_not_open_another(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (ours, ..) = visit.held(200);
@@ -555,7 +540,6 @@ pub fn secrets_of_one_deposit_do_not_open_another(safe: &mut dyn SafeUnderTest) 
     assert_eq!(granted(visit.retrieve(&theirs), 200, OCTETS), theirs.body);
 }
 
-/// Case.
 pub fn a_released_deposit_stays_released(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer, certificate) = visit.held(400);
@@ -576,7 +560,6 @@ pub fn a_released_deposit_stays_released(safe: &mut dyn SafeUnderTest) {
     assert_eq!(granted(visit.release(&deposit), 200, COSE), receipt);
 }
 
-/// Case.
 pub fn an_offer_can_be_let_go(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let (deposit, offer) = visit.offered(400);
@@ -586,7 +569,6 @@ pub fn an_offer_can_be_let_go(safe: &mut dyn SafeUnderTest) {
     assert_refused(&visit.retrieve(&deposit), Problem::NotFound);
 }
 
-/// Case.
 pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let id = visit.draw(1).id;
@@ -624,10 +606,4 @@ pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
             assert_eq!(got.headers["allow"], allow);
         }
     }
-}
-
-/// The certificate that a safe would have to sign twice: checks that two signed statements of one deposit are one.
-#[track_caller]
-pub fn assert_one(kind: Kind, signed: &[Vec<u8>]) {
-    assert!(signed.windows(2).all(|pair| pair[0] == pair[1]), "two different statements of one kind: {kind:?}");
 }

@@ -307,8 +307,9 @@ impl Session {
             key_left = key_left.saturating_sub(usize::from(serves_key));
         }
         // Safes that were away before are asked last, but they are asked.
-        open.sort_by_key(|(deposit, ..)| matches!(self.contact(&deposit.safe).0, Contact::Away | Contact::NotItself));
-        for (deposit, serves_content, serves_key) in open {
+        let absent = |safe: &SafeId| matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
+        let (later, first): (Vec<_>, Vec<_>) = open.into_iter().partition(|(deposit, ..)| absent(&deposit.safe));
+        for (deposit, serves_content, serves_key) in first.into_iter().chain(later) {
             if (content_left > 0 && serves_content) || (key_left > 0 && serves_key) {
                 need.ask.push((deposit.id, deposit.safe));
                 content_left = content_left.saturating_sub(usize::from(serves_content));

@@ -143,7 +143,7 @@ pub fn fingerprint(id: &SafeId) -> String {
 /// Draws the view.
 pub fn draw(state: &State, session: &Session, storage_persistent: bool) -> WalletView {
     let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, v)).collect();
-    values.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    values.sort_unstable_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     WalletView {
         safes: state.safes.keys().map(|id| draw_safe(state, session, id)).collect(),
         values,
@@ -435,9 +435,12 @@ fn recovery(state: &State, session: &Session, backup: &Backup) -> (f64, Option<S
         .any(|segment| session.need(backup, recovery, segment).hopeless);
     let waiting = hopeless.then(|| {
         let bad = |d: &&Deposit| recovery.fetches.get(&d.id).is_some_and(|f| !matches!(f, Fetch::Got));
-        let mut names: Vec<String> = backup.deposits.iter().filter(bad).map(|d| state.nickname(&d.safe)).collect();
-        names.sort();
-        names.dedup();
+        let mut names: Vec<String> = Vec::new();
+        for name in backup.deposits.iter().filter(bad).map(|d| state.nickname(&d.safe)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         format!(
             "Too few safes gave their pieces. Not helping now: {}. Nothing is lost; try again when they are back.",
             names.join(", ")

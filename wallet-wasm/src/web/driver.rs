@@ -31,7 +31,7 @@ use crate::{
     vault::Vault,
     view,
     web::{
-        error::{EngineError, LOCKED},
+        error::EngineError,
         net::{self, Outgoing, Received},
         store::RexieStore,
     },
@@ -119,7 +119,7 @@ impl Driver {
 
     /// Something with the open wallet; nothing may wait inside.
     pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Open) -> T) -> Result<T, EngineError> {
-        self.open.borrow_mut().as_mut().map(read).ok_or_else(|| EngineError::new(LOCKED))
+        self.open.borrow_mut().as_mut().map(read).ok_or_else(EngineError::locked)
     }
 
     pub(crate) fn unlocked(self: &Rc<Self>, vault: Vault, state: State) {
@@ -186,7 +186,7 @@ impl Driver {
             })??;
             let result = self.store.commit(&commit).await;
             if self.unlocks.get() != unlock {
-                return Err(EngineError::new(LOCKED));
+                return Err(EngineError::locked());
             }
             match result {
                 Ok(()) => {
@@ -333,7 +333,7 @@ impl Driver {
                 self.with(|open| open.session.reached(safe))?;
                 if let Err(error) = self.handle(*event).await {
                     // What it signed does not hold: that is not the safe that was pinned, or it lies.
-                    let words = format!("sent something that does not hold ({error:?})");
+                    let words = format!("sent something that does not hold ({})", error.message());
                     self.with(|open| open.session.failed(safe, Contact::NotItself, words, now()))?;
                 }
             }

@@ -1,5 +1,7 @@
 //! Errors as the page gets them: `Error` with a stable `code`, a sentence, and the next step.
 
+use std::borrow::Cow;
+
 use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError};
 use wasm_bindgen::JsValue;
 
@@ -9,17 +11,23 @@ use crate::{machine::WalletError, store::StoreError, vault::VaultError};
 #[derive(Debug)]
 pub(crate) struct EngineError {
     code: &'static str,
-    message: String,
+    message: Cow<'static, str>,
     next: Option<&'static str>,
 }
 
-pub(crate) const LOCKED: EngineErrorText = ("locked", "The wallet is locked.", Some("Unlock it with your passphrase."));
+const LOCKED: EngineErrorText = ("locked", "The wallet is locked.", Some("Unlock it with your passphrase."));
 
 type EngineErrorText = (&'static str, &'static str, Option<&'static str>);
 
 impl EngineError {
     pub(crate) fn new(text: EngineErrorText) -> Self {
-        Self { code: text.0, message: text.1.to_owned(), next: text.2 }
+        Self { code: text.0, message: Cow::Borrowed(text.1), next: text.2 }
+    }
+
+    /// The wallet is not open.
+    #[inline(never)]
+    pub(crate) fn locked() -> Self {
+        Self::new(LOCKED)
     }
 
     /// Whether it has this code.
@@ -32,13 +40,13 @@ impl EngineError {
         &self.message
     }
 
-    fn of<E: core::fmt::Display>(code: &'static str, error: &E, next: Option<&'static str>) -> Self {
+    fn of(code: &'static str, error: &dyn core::fmt::Display, next: Option<&'static str>) -> Self {
         // Sentences of the core begin in lower case; a person reads them as sentences.
         let text = error.to_string();
         let mut chars = text.chars();
         let message = chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default();
         let message = if message.ends_with('.') { message } else { message + "." };
-        Self { code, message, next }
+        Self { code, message: Cow::Owned(message), next }
     }
 }
 

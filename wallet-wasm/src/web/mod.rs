@@ -13,22 +13,23 @@ mod store;
 pub use bulk::{Reader, Refused, Writer};
 pub use store::RexieStore;
 
-use std::rc::Rc;
+use std::{pin::Pin, rc::Rc};
 
-use js_sys::{Function, Uint8Array};
+use js_sys::{Function, Promise, Uint8Array};
 use protocol::{
     book::{read_file, write_file},
-    bundle::{MAX_VALUE_LEN, ValueMeta},
+    bundle::ValueMeta,
     crypto::PassphraseCost,
     ids::{BackupId, SafeId, ValueId},
     passphrase,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
-    machine::{Changes, Event, book_of},
+    machine::{Changes, Event, WalletError, book_of},
+    state::State,
     store::Store,
     vault::{Vault, VaultError},
 };
@@ -39,15 +40,6 @@ use error::EngineError;
 #[wasm_bindgen]
 pub struct Engine {
     driver: Rc<Driver>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NewValue {
-    title: String,
-    kind: String,
-    file_name: Option<String>,
-    mime: String,
 }
 
 #[derive(Serialize)]
@@ -80,32 +72,219 @@ fn safe_id(text: &str) -> Result<SafeId, EngineError> {
     parse(text, "This is not a safe's id.")
 }
 
+/// Runs a call of the page's. All calls share this one place where a future becomes a promise.
+fn promise(work: impl Future<Output = Result<JsValue, EngineError>> + 'static) -> Promise {
+    fn start(work: Pin<Box<dyn Future<Output = Result<JsValue, EngineError>>>>) -> Promise {
+        future_to_promise(async move { work.await.map_err(JsValue::from) })
+    }
+    start(Box::pin(work))
+}
+
+/// A promise of nothing.
+fn done(work: impl Future<Output = Result<(), EngineError>> + 'static) -> Promise {
+    fn start(work: Pin<Box<dyn Future<Output = Result<(), EngineError>>>>) -> Promise {
+        promise(async move { work.await.map(|()| JsValue::UNDEFINED) })
+    }
+    start(Box::pin(work))
+}
+
 #[wasm_bindgen]
 impl Engine {
     /// Opens the database; the wallet in it stays locked.
-    pub async fn open(name: String) -> Result<Engine, JsValue> {
-        let store = RexieStore::open(&name).await.map_err(EngineError::from)?;
-        Ok(Self { driver: Driver::new(store) })
+    pub fn open(name: String) -> Promise {
+        promise(async move {
+            let store = RexieStore::open(&name).await?;
+            Ok(Self { driver: Driver::new(store) }.into())
+        })
     }
 
     /// `none`, `locked` or `open`.
-    pub async fn status(&self) -> Result<String, JsValue> {
-        if self.driver.is_open() {
-            return Ok("open".to_owned());
-        }
-        let stored = self.driver.store.load().await.map_err(EngineError::from)?;
-        Ok(if stored.header.is_some() { "locked" } else { "none" }.to_owned())
+    pub fn status(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            if driver.is_open() {
+                return Ok("open".into());
+            }
+            let stored = driver.store.load().await?;
+            Ok(if stored.header.is_some() { "locked" } else { "none" }.into())
+        })
     }
 
     /// Makes a wallet and leaves it open.
-    pub async fn create(&self, passphrase: String) -> Result<(), JsValue> {
-        Ok(self.make(&passphrase).await?)
+    pub fn create(&self, passphrase: String) -> Promise {
+        done(Rc::clone(&self.driver).create(passphrase))
     }
 
-    async fn make(&self, passphrase: &str) -> Result<(), EngineError> {
-        let passphrase = passphrase::check_new(passphrase, nfc)?;
-        let driver = &self.driver;
-        if driver.store.load().await?.header.is_some() {
+    /// Opens the wallet; operations that were under way go on.
+    pub fn unlock(&self, passphrase: String) -> Promise {
+        done(Rc::clone(&self.driver).unlock(passphrase))
+    }
+
+    /// Forgets all keys.
+    pub fn lock(&self) {
+        self.driver.lock();
+    }
+
+    /// The whole wallet as plain data.
+    pub fn view(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            driver.look_at_persistence().await;
+            driver.view()
+        })
+    }
+
+    /// Calls back with every new view.
+    pub fn subscribe(&self, listener: Function) {
+        self.driver.listen(listener);
+    }
+
+    /// Asks a safe who it is.
+    #[wasm_bindgen(js_name = probeSafe)]
+    pub fn probe_safe(&self, url: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.probe(&url).await?) })
+    }
+
+    /// Pins a safe.
+    #[wasm_bindgen(js_name = addSafe)]
+    pub fn add_safe(&self, url: String, id: String, nickname: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.pin(&url, safe_id(&id)?, &nickname).await })
+    }
+
+    /// Removes a safe that holds nothing.
+    #[wasm_bindgen(js_name = removeSafe)]
+    pub fn remove_safe(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::RemoveSafe(safe_id(&id)?)).await })
+    }
+
+    /// Stores a value on this device; gives its id.
+    #[wasm_bindgen(js_name = addValue)]
+    pub fn add_value(
+        &self,
+        title: String,
+        kind: String,
+        file_name: Option<String>,
+        mime: String,
+        content: Uint8Array,
+    ) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let id = ValueId::make_random(&mut fresh_rng()?);
+            let length = u64::from(content.length());
+            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length };
+            meta.check()?;
+            let content = driver.keep(&content).await?;
+            driver.handle(Event::AddValue(meta, content)).await?;
+            Ok(id.to_string().into())
+        })
+    }
+
+    /// The content of a value on this device.
+    pub fn reveal(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let id = value_id(&id)?;
+            let found = driver.with(|open| open.state.values.get(&id).map(|v| v.content.clone()))?;
+            let content = found.ok_or(WalletError::Unknown("value"))?.ok_or(WalletError::NotLocal)?;
+            Ok(driver.content(&content).await?.into())
+        })
+    }
+
+    /// Deletes a value that has no backup.
+    #[wasm_bindgen(js_name = removeValue)]
+    pub fn remove_value(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::RemoveValue(value_id(&id)?)).await })
+    }
+
+    /// Starts a registration.
+    pub fn register(&self, id: String, safes: Vec<String>, threshold: usize) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let value = value_id(&id)?;
+            let safes = safes.iter().map(|s| safe_id(s)).collect::<Result<Vec<_>, _>>()?;
+            driver.handle(Event::Register { value, safes, k: threshold }).await
+        })
+    }
+
+    /// Starts a recovery.
+    pub fn recover(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::Recover(driver.backup_of(&id)?)).await })
+    }
+
+    /// Starts a release.
+    pub fn release(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::Release(driver.backup_of(&id)?)).await })
+    }
+
+    /// Tries everything again at once.
+    pub fn retry(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            driver.with(|open| open.session.retry())?;
+            driver.show();
+            driver.pump();
+            Ok(())
+        })
+    }
+
+    /// The certificate file of some values.
+    #[wasm_bindgen(js_name = exportCertificates)]
+    pub fn export_certificates(&self, ids: Vec<String>, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let passphrase = passphrase::check_new(&passphrase, nfc)?;
+            let ids = ids.iter().map(|id| value_id(id)).collect::<Result<Vec<_>, _>>()?;
+            let book = driver.with(|open| book_of(&open.state, &ids, now()))??;
+            let file = write_file(&book, &passphrase, PassphraseCost::STANDARD, &mut fresh_rng()?)?;
+            Ok(Uint8Array::from(file.as_slice()).into())
+        })
+    }
+
+    /// Reads a certificate file.
+    #[wasm_bindgen(js_name = importCertificates)]
+    pub fn import_certificates(&self, file: Uint8Array, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let passphrase = passphrase::normalise(&passphrase, nfc)?;
+            if file.length() as usize > protocol::book::MAX_FILE_LEN {
+                return Err(EngineError::new(("not-a-certificate-file", "The file is too large to be one.", None)));
+            }
+            let book = read_file(&file.to_vec(), &passphrase)?;
+            let report = driver.with(|open| {
+                let titles = book.entries.iter().flat_map(|e| &e.values).map(|v| v.title.clone()).collect();
+                let new = book.safes.iter().filter(|s| !open.state.safes.contains_key(&s.id));
+                ImportReport { titles, safes_added: new.map(|s| s.nickname.clone()).collect() }
+            })?;
+            driver.handle(Event::Import(book)).await?;
+            driver.look_at_safes();
+            to_js(&report)
+        })
+    }
+
+    /// The signed certificate of one deposit.
+    pub fn certificate(&self, deposit: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let id = parse(&deposit, "There is no such deposit.")?;
+            let found = driver.with(|open| {
+                open.state.backups.values().find_map(|b| b.deposit(&id)).and_then(|d| d.certificate.clone())
+            })?;
+            let missing = ("no-certificate", "This safe has not signed yet.", Some("Wait until it has."));
+            Ok(Uint8Array::from(&*found.ok_or_else(|| EngineError::new(missing))?.0).into())
+        })
+    }
+}
+
+impl Driver {
+    async fn create(self: Rc<Self>, passphrase: String) -> Result<(), EngineError> {
+        let passphrase = passphrase::check_new(&passphrase, nfc)?;
+        if self.store.load().await?.header.is_some() {
             let text = ("wallet-exists", "There is a wallet in this browser profile already.", Some("Unlock it."));
             return Err(EngineError::new(text));
         }
@@ -113,31 +292,25 @@ impl Engine {
         let (mut vault, header) = Vault::create(&passphrase, PassphraseCost::STANDARD, &mut rng)?;
         let (mut commit, pending) = vault.seal(&Changes::default(), &mut rng)?;
         commit.header = Some(header);
-        driver.store.commit(&commit).await?;
+        self.store.commit(&commit).await?;
         vault.committed(pending);
-        driver.unlocked(vault, crate::state::State::default());
+        self.unlocked(vault, State::default());
         self.look_at_persistence().await;
         Ok(())
     }
 
-    /// Opens the wallet; operations that were under way go on.
-    pub async fn unlock(&self, passphrase: String) -> Result<(), JsValue> {
-        Ok(self.open_vault(&passphrase).await?)
-    }
-
-    async fn open_vault(&self, passphrase: &str) -> Result<(), EngineError> {
+    async fn unlock(self: Rc<Self>, passphrase: String) -> Result<(), EngineError> {
         // A passphrase that could never have been chosen is simply the wrong one.
-        let passphrase = passphrase::normalise(passphrase, nfc).map_err(|_| VaultError::WrongPassphrase)?;
-        let driver = &self.driver;
-        let stored = driver.store.load().await?;
+        let passphrase = passphrase::normalise(&passphrase, nfc).map_err(|_| VaultError::WrongPassphrase)?;
+        let stored = self.store.load().await?;
         let (vault, state) = Vault::open(&passphrase, &stored)?;
         // Blobs that nothing refers to are left from interrupted work.
-        let mut stray = driver.store.blobs().await?;
+        let mut stray = self.store.blobs().await?;
         stray.retain(|blob| !state.blobs().contains(&blob.as_str()));
-        driver.store.remove_blobs(&stray).await?;
-        driver.unlocked(vault, state);
+        self.store.remove_blobs(&stray).await?;
+        self.unlocked(vault, state);
         self.look_at_persistence().await;
-        driver.look_at_safes();
+        self.look_at_safes();
         Ok(())
     }
 
@@ -149,171 +322,12 @@ impl Engine {
             return;
         };
         let answer = JsFuture::from(promise).await.ok().and_then(|v| v.as_bool());
-        self.driver.persistent.set(answer == Some(true));
-    }
-
-    /// Forgets all keys.
-    pub async fn lock(&self) {
-        self.driver.lock();
-    }
-
-    /// The whole wallet as plain data.
-    pub async fn view(&self) -> Result<JsValue, JsValue> {
-        self.look_at_persistence().await;
-        Ok(self.driver.view()?)
-    }
-
-    /// Calls back with every new view.
-    pub async fn subscribe(&self, listener: Function) {
-        self.driver.listen(listener);
-    }
-
-    /// Asks a safe who it is.
-    #[wasm_bindgen(js_name = probeSafe)]
-    pub async fn probe_safe(&self, url: String) -> Result<JsValue, JsValue> {
-        let probe = self.driver.probe(&url).await?;
-        Ok(to_js(&probe)?)
-    }
-
-    /// Pins a safe.
-    #[wasm_bindgen(js_name = addSafe)]
-    pub async fn add_safe(&self, url: String, id: String, nickname: String) -> Result<(), JsValue> {
-        let id = safe_id(&id)?;
-        Ok(self.driver.pin(&url, id, &nickname).await?)
-    }
-
-    /// Removes a safe that holds nothing.
-    #[wasm_bindgen(js_name = removeSafe)]
-    pub async fn remove_safe(&self, id: String) -> Result<(), JsValue> {
-        let id = safe_id(&id)?;
-        Ok(self.driver.handle(Event::RemoveSafe(id)).await?)
-    }
-
-    /// Stores a value on this device.
-    #[wasm_bindgen(js_name = addValue)]
-    pub async fn add_value(&self, meta: JsValue, content: Uint8Array) -> Result<String, JsValue> {
-        Ok(self.put_in(meta, content).await?)
-    }
-
-    async fn put_in(&self, meta: JsValue, content: Uint8Array) -> Result<String, EngineError> {
-        let refused = |_| EngineError::new(("malformed", "The description of the value is incomplete.", None));
-        let new: NewValue = serde_wasm_bindgen::from_value(meta).map_err(refused)?;
-        if u64::from(content.length()) > MAX_VALUE_LEN {
-            let text = ("too-large", "The value is larger than 16 MiB.", Some("Divide it into smaller files."));
-            return Err(EngineError::new(text));
-        }
-        let id = ValueId::make_random(&mut fresh_rng()?);
-        let meta = ValueMeta {
-            id,
-            title: new.title,
-            kind: new.kind,
-            file_name: new.file_name,
-            mime: new.mime,
-            created: now(),
-            length: u64::from(content.length()),
-        };
-        meta.check().map_err(crate::machine::WalletError::from)?;
-        let content = self.driver.keep(&content).await?;
-        self.driver.handle(Event::AddValue(meta, content)).await?;
-        Ok(id.to_string())
-    }
-
-    /// The content of a value on this device.
-    pub async fn reveal(&self, id: String) -> Result<Uint8Array, JsValue> {
-        Ok(self.content(&value_id(&id)?).await?)
-    }
-
-    async fn content(&self, id: &ValueId) -> Result<Uint8Array, EngineError> {
-        let found = self.driver.with(|open| open.state.values.get(id).map(|v| v.content.clone()))?;
-        let not_local = || EngineError::from(crate::machine::WalletError::NotLocal);
-        let content = found.ok_or_else(|| EngineError::new(("unknown", "There is no such value.", None)))?;
-        let content = content.ok_or_else(not_local)?;
-        self.driver.content(&content).await
-    }
-
-    /// Deletes a value that has no backup.
-    #[wasm_bindgen(js_name = removeValue)]
-    pub async fn remove_value(&self, id: String) -> Result<(), JsValue> {
-        let id = value_id(&id)?;
-        Ok(self.driver.handle(Event::RemoveValue(id)).await?)
-    }
-
-    /// Starts a registration.
-    pub async fn register(&self, id: String, safes: Vec<String>, threshold: usize) -> Result<(), JsValue> {
-        let value = value_id(&id)?;
-        let safes = safes.iter().map(|s| safe_id(s)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.driver.handle(Event::Register { value, safes, k: threshold }).await?)
+        self.persistent.set(answer == Some(true));
     }
 
     fn backup_of(&self, id: &str) -> Result<BackupId, EngineError> {
         let id = value_id(id)?;
-        let backup = self.driver.with(|open| open.state.values.get(&id).and_then(|v| v.backup))?;
-        backup.ok_or_else(|| crate::machine::WalletError::NoBackup.into())
-    }
-
-    /// Starts a recovery.
-    pub async fn recover(&self, id: String) -> Result<(), JsValue> {
-        let backup = self.backup_of(&id)?;
-        Ok(self.driver.handle(Event::Recover(backup)).await?)
-    }
-
-    /// Starts a release.
-    pub async fn release(&self, id: String) -> Result<(), JsValue> {
-        let backup = self.backup_of(&id)?;
-        Ok(self.driver.handle(Event::Release(backup)).await?)
-    }
-
-    /// Tries everything again at once.
-    pub async fn retry(&self) -> Result<(), JsValue> {
-        self.driver.with(|open| open.session.retry())?;
-        self.driver.show();
-        self.driver.pump();
-        Ok(())
-    }
-
-    /// The certificate file of some values.
-    #[wasm_bindgen(js_name = exportCertificates)]
-    pub async fn export_certificates(&self, ids: Vec<String>, passphrase: String) -> Result<Uint8Array, JsValue> {
-        Ok(self.write_certificates(&ids, &passphrase)?)
-    }
-
-    fn write_certificates(&self, ids: &[String], passphrase: &str) -> Result<Uint8Array, EngineError> {
-        let passphrase = passphrase::check_new(passphrase, nfc)?;
-        let ids = ids.iter().map(|id| value_id(id)).collect::<Result<Vec<_>, _>>()?;
-        let book = self.driver.with(|open| book_of(&open.state, &ids, now()))??;
-        let file = write_file(&book, &passphrase, PassphraseCost::STANDARD, &mut fresh_rng()?)?;
-        Ok(Uint8Array::from(file.as_slice()))
-    }
-
-    /// Reads a certificate file.
-    #[wasm_bindgen(js_name = importCertificates)]
-    pub async fn import_certificates(&self, file: Uint8Array, passphrase: String) -> Result<JsValue, JsValue> {
-        Ok(self.read_certificates(&file, &passphrase).await?)
-    }
-
-    async fn read_certificates(&self, file: &Uint8Array, passphrase: &str) -> Result<JsValue, EngineError> {
-        let passphrase = passphrase::normalise(passphrase, nfc)?;
-        if file.length() as usize > protocol::book::MAX_FILE_LEN {
-            return Err(EngineError::new(("not-a-certificate-file", "The file is too large to be one.", None)));
-        }
-        let book = read_file(&file.to_vec(), &passphrase)?;
-        let report = self.driver.with(|open| {
-            let titles = book.entries.iter().flat_map(|e| &e.values).map(|v| v.title.clone()).collect();
-            let new = book.safes.iter().filter(|s| !open.state.safes.contains_key(&s.id));
-            ImportReport { titles, safes_added: new.map(|s| s.nickname.clone()).collect() }
-        })?;
-        self.driver.handle(Event::Import(book)).await?;
-        self.driver.look_at_safes();
-        to_js(&report)
-    }
-
-    /// The signed certificate of one deposit.
-    pub async fn certificate(&self, deposit: String) -> Result<Uint8Array, JsValue> {
-        let id = parse(&deposit, "There is no such deposit.")?;
-        let found = self.driver.with(|open| {
-            open.state.backups.values().find_map(|b| b.deposit(&id)).and_then(|d| d.certificate.clone())
-        })?;
-        let missing = ("no-certificate", "This safe has not signed yet.", Some("Wait until it has."));
-        Ok(Uint8Array::from(&*found.ok_or_else(|| EngineError::new(missing))?.0))
+        let backup = self.with(|open| open.state.values.get(&id).and_then(|v| v.backup))?;
+        Ok(backup.ok_or(WalletError::NoBackup)?)
     }
 }

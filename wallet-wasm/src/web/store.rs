@@ -53,7 +53,9 @@ fn failed_rexie(error: rexie::Error) -> StoreError {
 }
 
 fn failed_js(error: JsValue) -> StoreError {
-    failed(error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |e| String::from(e.to_string())))
+    failed(
+        error.dyn_ref::<js_sys::Error>().map_or_else(|| "no reason given".to_owned(), |e| String::from(e.to_string())),
+    )
 }
 
 fn bytes(value: Option<JsValue>) -> Option<Vec<u8>> {

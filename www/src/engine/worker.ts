@@ -2,13 +2,13 @@
  * The worker's end: loads the WebAssembly engine and answers the page's calls. Conversions only; decisions live in the engine.
  */
 import { expose, transfer } from 'comlink';
-import init, { Engine as WasmEngine } from 'wallet-wasm';
+import init, { Engine as Wasm } from 'wallet-wasm';
 import type { Engine, NewValue, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
 
-let opened: Engine | undefined;
+let opened: Awaited<ReturnType<typeof Wasm.open>> | undefined;
 
-function engine(): Engine {
+function engine(): NonNullable<typeof opened> {
   if (!opened) throw new Error('the engine was called before it was opened');
   return opened;
 }
@@ -22,16 +22,16 @@ async function handOver(bytes: Promise<Uint8Array>): Promise<Uint8Array> {
 const host = {
   async open(dbName: string): Promise<void> {
     await init();
-    opened = await WasmEngine.open(dbName);
+    opened = await Wasm.open(dbName);
   },
 
   status: () => engine().status(),
   create: (passphrase: string) => engine().create(passphrase),
   unlock: (passphrase: string) => engine().unlock(passphrase),
-  lock: () => engine().lock(),
+  lock: async () => engine().lock(),
   view: () => engine().view(),
   // The listener is a comlink proxy; the engine gets a plain function, and a page that has gone away is no error of the engine.
-  subscribe: (listener: (view: WalletView) => unknown) =>
+  subscribe: async (listener: (view: WalletView) => unknown) =>
     engine().subscribe((view) => {
       Promise.resolve(listener(view)).catch(() => undefined);
     }),
@@ -40,7 +40,8 @@ const host = {
   addSafe: (url: string, id: string, nickname: string) => engine().addSafe(url, id, nickname),
   removeSafe: (id: string) => engine().removeSafe(id),
 
-  addValue: (meta: NewValue, content: Uint8Array) => engine().addValue(meta, content),
+  addValue: ({ title, kind, fileName, mime }: NewValue, content: Uint8Array) =>
+    engine().addValue(title, kind, fileName, mime, content),
   reveal: (id: string) => handOver(engine().reveal(id)),
   removeValue: (id: string) => engine().removeValue(id),
 

@@ -1,0 +1,644 @@
+//! The bytes of everything that is stored or sent, one file each in `vectors/`. A failure here means that data of
+//! yesterday, or another implementation's, would not be understood; `STRONGROOM_BLESS=1` writes the files anew where that
+//! is meant.
+//!
+//! Each file is also read back: what stands in it gives the inputs that its header names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use protocol::{
+    SUITE,
+    book::{Book, BookDeposit, BookEntry, KnownSafe, read_file, write_file},
+    bundle,
+    certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
+    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
+    codec::{self, Bytes},
+    cose::Kind,
+    crypto::{PassphraseCost, Secret, blake3, derive_secret},
+    deposit::{DepositSecrets, Face, LEASE, Statement},
+    envelope::{Envelope, Head, PieceHead, Unsealed},
+    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, parse_chain_text},
+    ids::{AttemptId, BackupId, DepositId, Nonce, Root, SafeId},
+    layout::{Draft, Layout, Slot},
+    plan::Plan,
+    problem::Problem,
+    seal::{self, Purpose},
+};
+use safe_worker::{
+    flow::Answer,
+    machine,
+    memory::LIMITS,
+    record::{Attempt, Record, Seen, State},
+};
+use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, rng, secret};
+use wallet_wasm::{
+    machine::Changes,
+    state::{self, Activity, Backup, Content, Level, Operation, Row, Stage, Value},
+    store::Stored,
+    vault::Vault,
+};
+
+const BODY: &[u8] = b"a body, as if it were sealed";
+const DEPOSIT: DepositId = DepositId([0xd1; 16]);
+const BACKUP: BackupId = BackupId([0xb1; 16]);
+const PASSPHRASE: &str = "correct horse battery staple";
+const CONFIRM_BY: u64 = NOW + 700;
+const LEASE_END: u64 = NOW + 100 + LEASE;
+
+/// The secret `d` of the one deposit.
+fn d() -> Secret {
+    secret(0xd)
+}
+
+fn safe() -> TestSafe {
+    TestSafe::make(1)
+}
+
+fn statement() -> Statement {
+    safe().statement(DEPOSIT, &d(), BODY)
+}
+
+/// The keys of the one safe, and what it signs about.
+fn safe_fields() -> Vec<(&'static str, String)> {
+    let safe = safe();
+    vec![
+        ("identity", hex_of(&*safe.keys.identity.expose())),
+        ("signing", hex_of(&*safe.keys.signing.expose())),
+        ("hpke", hex_of(safe.keys.hpke.seed().expose())),
+        ("safe", safe.id().to_string()),
+    ]
+}
+
+fn deposit_fields() -> Vec<(&'static str, String)> {
+    vec![
+        ("deposit", DEPOSIT.to_string()),
+        ("d", hex_of(d().expose())),
+        ("length", BODY.len().to_string()),
+        ("root", hex_of(&blake3(BODY))),
+    ]
+}
+
+fn pin(file: &str, object: &str, inputs: &[(&str, String)], bytes: &[u8]) -> Vec<u8> {
+    let mut fields = vec![("object", object)];
+    fields.extend(inputs.iter().map(|(name, value)| (*name, value.as_str())));
+    pinned(file, &fields, bytes)
+}
+
+// ---- what a safe says of itself ------------------------------------------------------------------------------------
+
+#[test]
+fn chain_entry() {
+    let safe = safe();
+    let mut inputs = safe_fields();
+    inputs.extend([("serial", "1".into()), ("from", NOW.to_string()), ("to", (NOW + 5 * 365 * 86_400).to_string())]);
+    let object = "chain entry: COSE_Sign1 by the identity key; identity, signing: P-384 scalars; hpke: X-Wing seed";
+    let stored = pin("chain_entry.txt", object, &inputs, &safe.keys.chain[0]);
+    let key = safe.keys.identity.verifying_key().to_compressed();
+    let entry = Identity::verify(&key, &[stored.into()]).unwrap().entry(1).unwrap().clone();
+    let expected = Entry {
+        suite: SUITE,
+        safe: safe.id(),
+        serial: 1,
+        signing: safe.keys.signing.verifying_key().to_compressed().to_vec().into(),
+        hpke: safe.keys.hpke.public().into(),
+        from: NOW,
+        to: NOW + 5 * 365 * 86_400,
+        revoked: None,
+    };
+    assert_eq!(entry, expected);
+}
+
+#[test]
+fn chain_text() {
+    let safe = safe();
+    let object = "operator's variable CHAIN, as text: base64url of CBOR [identity, [chain_entry.txt]]";
+    let stored = pin("chain_text.txt", object, &safe_fields(), safe.keys.chain_text().as_bytes());
+    let (identity, chain) = parse_chain_text(std::str::from_utf8(&stored).unwrap()).unwrap();
+    assert_eq!(Identity::verify(&identity, &chain).unwrap(), safe.identity);
+}
+
+#[test]
+fn descriptor() {
+    let safe = safe();
+    let descriptor = Descriptor {
+        suite: SUITE,
+        api: API_VERSION,
+        identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
+        name: "Nordfels".into(),
+        url: URL.into(),
+        chain: safe.keys.chain.clone(),
+        limits: LIMITS,
+        admission: Admission::Open,
+        time: NOW,
+    };
+    let mut inputs = safe_fields();
+    inputs.extend([
+        ("name", "Nordfels".into()),
+        ("url", URL.into()),
+        (
+            "limits",
+            format!("body {}, lease {}, confirm {}, claim {}", LIMITS.body, LIMITS.lease, LIMITS.confirm, LIMITS.claim),
+        ),
+        ("admission", "open".into()),
+        ("time", NOW.to_string()),
+    ]);
+    let object = "GET /.well-known/strongroom; its chain is chain_entry.txt";
+    let stored = pin("descriptor.txt", object, &inputs, &codec::encode(&descriptor));
+    assert_eq!(Identity::of_descriptor(&stored, Some(safe.id())).unwrap(), (descriptor, safe.identity));
+}
+
+// ---- what goes with a deposit --------------------------------------------------------------------------------------
+
+#[test]
+fn statements() {
+    let mut inputs = vec![("safe", safe().id().to_string())];
+    inputs.extend(deposit_fields());
+    inputs.push(("lease", LEASE.to_string()));
+    let text = face_text();
+    inputs.push(("face", format!("{}, {}, {}, {}", text.title, text.kind, text.date, text.hint.clone().unwrap())));
+    let sealed = statement();
+    let object = "statement with a sealed face";
+    let stored = pin("statement.txt", object, &inputs, &codec::encode(&sealed));
+    let parsed = Statement::parse(&stored, &safe().id(), &DEPOSIT).unwrap();
+    assert_eq!(parsed.face.read(Some(&d()), &DEPOSIT).unwrap(), text);
+    assert_eq!(parsed, sealed);
+    let clear = Statement { face: Face::Clear(text), ..sealed };
+    let object = "statement with a face in clear";
+    let stored = pin("statement_clear.txt", object, &inputs, &codec::encode(&clear));
+    assert_eq!(Statement::parse(&stored, &safe().id(), &DEPOSIT).unwrap(), clear);
+}
+
+fn registration(confirm_by: Option<u64>) -> Registration {
+    registration_of(&statement(), URL, 1, NOW + 100, LEASE_END, confirm_by)
+}
+
+fn signed_fields() -> Vec<(&'static str, String)> {
+    let mut inputs = safe_fields();
+    inputs.extend(deposit_fields());
+    inputs.extend([("url", URL.into()), ("issued", (NOW + 100).to_string()), ("lease_end", LEASE_END.to_string())]);
+    inputs
+}
+
+#[test]
+fn offer() {
+    let mut inputs = signed_fields();
+    inputs.push(("confirm_by", CONFIRM_BY.to_string()));
+    let object = "offer for statement.txt: COSE_Sign1 by the key of chain_entry.txt";
+    let stored = pin("offer.txt", object, &inputs, &safe().sign(&statement(), Kind::Offer));
+    let offered = Offered::verify(&stored, &safe().identity, &statement()).unwrap();
+    assert_eq!(offered.registration(), &registration(Some(CONFIRM_BY)));
+    assert_eq!(offered.digest(), &blake3(&stored));
+}
+
+#[test]
+fn confirm() {
+    let offer = Root(blake3(&safe().sign(&statement(), Kind::Offer)));
+    let confirm = Confirm { suite: SUITE, offer };
+    let object = "body of POST /v1/deposits/{id}/confirm for offer.txt";
+    let stored = pin("confirm.txt", object, &[("offer", offer.to_string())], &codec::encode(&confirm));
+    assert_eq!(codec::decode::<Confirm>(&stored, 64).unwrap(), confirm);
+}
+
+#[test]
+fn certificate() {
+    let object = "certificate for statement.txt: COSE_Sign1 by the key of chain_entry.txt";
+    let stored = pin("certificate.txt", object, &signed_fields(), &safe().sign(&statement(), Kind::Certificate));
+    let held = certificate::verify(&stored, &safe().identity, Some(&statement())).unwrap();
+    assert_eq!(held.registration(), &registration(None));
+}
+
+fn release() -> Release {
+    let (statement, release) = (statement(), DepositSecrets::derive(&d()).release);
+    let (safe, root) = (statement.safe, statement.root);
+    Release { suite: SUITE, safe, entry: 1, deposit: DEPOSIT, root, issued: NOW + 900, release }
+}
+
+#[test]
+fn receipt() {
+    let safe = safe();
+    let mut inputs = safe_fields();
+    inputs.extend(deposit_fields());
+    inputs.extend([("release", hex_of(release().release.expose())), ("issued", (NOW + 900).to_string())]);
+    let object = "receipt that ends certificate.txt: COSE_Sign1 by the key of chain_entry.txt";
+    let stored = pin("receipt.txt", object, &inputs, &sign_receipt(&safe.keys.signing, &release()));
+    let read = verify_receipt(&stored, &safe.identity, &registration(None)).unwrap();
+    assert_eq!(codec::encode(&read), codec::encode(&release()));
+}
+
+#[test]
+fn claims() {
+    let safe = safe();
+    let secrets = DepositSecrets::derive(&d());
+    let expiry = NOW + CLAIM_SPAN;
+    for (file, verb, presented) in [
+        ("claim_retrieve.txt", Verb::Retrieve, &secrets.retrieve),
+        ("claim_release.txt", Verb::Release, &secrets.release),
+    ] {
+        let claim =
+            Claim::make(presented, safe.identity.entry(1).unwrap(), &DEPOSIT, verb, expiry, &mut rng(1)).unwrap();
+        let mut inputs = safe_fields();
+        inputs.extend([
+            ("deposit", DEPOSIT.to_string()),
+            ("verb", format!("{verb:?}").to_lowercase()),
+            ("secret", hex_of(presented.expose())),
+            ("nonce", claim.nonce.to_string()),
+            ("expiry", expiry.to_string()),
+        ]);
+        let stored = pin(file, "claim, HPKE-sealed to the key of chain_entry.txt", &inputs, &codec::encode(&claim));
+        let parsed = Claim::parse(&stored).unwrap();
+        assert_eq!((parsed.verb, parsed.entry, parsed.expiry), (verb, 1, expiry));
+        assert!(parsed.open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap().same_as(presented));
+    }
+}
+
+/// Every refusal in one file: the types are what programs go by.
+#[test]
+fn problems() {
+    let bodies = protocol::problem::ALL.map(|problem| Answer::problem(problem, NOW).body);
+    let stored = pin(
+        "problems.txt",
+        "all refusals as JSON (RFC 9457), one a line",
+        &[("time", NOW.to_string())],
+        &bodies.join(&b'\n'),
+    );
+    for (line, problem) in stored.split(|b| *b == b'\n').zip(protocol::problem::ALL) {
+        let json: serde_json::Value = serde_json::from_slice(line).unwrap();
+        assert_eq!(Problem::from_type_uri(json["type"].as_str().unwrap()), Some(problem));
+        assert_eq!((json["status"].as_u64(), json["time"].as_u64()), (Some(problem.status().into()), Some(NOW)));
+    }
+}
+
+// ---- what lies in a safe -------------------------------------------------------------------------------------------
+
+#[test]
+fn sealed() {
+    let purpose = Purpose { purpose: "content", object: &BACKUP.0, version: 3 };
+    for (file, content) in [("seal.txt", &b"sealed content"[..]), ("seal_empty.txt", b"")] {
+        let inputs = [
+            ("key", hex_of(secret(1).expose())),
+            ("salt", hex_of(&[9; 32])),
+            ("purpose", "content".into()),
+            ("object_id", BACKUP.to_string()),
+            ("version", "3".into()),
+            ("content", hex_of(content)),
+        ];
+        let sealed = seal::seal(&secret(1), &[9; 32], &purpose, content).unwrap();
+        let stored = pin(file, "salt, commitment and one chunk", &inputs, &sealed);
+        assert_eq!(seal::open(&secret(1), &purpose, &stored).unwrap()[..], *content);
+    }
+}
+
+fn head() -> Head {
+    let content = PieceHead { path: vec![0, 2].into(), length: 5, parent: Root([0xc1; 32]) };
+    let key = PieceHead { path: vec![1, 2].into(), length: 3, parent: Root([0xc2; 32]) };
+    Head::new(BACKUP, Root([0xa1; 32]), 0, 1000, 3 * 64 * 1024, vec![content, key])
+}
+
+#[test]
+fn envelope() {
+    let inputs = [
+        ("backup", BACKUP.to_string()),
+        ("plan", hex_of(&[0xa1; 32])),
+        ("segment", "0 of a bundle of 1000 bytes, segments of 196608".into()),
+        ("pieces", "path 0002, 5 bytes, parent c1…; path 0102, 3 bytes, parent c2…".into()),
+    ];
+    let stored = pin("envelope_head.txt", "head of an envelope", &inputs, &codec::encode(&head()));
+    assert_eq!(codec::decode::<Head>(&stored, 1024).unwrap(), head());
+
+    let mut unsealed = Unsealed::new(&d(), &DEPOSIT, &[9; 32], &head()).unwrap();
+    unsealed.piece_mut(0).unwrap().copy_from_slice(b"shard");
+    unsealed.piece_mut(1).unwrap().copy_from_slice(b"key");
+    let inputs = [
+        ("deposit", DEPOSIT.to_string()),
+        ("d", hex_of(d().expose())),
+        ("salt", hex_of(&[9; 32])),
+        ("pieces", format!("{}, {}", hex_of(b"shard"), hex_of(b"key"))),
+    ];
+    let object = "body: envelope with the head of envelope_head.txt";
+    let stored = pin("envelope.txt", object, &inputs, &unsealed.seal().unwrap());
+    let opened = Envelope::open(&d(), &DEPOSIT, &stored).unwrap();
+    assert_eq!(opened.head, head());
+    assert_eq!(opened.piece(&[0, 2]).unwrap().1, b"shard");
+    assert_eq!(opened.piece(&[1, 2]).unwrap().1, b"key");
+}
+
+/// 2 of 3 over safes 1, 2 and 3.
+fn plan() -> (Vec<TestSafe>, Plan<SafeId>) {
+    let safes: Vec<TestSafe> = (1..=3).map(TestSafe::make).collect();
+    let ids: Vec<SafeId> = safes.iter().map(TestSafe::id).collect();
+    let plan = Plan::spread(2, &ids).unwrap();
+    (safes, plan)
+}
+
+#[test]
+fn plans() {
+    let (_, plan) = plan();
+    let stored = pin("plan.txt", "plan as data", &[("plan", plan.to_string())], &codec::encode(&plan));
+    assert_eq!(codec::decode::<Plan<SafeId>>(&stored, 1024).unwrap(), plan);
+    // The tree that a wallet does not make but reads.
+    let at = |i: u8| Plan::At(SafeId([i; 32]));
+    let nested = Plan::seal(Plan::disperse(1, vec![at(1), Plan::seal(at(2), at(3))]).unwrap(), at(4));
+    let stored = pin("plan_nested.txt", "plan as data", &[("plan", nested.to_string())], &codec::encode(&nested));
+    assert_eq!(codec::decode::<Plan<SafeId>>(&stored, 1024).unwrap(), nested);
+}
+
+const CONTENTS: [&[u8]; 2] = [b"legal winner thank year wave sausage worth useful", b"second value"];
+
+#[test]
+fn bundle_head() {
+    let (values, bytes) = make_bundle(&CONTENTS);
+    let inputs = [
+        ("values", "ids 00… and 01…; titles value 0 and value 1; kind file; the second with file name 1.txt".into()),
+        ("created", format!("{NOW}; media type text/plain; {} and {} bytes", CONTENTS[0].len(), CONTENTS[1].len())),
+    ];
+    let stored = pin("bundle_head.txt", "what stands before the contents of a bundle", &inputs, &bundle::head(&values));
+    assert_eq!(bundle::parse_head(&stored).unwrap(), Some((values.clone(), stored.len())));
+    assert_eq!(bundle::parse(&bytes).unwrap(), values.into_iter().zip(CONTENTS).collect::<Vec<_>>());
+}
+
+fn op_seed() -> Secret {
+    secret(0x0b5eed)
+}
+
+/// The backup of the two values under the plan, with a deposit for every slot.
+fn layout() -> (Layout, Vec<(Slot, DepositId, Secret)>) {
+    let (_, bytes) = make_bundle(&CONTENTS);
+    let layout = Layout::new(BACKUP, &plan().1, bytes.len() as u64, LIMITS.body).unwrap();
+    let deposits = layout.slots().into_iter().zip(1..).map(|(slot, i)| (slot, DepositId([i; 16]), secret(i.into())));
+    let deposits = deposits.collect();
+    (layout, deposits)
+}
+
+fn backup_fields() -> Vec<(&'static str, String)> {
+    vec![
+        ("backup", BACKUP.to_string()),
+        ("plan", plan().1.to_string()),
+        ("bundle", hex_of(&make_bundle(&CONTENTS).1)),
+        ("op_seed", hex_of(op_seed().expose())),
+    ]
+}
+
+#[test]
+fn wrap_and_stream() {
+    let (layout, _) = layout();
+    let stream = layout.stream(&op_seed()).unwrap();
+    let object = "wrap 112 and the 64 bytes before the sealed bundle's first chunk";
+    let stored = pin("stream_head.txt", object, &backup_fields(), stream.head());
+    assert_eq!(stored.len(), 112 + 64);
+}
+
+#[test]
+fn bodies() {
+    let (layout, deposits) = layout();
+    let drafts: Vec<Draft<'_>> =
+        deposits.iter().map(|(slot, deposit, d)| Draft { slot: *slot, deposit: *deposit, d }).collect();
+    let (_, bundle) = make_bundle(&CONTENTS);
+    let made = layout.make_bodies(&op_seed(), &bundle, 0, &drafts).unwrap();
+    let mut stored = Vec::new();
+    for ((file, body), (slot, deposit, d)) in
+        ["body_1.txt", "body_2.txt", "body_3.txt"].iter().zip(&made).zip(&deposits)
+    {
+        let mut inputs = backup_fields();
+        inputs.extend([("safe", slot.safe.to_string()), ("deposit", deposit.to_string()), ("d", hex_of(d.expose()))]);
+        stored.push(pin(file, "what one of three safes gets", &inputs, body));
+    }
+    // Any two of the three files give the bundle back.
+    for pair in [[0, 1], [0, 2], [1, 2]] {
+        let open = |i: usize| Envelope::open(&deposits[i].2, &deposits[i].1, &stored[i]).unwrap();
+        let opened = pair.map(open);
+        let envelopes = [(deposits[pair[0]].0.safe, &opened[0]), (deposits[pair[1]].0.safe, &opened[1])];
+        let kek = layout.gather_key(&envelopes).unwrap();
+        let stream = layout.gather_segment(0, &envelopes).unwrap();
+        assert_eq!(layout.open_stream(&kek, &stream).unwrap()[..], bundle);
+    }
+}
+
+/// What the safe remembers, in each of its states.
+#[test]
+fn records() {
+    let safe = safe();
+    let attempt = |i: u8| AttemptId([i; 16]);
+    let writing = Record { attempts: vec![Attempt { id: attempt(1), until: NOW + 3600 }], ..Record::new(statement()) };
+    let offered = Record {
+        state: State::Offered,
+        attempts: Vec::new(),
+        committed: Some(attempt(1)),
+        offer: Some(safe.sign(&statement(), Kind::Offer).into()),
+        confirm_by: Some(CONFIRM_BY),
+        lease_end: Some(LEASE_END),
+        ..writing.clone()
+    };
+    let held = Record {
+        state: State::Held,
+        confirm_by: None,
+        certificate: Some(safe.sign(&statement(), Kind::Certificate).into()),
+        seen: vec![Seen { nonce: Nonce([5; 16]), expiry: NOW + 120 }],
+        ..offered.clone()
+    };
+    let deleting = Record {
+        state: State::Deleting,
+        committed: None,
+        erase: vec![attempt(1), attempt(2)],
+        release: Some(release().release),
+        ..held.clone()
+    };
+    let released = Record {
+        state: State::Released,
+        erase: Vec::new(),
+        receipt: Some(sign_receipt(&safe.keys.signing, &release()).into()),
+        ..deleting.clone()
+    };
+    let lapsing = Record { state: State::Lapsing, committed: None, erase: vec![attempt(1)], ..offered.clone() };
+    for (file, what, record) in [
+        ("record_writing.txt", "attempt 01… until an hour later", writing),
+        ("record_offered.txt", "attempt 01… committed, offer.txt", offered),
+        ("record_held.txt", "certificate.txt, claim 05… seen until two minutes later", held),
+        ("record_deleting.txt", "attempts 01… and 02… to be erased, release secret", deleting),
+        ("record_released.txt", "receipt.txt", released),
+        ("record_lapsing.txt", "attempt 01… to be erased", lapsing),
+    ] {
+        let inputs = [("statement", "statement.txt".to_owned()), ("state", what.to_owned())];
+        let stored = pin(file, "what a safe remembers of a deposit", &inputs, &record.encode());
+        assert_eq!(format!("{:?}", Record::parse(&stored).unwrap()), format!("{record:?}"));
+        let read = Record::parse(&stored).unwrap();
+        assert_eq!(read.release.map(|s| *s.expose()), record.release.map(|s| *s.expose()));
+    }
+}
+
+/// Between Worker and object; both are of one deployment, but a request may be under way while another one is made.
+#[test]
+fn ledger_messages() {
+    let attempt = AttemptId([1; 16]);
+    let requests = vec![
+        machine::Request::Begin(Box::new(statement())),
+        machine::Request::Commit { attempt, length: 28, root: Root(blake3(BODY)) },
+        machine::Request::Confirm(Root([2; 32])),
+        machine::Request::Erased(vec![attempt]),
+        machine::Request::Alarm,
+    ];
+    let inputs = [("requests", "begin statement.txt; commit 01… 28; confirm 02…; erased [01…]; alarm".into())];
+    let stored = pin("ledger_requests.txt", "array of requests", &inputs, &codec::encode(&requests));
+    assert_eq!(codec::decode::<Vec<machine::Request>>(&stored, 1 << 14).unwrap(), requests);
+    let replies = vec![
+        machine::Reply::Write(attempt),
+        machine::Reply::Offer(vec![1].into()),
+        machine::Reply::Certificate(vec![2].into()),
+        machine::Reply::Read(attempt),
+        machine::Reply::Erase(vec![attempt]),
+        machine::Reply::Receipt(vec![3].into()),
+        machine::Reply::Done,
+        machine::Reply::Refused(Problem::Gone),
+    ];
+    let inputs =
+        [("replies", "write, offer 01, certificate 02, read, erase [01…], receipt 03, done, refused gone".into())];
+    let stored = pin("ledger_replies.txt", "array of replies", &inputs, &codec::encode(&replies));
+    assert_eq!(codec::decode::<Vec<machine::Reply>>(&stored, 1 << 14).unwrap(), replies);
+}
+
+// ---- what lies in a wallet -----------------------------------------------------------------------------------------
+
+fn known(safe: &TestSafe) -> KnownSafe {
+    KnownSafe {
+        id: safe.id(),
+        nickname: "mine".into(),
+        name: "Nordfels".into(),
+        url: URL.into(),
+        identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
+        chain: safe.keys.chain.clone(),
+        limit_body: LIMITS.body,
+    }
+}
+
+/// The backup of `bodies`, certified.
+fn book() -> Book {
+    let (safes, plan) = plan();
+    let (layout, deposits) = layout();
+    let deposits = deposits.into_iter().zip(&safes).map(|((slot, id, d), safe)| {
+        let certificate = safe.sign(&safe.statement(id, &d, BODY), Kind::Certificate).into();
+        BookDeposit { id, safe: slot.safe, segment: slot.segment, d, certificate }
+    });
+    let (values, bytes) = make_bundle(&CONTENTS);
+    let entry = BookEntry {
+        backup: BACKUP,
+        values,
+        plan,
+        bundle: bytes.len() as u64,
+        segment_len: layout.segment_len(),
+        finished: NOW + 200,
+        deposits: deposits.collect(),
+    };
+    Book { suite: SUITE, written: NOW + 300, safes: safes.iter().map(known).collect(), entries: vec![entry] }
+}
+
+#[test]
+fn book_file() {
+    let file = write_file(&book(), PASSPHRASE, PassphraseCost::LEAST, &mut rng(2)).unwrap();
+    let mut inputs = backup_fields();
+    inputs.extend([
+        ("passphrase", PASSPHRASE.into()),
+        ("cost", "19456 KiB, 2 passes, 1 lane".into()),
+        ("book", hex_of(&codec::encode(&book()))),
+    ]);
+    let stored = pin("book_file.txt", "certificate file over safes 1, 2 and 3", &inputs, &file);
+    assert_eq!(codec::encode(&read_file(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
+}
+
+fn rows() -> [(&'static str, &'static str, Row); 6] {
+    let (values, _) = make_bundle(&CONTENTS);
+    let book = book();
+    let entry = &book.entries[0];
+    let content = |i: usize| Content { blob: format!("{}-0", values[i].id), length: values[i].length };
+    let deposit = |i: usize, stage: Stage| {
+        let of = &entry.deposits[i];
+        let safe = TestSafe::make(i as u64 + 1);
+        let stated = safe.statement(of.id, &of.d, BODY);
+        state::Deposit {
+            id: of.id,
+            safe: of.safe,
+            segment: of.segment,
+            d: of.d.clone(),
+            stage,
+            statement: (Stage::Prepared..=Stage::Offered).contains(&stage).then(|| stated.clone()),
+            offer: (stage == Stage::Offered).then(|| safe.sign(&stated, Kind::Offer).into()),
+            certificate: (stage >= Stage::Held).then(|| of.certificate.clone()),
+            receipt: (stage == Stage::Released).then(|| Bytes(vec![1, 2, 3])),
+        }
+    };
+    let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {
+        id: BACKUP,
+        values: values.clone(),
+        plan: entry.plan.clone(),
+        bundle: entry.bundle,
+        segment_len: entry.segment_len,
+        op_seed: (operation == Some(Operation::Register)).then(op_seed),
+        sources: if finished.is_none() { vec![content(0), content(1)] } else { Vec::new() },
+        deposits: stages.into_iter().enumerate().map(|(i, stage)| deposit(i, stage)).collect(),
+        operation,
+        finished,
+    };
+    let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
+    let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
+    let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
+    let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
+    let first = Value { meta: values[0].clone(), content: Some(content(0)), backup: Some(BACKUP) };
+    let moved = Value { meta: values[1].clone(), content: None, backup: Some(BACKUP) };
+    [
+        ("row_safe.txt", "safe 1, nickname mine", Row::Safe(Box::new(book.safes[0].clone()))),
+        ("row_value.txt", "value 0 with content and backup", Row::Value(Box::new(first))),
+        ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
+        ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
+        ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
+        ("row_activity.txt", "two lines", Row::Activity(lines)),
+    ]
+}
+
+#[test]
+fn wallet_rows() {
+    for (file, what, row) in rows() {
+        let stored = pin(file, "row of the wallet before sealing", &[("row", what.to_owned())], &row.encode());
+        let read = Row::parse(&stored).unwrap();
+        assert_eq!((read.key(), read.encode()), (row.key(), row.encode()));
+        assert_eq!(format!("{read:?}"), format!("{row:?}"));
+    }
+}
+
+/// A whole small store: header, one sealed row, root. Who holds the passphrase opens it, today and later.
+#[test]
+fn vault() {
+    let (mut vault, header) = Vault::create(PASSPHRASE, PassphraseCost::LEAST, &mut rng(3)).unwrap();
+    let changes = Changes { put: vec![rows().into_iter().nth(1).unwrap().2], ..Changes::default() };
+    let (commit, pending) = vault.seal(&changes, &mut rng(4)).unwrap();
+    vault.committed(pending);
+    let inputs = [("passphrase", PASSPHRASE.to_owned()), ("cost", "19456 KiB, 2 passes, 1 lane".to_owned())];
+    let header = pin("vault_header.txt", "header of a vault", &inputs, &header);
+    let inputs =
+        [("vault", "vault_header.txt".to_owned()), ("epoch", "1".to_owned()), ("name", commit.put[0].0.clone())];
+    let row = pin("vault_row.txt", "row_value.txt sealed as version 1", &inputs, &commit.put[0].1);
+    let root = pin("vault_root.txt", "root over the name and version of vault_row.txt", &inputs, &commit.root);
+    let stored =
+        Stored { epoch: 1, header: Some(header), root: Some(root), rows: vec![(commit.put[0].0.clone(), row)] };
+    let (_, state) = Vault::open(PASSPHRASE, &stored).unwrap();
+    let mut expected = state::State::default();
+    expected.put(rows().into_iter().nth(1).unwrap().2);
+    assert_eq!(format!("{state:?}"), format!("{expected:?}"));
+    assert!(Vault::open("correct horse battery stapl", &stored).is_err());
+}
+
+/// What is derived is sent nowhere, but a wallet must find the same again from its book.
+#[test]
+fn deposit_secrets() {
+    let secrets = DepositSecrets::derive(&d());
+    let hashes = secrets.hashes();
+    let keys = ["envelope", "face"].map(|label| derive_secret(&d(), label, b""));
+    let derived = [
+        secrets.release.expose(),
+        secrets.retrieve.expose(),
+        secrets.audit.expose(),
+        &hashes.release.0,
+        &hashes.retrieve.0,
+        &hashes.audit.0,
+        keys[0].expose(),
+        keys[1].expose(),
+    ];
+    let object = "release, retrieve, audit, the hashes of the three, envelope key, face key";
+    pin("deposit_secrets.txt", object, &[("d", hex_of(d().expose()))], &derived.map(|key| &key[..]).concat());
+}

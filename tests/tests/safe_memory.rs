@@ -1,0 +1,202 @@
+//! The safe in memory: the suite of every safe, and what only a movable clock and open storage can show.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{cell::Cell, rc::Rc};
+
+use futures::executor::block_on;
+use protocol::{claim::Verb, ids::Seconds, problem::Problem};
+use safe_worker::{
+    flow::{COSE, Head, OCTETS},
+    machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
+    memory::MemorySafe,
+    record::{MAX_ATTEMPTS, MAX_NONCES},
+};
+use tests::{
+    fixture::{NOW, secret},
+    safe_suite,
+    safe_suite::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
+};
+
+/// A safe and its clock, both shared with the test while a visit goes on.
+#[derive(Clone)]
+struct InMemory {
+    safe: Rc<MemorySafe>,
+    clock: Rc<Cell<Seconds>>,
+    drawn: u64,
+}
+
+impl InMemory {
+    fn new() -> Self {
+        let safe = MemorySafe::new("nordfels", &secret(1), NOW).unwrap();
+        Self { safe: Rc::new(safe), clock: Rc::new(Cell::new(NOW + 1000)), drawn: 0 }
+    }
+
+    fn wait(&self, seconds: Seconds) {
+        self.clock.set(self.clock.get() + seconds);
+    }
+
+    fn wake(&self) {
+        block_on(self.safe.run_alarms(self.clock.get()));
+    }
+}
+
+impl SafeUnderTest for InMemory {
+    fn exchange(&mut self, ask: &Ask) -> Got {
+        let head = Head {
+            method: ask.method.into(),
+            path: ask.path.clone(),
+            statement: ask.statement.clone(),
+            length: ask.length.then_some(ask.body.len() as u64),
+        };
+        let answer = block_on(self.safe.handle(&head, ask.body.clone(), self.clock.get()));
+        let allow = answer.allow.map(|allow| ("allow".to_owned(), allow.to_owned()));
+        let headers = [("content-type".to_owned(), answer.content_type.to_owned())].into_iter().chain(allow).collect();
+        Got { status: answer.status, headers, body: answer.body }
+    }
+
+    fn url(&self) -> String {
+        self.safe.url().to_owned()
+    }
+
+    fn now(&self) -> Seconds {
+        self.clock.get()
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        self.drawn
+    }
+}
+
+fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
+    case(&mut InMemory::new());
+}
+
+safe_suite!(for_each_safe);
+
+#[test]
+fn what_is_never_confirmed_is_removed() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, offer) = visit.offered(500);
+    memory.wait(CONFIRM_SPAN - 1);
+    memory.wake();
+    assert_eq!(memory.safe.counts(), (1, 1));
+    granted(visit.put(&deposit), 200, COSE);
+    memory.wait(1);
+    // No request is faster than the alarm.
+    assert_refused(&visit.confirm(&deposit, &offer), Problem::Gone);
+    assert_refused(&visit.put(&deposit), Problem::Gone);
+    memory.wait(ERASE_RETRY);
+    memory.wake();
+    assert_eq!(memory.safe.counts(), (0, 0));
+    assert_refused(&visit.confirm(&deposit, &offer), Problem::Gone);
+    // The id is free again, for a body that is then confirmed in time.
+    let again = granted(visit.put(&deposit), 201, COSE);
+    assert_ne!(again, offer);
+    assert_refused(&visit.confirm(&deposit, &offer), Problem::Conflict);
+    granted(visit.confirm(&deposit, &again), 200, COSE);
+}
+
+#[test]
+fn a_confirmed_deposit_outlives_every_alarm() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, offer, certificate) = visit.held(500);
+    for _ in 0..3 {
+        memory.wait(CONFIRM_SPAN + ATTEMPT_SPAN);
+        memory.wake();
+    }
+    assert_eq!(memory.safe.counts(), (1, 1));
+    assert_eq!(granted(visit.retrieve(&deposit), 200, OCTETS), deposit.body);
+    assert_eq!(granted(visit.confirm(&deposit, &offer), 200, COSE), certificate);
+}
+
+#[test]
+fn a_tombstone_stands_until_the_certified_end() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, ..) = visit.held(500);
+    let receipt = granted(visit.release(&deposit), 200, COSE);
+    assert_eq!(memory.safe.counts(), (1, 0));
+    memory.wait(deposit.statement.lease - 1);
+    memory.wake();
+    assert_refused(&visit.put(&deposit), Problem::Gone);
+    assert_eq!(granted(visit.release(&deposit), 200, COSE), receipt);
+    memory.wait(1);
+    memory.wake();
+    assert_eq!(memory.safe.counts(), (0, 0));
+}
+
+#[test]
+fn an_offer_that_was_let_go_leaves_nothing() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, _) = visit.offered(500);
+    assert_refused(&visit.release(&deposit), Problem::Gone);
+    assert_eq!(memory.safe.counts(), (0, 0));
+}
+
+#[test]
+fn bodies_that_were_refused_leave_nothing() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let mut deposit = visit.draw(500);
+    deposit.body[0] ^= 1;
+    for _ in 0..MAX_ATTEMPTS {
+        assert_refused(&visit.put(&deposit), Problem::BodyMismatch);
+    }
+    assert_refused(&visit.put(&deposit), Problem::Unavailable);
+    memory.wait(ERASE_RETRY);
+    memory.wake();
+    assert_eq!(memory.safe.counts(), (0, 0));
+    deposit.body[0] ^= 1;
+    granted(visit.put(&deposit), 201, COSE);
+}
+
+#[test]
+fn replays_are_remembered_as_long_as_they_could_count() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, ..) = visit.held(10);
+    let claims: Vec<_> =
+        (0..MAX_NONCES).map(|_| visit.claim(&deposit.id, Verb::Retrieve, &deposit.secrets.retrieve)).collect();
+    claims.iter().for_each(|claim| drop(granted(visit.present(&deposit.id, claim), 200, OCTETS)));
+    assert_refused(&visit.retrieve(&deposit), Problem::Unavailable);
+    claims.iter().for_each(|claim| assert_refused(&visit.present(&deposit.id, claim), Problem::ClaimReplayed));
+    memory.wait(CLAIM_LIMIT);
+    assert_refused(&visit.present(&deposit.id, &claims[0]), Problem::ClaimExpired);
+    granted(visit.retrieve(&deposit), 200, OCTETS);
+}
+
+#[test]
+fn what_a_safe_stores_holds_no_secret_that_was_not_presented() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, ..) = visit.held(500);
+    granted(visit.retrieve(&deposit), 200, OCTETS);
+    let contains = |secret: &[u8; 32]| memory.safe.dump().windows(32).any(|window| window == secret);
+    let secrets = &deposit.secrets;
+    assert!([&secrets.audit, &secrets.retrieve, &secrets.release].iter().all(|s| !contains(s.expose())));
+    assert!(contains(&secrets.hashes().retrieve.0), "the search finds what is there");
+    granted(visit.release(&deposit), 200, COSE);
+    assert!(contains(secrets.release.expose()) && !contains(secrets.retrieve.expose()));
+}
+
+#[test]
+fn a_corrupted_body_is_handed_out_for_its_wallet_to_judge() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, ..) = visit.held(500);
+    memory.safe.corrupt(|body| body[0] ^= 1);
+    // Checking it here would cost processor time; the wallet checks it against the certificate anyway.
+    assert_ne!(granted(visit.retrieve(&deposit), 200, OCTETS), deposit.body);
+}
