@@ -1,6 +1,6 @@
 //! Where the wallet keeps its records and blobs. A store sees sealed bytes only.
 //!
-//! One contract for every store, checked by one suite (`tests/store_suite.rs`): a commit happens whole or not at all, is durable when it
+//! One contract for every store, checked by one suite (`tests/suite`): a commit happens whole or not at all, is durable when it
 //! returns, and succeeds only if the store is where the committer last saw it ([`StoreError::Superseded`]): locks between tabs are advice,
 //! this is the fence.
 

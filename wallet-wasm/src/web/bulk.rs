@@ -1,7 +1,7 @@
 //! Large content in the browser: sealed and opened chunk by chunk, in arrays outside the wasm memory.
 //!
 //! The platform's AES-GCM is six times faster than ours in wasm, and the memory of a wasm module never shrinks again. The format is
-//! [`protocol::seal`], byte for byte; `tests/bulk.rs` compares the two.
+//! [`protocol::seal`], byte for byte; `tests/browser.rs` compares the two.
 
 use core::ops::Range;
 use std::vec::IntoIter;
