@@ -2,7 +2,7 @@
 //!
 //! An entry has everything that one backup needs: its layout, per deposit the secret `d` and the certificate, and for the safes their
 //! keys, so that recovery needs no one's word but the safes'. Who reads an entry can recover its values; therefore the file is
-//! sealed under a passphrase. Spec: `spec/book.md`.
+//! sealed under a passphrase. Spec: `spec/recovery.md` §3.
 
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A plan is text (with the owner's nicknames), a tree, and data (with safe ids): `Plan<String>` and `Plan<SafeId>` are the same tree
-//! over two kinds of names. A node is addressed by its path, the child numbers from the root. Spec: `spec/plan.md`.
+//! over two kinds of names. A node is addressed by its path, the child numbers from the root. Spec: `spec/piece.md` §3.
 
 use core::fmt;
 

@@ -9,7 +9,7 @@
 //!
 //! The commitment is compared before anything is decrypted: AES-GCM alone lets one ciphertext open under two keys.
 //! Empty content is one empty last chunk. Chunks can be made and opened in any order, which is what lets a wallet work on
-//! one segment of a large value at a time. Spec: `spec/seal.md`.
+//! one segment of a large value at a time. Spec: `spec/piece.md` §1.
 
 use core::ops::Range;
 

@@ -1,0 +1,567 @@
+//! The specification's worked examples and CDDL against the implementation.
+//!
+//! An example stands in `spec/*.md` as a block of lines `name = hex`. Some fields are inputs; the others are computed here, as far as can be by other
+//! means than the formats' own code, and compared. `STRONGROOM_BLESS=1` writes what was computed into the text.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex};
+
+use data_encoding::HEXLOWER;
+use protocol::{
+    SUITE,
+    book::{Book, BookDeposit, BookEntry, KnownSafe, read_file, write_file},
+    bundle::{self, ValueMeta},
+    certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
+    claim::{Claim, Confirm, Verb},
+    codec::{self, Bytes},
+    cose::Kind,
+    crypto::{self, PassphraseCost, Secret, blake3, blake3_commit, derive_bytes, derive_secret, sha256},
+    deposit::{DEFAULT_BODY_LIMIT, DepositSecrets, Face, LEASE, Statement},
+    envelope::Envelope,
+    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits},
+    ids::{BackupId, DepositId, Nonce, Root, SafeId, ValueId},
+    layout::{Draft, Layout},
+    plan::Plan,
+    seal::{self, Purpose},
+};
+use tests::fixture::{NOW, TestSafe, URL, face_text, rng, secret};
+
+fn spec(file: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../spec")).join(file)
+}
+
+/// Blessing rewrites whole files, and tests run side by side.
+static WRITING: Mutex<()> = Mutex::new(());
+
+struct Example {
+    file: &'static str,
+    name: &'static str,
+    fields: BTreeMap<String, String>,
+}
+
+impl Example {
+    fn read(file: &'static str, name: &'static str) -> Self {
+        let text = fs::read_to_string(spec(file)).unwrap();
+        let (_, block) =
+            text.split_once(&format!("```example {name}\n")).unwrap_or_else(|| panic!("{file}: no {name}"));
+        let (block, _) = block.split_once("```").unwrap();
+        let mut fields = BTreeMap::<String, String>::new();
+        let mut last = String::new();
+        for line in block.lines() {
+            match line.split_once('=') {
+                Some((field, hex)) => {
+                    last = field.trim().to_owned();
+                    fields.insert(last.clone(), hex.trim().to_owned());
+                }
+                None => fields.get_mut(&last).unwrap().push_str(line.trim()),
+            }
+        }
+        Self { file, name, fields }
+    }
+
+    /// An input.
+    fn input(&self, field: &str) -> Vec<u8> {
+        let hex = self.fields.get(field).unwrap_or_else(|| panic!("{}: no field {field}", self.name));
+        HEXLOWER.decode(hex.as_bytes()).unwrap()
+    }
+
+    /// An output: what the text says is what was computed.
+    fn output(&self, field: &str, computed: &[u8]) {
+        let hex = HEXLOWER.encode(computed);
+        let stated = self.fields.get(field).unwrap_or_else(|| panic!("{}: no field {field}", self.name));
+        if *stated != hex && std::env::var("STRONGROOM_BLESS").is_ok_and(|v| v == "1") {
+            return self.bless(field, &hex);
+        }
+        assert!(*stated == hex, "{}, example {}: {field} is\n{hex}", self.file, self.name);
+    }
+
+    fn bless(&self, field: &str, hex: &str) {
+        let _one_at_a_time = WRITING.lock().unwrap();
+        let text = fs::read_to_string(spec(self.file)).unwrap();
+        let (before, rest) = text.split_once(&format!("```example {}\n", self.name)).unwrap();
+        let (block, after) = rest.split_once("```").unwrap();
+        let mut lines = Vec::new();
+        let mut skipping = false;
+        for line in block.lines() {
+            if let Some((name, _)) = line.split_once('=') {
+                skipping = name.trim() == field;
+                if skipping {
+                    let whole = hex.as_bytes().chunks(128).map(|l| std::str::from_utf8(l).unwrap());
+                    let whole: Vec<&str> = whole.collect();
+                    lines.push(format!("{field} = {}", whole.join("\n  ")));
+                }
+            }
+            if !skipping {
+                lines.push(line.to_owned());
+            }
+        }
+        let text = format!("{before}```example {}\n{}\n```{after}", self.name, lines.join("\n"));
+        fs::write(spec(self.file), text).unwrap();
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().unwrap()
+}
+
+fn the_safe() -> TestSafe {
+    TestSafe::make(1)
+}
+
+// ---- CDDL -----------------------------------------------------------------------------------------------------------
+
+/// All rules of the specification, with the given one in front: the first is where validation begins.
+fn rules(start: &str) -> String {
+    let mut all = format!("start = {start}\n");
+    for file in ["README.md", "safe.md", "deposit.md", "certificate.md", "piece.md", "recovery.md"] {
+        let text = fs::read_to_string(spec(file)).unwrap();
+        for block in text.split("```cddl\n").skip(1) {
+            all.push_str(block.split_once("```").unwrap().0);
+        }
+    }
+    all
+}
+
+fn conforms(rule: &str, bytes: &[u8]) {
+    if let Err(error) = cddl::validate_cbor_from_slice(&rules(rule), bytes, None) {
+        panic!("not a {rule} by the CDDL: {error}");
+    }
+}
+
+#[test]
+fn the_cddl_refuses_what_is_not_meant() {
+    let refuses = |rule: &str, bytes: &[u8]| cddl::validate_cbor_from_slice(&rules(rule), bytes, None).is_err();
+    assert!(refuses("confirm", &codec::encode(&(1, 2))));
+    assert!(refuses("deposit-id", &codec::encode(&Bytes(vec![0; 15]))));
+    let confirm = codec::encode(&Confirm { suite: 2, offer: Root([1; 32]) });
+    assert!(refuses("confirm", &confirm), "another suite");
+}
+
+// ---- examples -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn derive() {
+    let example = Example::read("README.md", "derive");
+    let (key, label, context) = (example.input("key"), example.input("label"), example.input("context"));
+    let mut out = [0; 32];
+    let info = [&b"strongroom\x01"[..], &[label.len() as u8], &label, &context].concat();
+    derive_bytes(&key, b"", &info, &mut out).unwrap();
+    example.output("derived", &out);
+    let label = std::str::from_utf8(&label).unwrap();
+    assert_eq!(derive_secret(&Secret::from_bytes(array(&key)), label, &context).expose(), &out);
+    let commitment = blake3_commit("strongroom 1 segment", &[&key, &context]);
+    example.output("commitment", &commitment);
+}
+
+#[test]
+fn safe() {
+    let example = Example::read("safe.md", "safe");
+    let safe = the_safe();
+    let identity = safe.keys.identity.verifying_key();
+    example.output("identity", &identity.to_compressed());
+    let (x, y) = identity.coordinates();
+    let thumbprint = [&[0xa4, 1, 2, 0x20, 2, 0x21, 0x58, 0x30][..], &x, &[0x22, 0x58, 0x30], &y].concat();
+    example.output("id", &sha256(&thumbprint));
+    let entry = codec::encode(safe.identity.entry(1).unwrap());
+    conforms("entry", &entry);
+    example.output("entry", &entry);
+    conforms("signed", &safe.keys.chain[0]);
+    example.output("signed-entry", &safe.keys.chain[0]);
+    let descriptor = codec::encode(&Descriptor {
+        suite: SUITE,
+        api: API_VERSION,
+        identity: identity.to_compressed().to_vec().into(),
+        name: "Example".into(),
+        url: URL.into(),
+        chain: safe.keys.chain.clone(),
+        limits: Limits { body: DEFAULT_BODY_LIMIT, lease: LEASE, confirm: 7 * 86_400, claim: 300 },
+        admission: Admission::Open,
+        time: NOW,
+    });
+    conforms("descriptor", &descriptor);
+    example.output("descriptor", &descriptor);
+    let (_, found) = Identity::of_descriptor(&descriptor, Some(safe.id())).unwrap();
+    let read: Entry = codec::decode(&entry, entry.len()).unwrap();
+    assert_eq!(found.entry(1), Some(&read));
+}
+
+/// The statement of the example, as the text of the specification says.
+fn the_statement(example: &Example) -> (Secret, Statement) {
+    let d = Secret::from_bytes(array(&example.input("d")));
+    let deposit = DepositId(array(&example.input("deposit")));
+    let body = example.input("body");
+    let text = codec::encode(&face_text());
+    let mut padded = [&[text.len() as u8][..], &text].concat();
+    padded.resize(256, 0);
+    let purpose = Purpose { purpose: "face", object: &deposit.0, version: 0 };
+    let salt = array(&example.input("face-salt"));
+    let sealed = seal::seal(&derive_secret(&d, "face", b""), &salt, &purpose, &padded).unwrap();
+    let face = Face::Sealed(sealed.into());
+    assert_eq!(face.read(Some(&d), &deposit).unwrap(), face_text());
+    let secrets = DepositSecrets::derive(&d);
+    let root = Root(blake3(&body));
+    (d, Statement::new(the_safe().id(), deposit, body.len() as u64, root, face, &secrets))
+}
+
+#[test]
+fn deposit() {
+    let example = Example::read("deposit.md", "deposit");
+    let (d, statement) = the_statement(&example);
+    let release = derive_secret(&d, "release", b"");
+    let retrieve = derive_secret(&release, "retrieve", b"");
+    let audit = derive_secret(&retrieve, "audit", b"");
+    example.output("release", release.expose());
+    example.output("retrieve", retrieve.expose());
+    example.output("audit", audit.expose());
+    let hashes = codec::encode(&statement.hashes);
+    conforms("secret-hashes", &hashes);
+    example.output("hashes", &hashes);
+    for (hash, secret) in
+        [(statement.hashes.audit, &audit), (statement.hashes.retrieve, &retrieve), (statement.hashes.release, &release)]
+    {
+        assert_eq!(&hash.0, derive_secret(secret, "hash", b"").expose());
+    }
+    let text = codec::encode(&face_text());
+    conforms("face-text", &text);
+    example.output("face-text", &text);
+    conforms("face", &codec::encode(&statement.face));
+    let encoded = codec::encode(&statement);
+    conforms("statement", &encoded);
+    example.output("statement", &encoded);
+    assert_eq!(Statement::parse(&encoded, &statement.safe, &statement.deposit), Ok(statement.clone()));
+
+    let safe = the_safe();
+    let digest = blake3(&safe.sign(&statement, Kind::Offer));
+    example.output("offer-digest", &digest);
+    let confirm = codec::encode(&Confirm { suite: SUITE, offer: Root(digest) });
+    conforms("confirm", &confirm);
+    example.output("confirm", &confirm);
+
+    let info = codec::encode(&(1, "claim", safe.id(), 1));
+    example.output("claim-info", &info);
+    let (nonce, expiry) = (Nonce([7; 16]), NOW + 100);
+    let aad = codec::encode(&(1, statement.deposit, 0, nonce, expiry));
+    example.output("claim-aad", &aad);
+    // HPKE is randomised: the example cannot state a ciphertext, but one made from these two opens.
+    let hpke = &safe.identity.entry(1).unwrap().hpke;
+    let (enc, ciphertext) = crypto::hpke_seal(hpke, &info, &aad, retrieve.expose(), &mut rng(3)).unwrap();
+    let (enc, ciphertext) = (enc.into(), ciphertext.into());
+    let claim = Claim { suite: SUITE, verb: Verb::Retrieve, entry: 1, nonce, expiry, enc, ciphertext };
+    conforms("claim", &codec::encode(&claim));
+    let opened = claim.open(&safe.keys.hpke, &safe.id(), &statement.deposit).unwrap();
+    assert!(opened.same_as(&retrieve));
+}
+
+#[test]
+fn certificate() {
+    let example = Example::read("certificate.md", "certificate");
+    let (d, statement) = the_statement(&Example::read("deposit.md", "deposit"));
+    let safe = the_safe();
+    let offer = safe.sign(&statement, Kind::Offer);
+    conforms("signed", &offer);
+    example.output("offer", &offer);
+    assert!(Offered::verify(&offer, &safe.identity, &statement).is_ok());
+
+    let certificate = safe.sign(&statement, Kind::Certificate);
+    conforms("signed", &certificate);
+    example.output("certificate", &certificate);
+    let held: Held = certificate::verify(&certificate, &safe.identity, Some(&statement)).unwrap();
+    let payload = codec::encode(held.registration());
+    conforms("registration", &payload);
+    example.output("certificate-payload", &payload);
+
+    // Another library reads it as COSE.
+    let other = <coset::CoseSign1 as coset::TaggedCborSerializable>::from_tagged_slice(&certificate).unwrap();
+    assert_eq!(other.payload.as_deref(), Some(payload.as_slice()));
+    example.output("to-be-signed", &other.tbs_data(b""));
+    let key = safe.identity.entry(1).unwrap().verifying_key().unwrap();
+    assert_eq!(key.verify(&other.tbs_data(b""), &other.signature), Ok(()));
+
+    let release = Release {
+        suite: SUITE,
+        safe: safe.id(),
+        entry: 1,
+        deposit: statement.deposit,
+        root: statement.root,
+        issued: NOW + 200,
+        release: DepositSecrets::derive(&d).release,
+    };
+    conforms("release", &codec::encode(&release));
+    let receipt = sign_receipt(&safe.keys.signing, &release);
+    conforms("signed", &receipt);
+    example.output("receipt", &receipt);
+    assert!(verify_receipt(&receipt, &safe.identity, held.registration()).is_ok());
+}
+
+#[test]
+fn seal_format() {
+    let example = Example::read("piece.md", "seal");
+    let purpose = String::from_utf8(example.input("purpose")).unwrap();
+    let (key, object) = (Secret::from_bytes(array(&example.input("key"))), example.input("object"));
+    let purpose = Purpose { purpose: &purpose, object: &object, version: 0 };
+    conforms("seal-info", &purpose.info());
+    example.output("info", &purpose.info());
+    let content = example.input("content");
+    let sealed = seal::seal(&key, &array(&example.input("salt")), &purpose, &content).unwrap();
+    example.output("sealed", &sealed);
+    assert_eq!(*seal::open(&key, &purpose, &sealed).unwrap(), content);
+}
+
+/// GF(2^16) as the specification writes it down, and Lagrange's formula. Slow and simple.
+mod field {
+    const BASIS: [u16; 16] = [
+        0x0001, 0xacca, 0x3c0e, 0x163e, 0xc582, 0xed2e, 0x914c, 0x4012, 0x6c98, 0x10d8, 0x6a72, 0xb900, 0xfdb8, 0xfb34,
+        0xff38, 0x991e,
+    ];
+
+    fn to_polynomial(element: u16) -> u16 {
+        (0..16).filter(|i| element >> i & 1 == 1).fold(0, |sum, i| sum ^ BASIS[i])
+    }
+
+    fn times_polynomials(a: u16, b: u16) -> u16 {
+        let mut product = 0;
+        for bit in (0..16).rev() {
+            product = if product & 0x8000 == 0 { product << 1 } else { product << 1 ^ 0x002d };
+            if b >> bit & 1 == 1 {
+                product ^= a;
+            }
+        }
+        product
+    }
+
+    /// An element, kept as the polynomial it stands for.
+    #[derive(Clone, Copy, PartialEq)]
+    pub struct Element(u16);
+
+    impl Element {
+        pub fn of(coordinates: u16) -> Self {
+            Self(to_polynomial(coordinates))
+        }
+
+        pub fn plus(self, other: Self) -> Self {
+            Self(self.0 ^ other.0)
+        }
+
+        pub fn times(self, other: Self) -> Self {
+            Self(times_polynomials(self.0, other.0))
+        }
+
+        pub fn over(self, other: Self) -> Self {
+            // a^(2^16 − 2) is the inverse.
+            let mut inverse = Self(1);
+            let mut power = other;
+            for _ in 1..16 {
+                power = power.times(power);
+                inverse = inverse.times(power);
+            }
+            self.times(inverse)
+        }
+    }
+
+    /// The value at `at` of the polynomial through (x, y).
+    pub fn through(points: &[(u16, Element)], at: u16) -> Element {
+        let mut sum = Element(0);
+        for (i, (x, y)) in points.iter().enumerate() {
+            let mut term = *y;
+            for (j, (other, _)) in points.iter().enumerate() {
+                if i != j {
+                    let (num, den) = (Element::of(at ^ other), Element::of(x ^ other));
+                    term = term.times(num).over(den);
+                }
+            }
+            sum = sum.plus(term);
+        }
+        sum
+    }
+}
+
+/// The words of a shard of 64 bytes.
+fn words(shard: &[u8]) -> Vec<field::Element> {
+    (0..32).map(|w| field::Element::of(u16::from(shard[w]) | u16::from(shard[32 + w]) << 8)).collect()
+}
+
+/// Recovery shard `j` by the text of the specification, word by word.
+fn recovery_shard(data: &[Vec<field::Element>], r: usize, j: usize) -> Vec<field::Element> {
+    let k = data.len();
+    let p = |v: usize| v.next_power_of_two();
+    let zero = field::Element::of(0);
+    (0..32)
+        .map(|w| {
+            let word = |i: usize| data.get(i).map_or(zero, |shard| shard[w]);
+            if p(k) >= p(r) {
+                let m = p(r);
+                (0..k.div_ceil(m)).fold(zero, |sum, t| {
+                    let points: Vec<_> = (0..m).map(|s| ((m * (t + 1) + s) as u16, word(m * t + s))).collect();
+                    sum.plus(field::through(&points, j as u16))
+                })
+            } else {
+                let m = p(k);
+                let points: Vec<_> = (0..m).map(|s| (s as u16, word(s))).collect();
+                field::through(&points, (m + j) as u16)
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn dispersal() {
+    let example = Example::read("piece.md", "dispersal");
+    let data = example.input("data");
+    let data: Vec<&[u8]> = data.chunks(64).collect();
+    example.output("recovery", &crypto::erasure_encode(&data, 5).unwrap().concat());
+}
+
+#[test]
+fn dispersal_is_the_code_that_is_described() {
+    let noise = |i: usize| (0..64).map(|b| (i * 97 + b * 31 + b * b * 7) as u8).collect::<Vec<u8>>();
+    for k in 1..=9 {
+        for n in k + 1..=12 {
+            let data: Vec<Vec<u8>> = (0..k).map(noise).collect();
+            let slices: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+            let made = crypto::erasure_encode(&slices, n).unwrap();
+            let elements: Vec<_> = data.iter().map(|shard| words(shard)).collect();
+            for (j, shard) in made.iter().enumerate() {
+                assert!(words(shard) == recovery_shard(&elements, n - k, j), "{k} of {n}, recovery shard {j}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shares() {
+    let example = Example::read("piece.md", "shares");
+    let secret = secret(0x5ec);
+    let made = crypto::make_shares(secret.expose(), 3, 5, &mut rng(11)).unwrap();
+    let chosen = [&made[0], &made[2], &made[4]];
+    example.output("shares", &chosen.map(|s| s.to_vec()).concat());
+    example.output("secret", secret.expose());
+    // Lagrange at 0 over GF(2^8), written out.
+    let times = |mut a: u8, mut b: u8| {
+        let mut product = 0;
+        while b != 0 {
+            product ^= if b & 1 == 1 { a } else { 0 };
+            a = a << 1 ^ if a & 0x80 == 0 { 0 } else { 0x1b };
+            b >>= 1;
+        }
+        product
+    };
+    let inverse = |a: u8| (1..=255).find(|b| times(a, *b) == 1).unwrap();
+    for byte in 0..32 {
+        let value = chosen.iter().fold(0, |sum, share| {
+            let others = chosen.iter().map(|s| s[0]).filter(|x| *x != share[0]);
+            let weight = others.fold(1, |product, x| times(product, times(x, inverse(x ^ share[0]))));
+            sum ^ times(weight, share[1 + byte])
+        });
+        assert_eq!(value, secret.expose()[byte]);
+    }
+}
+
+struct Backup {
+    book: Book,
+    bodies: Vec<Vec<u8>>,
+    bundle: Vec<u8>,
+}
+
+/// One value over three safes, any two of which suffice.
+fn the_backup(content: &[u8]) -> Backup {
+    let safes: Vec<TestSafe> = (1..=3).map(TestSafe::make).collect();
+    let ids: Vec<SafeId> = safes.iter().map(TestSafe::id).collect();
+    let plan = Plan::spread(2, &ids).unwrap();
+    let values = vec![ValueMeta {
+        id: ValueId([0x0a; 16]),
+        title: "Seed of the savings wallet".into(),
+        kind: "seed".into(),
+        file_name: None,
+        mime: "text/plain".into(),
+        created: NOW,
+        length: content.len() as u64,
+    }];
+    let bundle = [bundle::head(&values), content.to_vec()].concat();
+    conforms("bundle-head", &bundle[4..bundle.len() - content.len()]);
+    conforms("plan", &codec::encode(&plan));
+    let backup = BackupId([0xb0; 16]);
+    let layout = Layout::new(backup, &plan, bundle.len() as u64, DEFAULT_BODY_LIMIT).unwrap();
+    let drafts: Vec<_> = layout
+        .slots()
+        .into_iter()
+        .enumerate()
+        .map(|(i, slot)| (slot, DepositId([0xd1 + i as u8; 16]), secret(0xd + i as u64)))
+        .collect();
+    let given: Vec<Draft<'_>> =
+        drafts.iter().map(|(slot, deposit, d)| Draft { slot: *slot, deposit: *deposit, d }).collect();
+    let bodies = layout.make_bodies(&secret(0x0b), &bundle, 0, &given).unwrap();
+    let deposits = drafts.iter().zip(&bodies).map(|((slot, deposit, d), body)| {
+        let safe = safes.iter().find(|s| s.id() == slot.safe).unwrap();
+        let certificate = safe.sign(&safe.statement(*deposit, d, body), Kind::Certificate).into();
+        BookDeposit { id: *deposit, safe: slot.safe, segment: 0, d: d.clone(), certificate }
+    });
+    let entry = BookEntry {
+        backup,
+        values,
+        plan,
+        bundle: bundle.len() as u64,
+        segment_len: layout.segment_len(),
+        finished: NOW + 200,
+        deposits: deposits.collect(),
+    };
+    let known = safes.iter().enumerate().map(|(i, safe)| KnownSafe {
+        id: safe.id(),
+        nickname: format!("safe-{}", i + 1),
+        name: "Example".into(),
+        url: URL.into(),
+        identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
+        chain: safe.keys.chain.clone(),
+        limit_body: DEFAULT_BODY_LIMIT,
+    });
+    let book = Book { suite: SUITE, written: NOW + 300, safes: known.collect(), entries: vec![entry] };
+    Backup { book, bodies, bundle }
+}
+
+#[test]
+fn envelope() {
+    let example = Example::read("piece.md", "envelope");
+    let content = Example::read("recovery.md", "recovery").input("content");
+    let backup = the_backup(&content);
+    example.output("body", &backup.bodies[0]);
+    let d = Secret::from_bytes(array(&example.input("d")));
+    let deposit = DepositId(array(&example.input("deposit")));
+    let envelope = Envelope::open(&d, &deposit, &backup.bodies[0]).unwrap();
+    let head = codec::encode(&envelope.head);
+    conforms("envelope-head", &head);
+    example.output("head", &head);
+    assert!(envelope.piece(&[0, 0]).is_some() && envelope.piece(&[1, 0]).is_some());
+}
+
+#[test]
+fn recovery() {
+    let example = Example::read("recovery.md", "recovery");
+    let content = example.input("content");
+    let passphrase = String::from_utf8(example.input("passphrase")).unwrap();
+    let Backup { book, bodies, bundle } = the_backup(&content);
+    let file = write_file(&book, &passphrase, PassphraseCost::LEAST, &mut rng(5)).unwrap();
+    conforms("certificate-file", &file);
+    conforms("book", &codec::encode(&book));
+    example.output("file", &file);
+    for (i, body) in bodies.iter().enumerate() {
+        example.output(&format!("body-{i}"), body);
+    }
+
+    // And back, from nothing but the file and two bodies, by the steps of the text.
+    let read = read_file(&file, &passphrase).unwrap();
+    let entry = &read.entries[0];
+    let layout = entry.layout().unwrap();
+    for pair in [[0, 1], [0, 2], [1, 2]] {
+        let envelopes = pair.map(|i| {
+            let deposit = &entry.deposits[i];
+            let certified = certificate::read_unverified(&deposit.certificate).unwrap();
+            assert_eq!((certified.length, certified.root), (bodies[i].len() as u64, Root(blake3(&bodies[i]))));
+            (deposit.safe, Envelope::open(&deposit.d, &deposit.id, &bodies[i]).unwrap())
+        });
+        let envelopes = [(envelopes[0].0, &envelopes[0].1), (envelopes[1].0, &envelopes[1].1)];
+        let stream = layout.gather_segment(0, &envelopes).unwrap();
+        let kek = layout.gather_key(&envelopes).unwrap();
+        let opened = layout.open_stream(&kek, &stream).unwrap();
+        assert_eq!(*opened, bundle);
+        assert_eq!(bundle::parse(&opened).unwrap()[0].1, content);
+    }
+}
