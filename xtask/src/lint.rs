@@ -22,6 +22,7 @@ pub fn run() -> Result<()> {
             "wallet-wasm",
             "-p",
             "safe-worker",
+            "--all-targets",
             "--",
             "-D",
             "warnings",
