@@ -453,20 +453,23 @@ impl Layout {
     /// # Errors
     /// [`GatherError::Inconsistent`] if it does not open.
     pub fn open_stream(&self, kek: &Secret, stream: &[u8]) -> Result<Zeroizing<Vec<u8>>, GatherError> {
+        if stream.len() as u64 != self.stream_len() {
+            return Err(GatherError::Inconsistent);
+        }
         let sealer = self.opener(kek, stream)?;
         sealer.open(&stream[WRAP_LEN as usize..]).map_err(|_| GatherError::Inconsistent)
     }
 
-    /// What opens the chunks of the stream, which stand from [`WRAP_LEN`] on, for a shell that opens chunk by chunk.
+    /// What opens the chunks of the stream, which stand from [`WRAP_LEN`] on, for a shell that opens chunk by chunk. Takes the stream, or at
+    /// least its wrap and the header of its sealed part.
     ///
     /// # Errors
-    /// [`GatherError::Inconsistent`] if the stream's length is not the one planned, or the key does not open its wrap.
+    /// [`GatherError::Inconsistent`] if the key does not open its wrap.
     pub fn opener(&self, kek: &Secret, stream: &[u8]) -> Result<Sealer, GatherError> {
         let (wrap, sealed) = stream.split_at_checked(WRAP_LEN as usize).ok_or(GatherError::Inconsistent)?;
         let key = seal::open(kek, &self.wrap_purpose(), wrap).map_err(|_| GatherError::Inconsistent)?;
         let key = Secret::try_from(key.as_slice())?;
-        let opener = Sealer::of(&key, sealed, &self.content_purpose()).map_err(|_| GatherError::Inconsistent)?;
-        if stream.len() as u64 == self.stream_len() { Ok(opener) } else { Err(GatherError::Inconsistent) }
+        Sealer::of(&key, sealed, &self.content_purpose()).map_err(|_| GatherError::Inconsistent)
     }
 }
 

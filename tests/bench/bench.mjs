@@ -1,11 +1,16 @@
-// What the owner waits for, measured in headless Chromium against five safes on this machine.
+// What the owner waits for and what it costs, measured in headless Chromium against five safes on this machine.
 //
-// Writes the rows that `cargo xtask bench` prints: {name, value, unit, target?, note?}. Times are taken outside the
-// page, from the click to the state that the page shows, so they contain everything an owner waits for.
-import { writeFile } from 'node:fs/promises';
-import { noise, Product, Wallet } from '../e2e/harness.mjs';
+// Writes the rows that `cargo xtask bench` prints: {name, value, unit, target?, note?}. Times of whole operations are taken outside
+// the page, from the click to the state that the page shows, so they contain everything an owner waits for.
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { launch, noise, Product, Wallet } from '../e2e/harness.mjs';
+import { Peak } from './memory.mjs';
 
 const REPORT = process.env.STRONGROOM_REPORT ?? 'target/bench/browser.json';
+const OPERATIONS = process.env.STRONGROOM_OPERATIONS ?? 'target/bench';
 const RUNS = 5;
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -13,10 +18,11 @@ const MIB = 1024 * KIB;
 const SIZES = [
   { name: '1 KiB', bytes: KIB },
   { name: '1 MiB', bytes: MIB },
-  { name: '16 MiB', bytes: 16 * MIB, target: '≤ 2000' },
+  { name: '16 MiB', bytes: 16 * MIB, target: '≤ 2000', memory: true },
 ];
 
 const rows = [];
+await operations();
 const product = await Product.start();
 try {
   for (const size of SIZES) await registerAndRecover(size);
@@ -26,35 +32,116 @@ try {
 await writeFile(REPORT, JSON.stringify(rows, null, 2));
 
 /** Median times to register a value of one size and to recover it in another profile. */
-async function registerAndRecover({ name, bytes, target }) {
+async function registerAndRecover({ name, bytes, target, memory }) {
   const registered = [];
   const recovered = [];
   for (let run = 1; run <= RUNS; run += 1) {
-    const first = await Wallet.fresh(product);
-    await first.create();
-    await first.addSafes();
-    const id = await first.addFile('Measured', 'measured.bin', noise(bytes, run));
-    await first.openValue(id);
-    await first.click('backup-start');
-    registered.push(
-      await time(async () => {
-        await first.click('backup-submit');
-        await first.find('value-state', { state: 'protected' }).first().waitFor();
-      }),
-    );
-    const file = await first.exportCertificates();
-    await first.close();
-
-    const second = await Wallet.fresh(product);
-    await second.create();
-    await second.importCertificates(file);
-    const again = await second.recoverableId('Measured');
-    recovered.push(await time(() => second.recover(again)));
-    await second.close();
+    await thereAndBack(noise(bytes, run), registered, recovered);
   }
   const note = `median of ${RUNS}, five local safes, from the click to the page`;
   rows.push({ name: `register ${name}`, value: median(registered), unit: 'ms', target, note });
   rows.push({ name: `recover ${name}`, value: median(recovered), unit: 'ms', target, note });
+  if (!memory) return;
+  // A run of its own: looking on costs time.
+  const peaks = { register: [], recover: [] };
+  await thereAndBack(noise(bytes, RUNS + 1), [], [], peaks);
+  const growth = 'growth of the process that holds page and engine, over the value; resident set, one run';
+  for (const [what, [peak]] of Object.entries(peaks)) {
+    rows.push({
+      name: `peak memory, ${what} ${name}`,
+      value: peak / bytes,
+      unit: '×',
+      target: '≤ 4',
+      note: growth,
+    });
+  }
+}
+
+/** One value there and back. */
+async function thereAndBack(content, registered, recovered, peaks) {
+  const first = await Wallet.fresh(product);
+  await first.create();
+  await first.addSafes();
+  const id = await first.addFile('Measured', 'measured.bin', content);
+  await first.openValue(id);
+  await first.click('backup-start');
+  const registering = peaks && (await Peak.begin(await first.browserPid()));
+  registered.push(
+    await time(async () => {
+      await first.click('backup-submit');
+      await first.find('value-state', { state: 'protected' }).first().waitFor();
+    }),
+  );
+  peaks?.register.push(await registering.end());
+  const file = await first.exportCertificates();
+  await first.close();
+
+  const second = await Wallet.fresh(product);
+  await second.create();
+  await second.importCertificates(file);
+  const again = await second.recoverableId('Measured');
+  const recovering = peaks && (await Peak.begin(await second.browserPid()));
+  recovered.push(await time(() => second.recover(again)));
+  peaks?.recover.push(await recovering.end());
+  await second.close();
+}
+
+/** Single operations beside their peers, in one worker. */
+async function operations() {
+  const types = { '/operations.js': 'text/javascript', '/bench_wasm_bg.wasm': 'application/wasm' };
+  const server = createServer(async ({ url }, answer) => {
+    const body = types[url] ? await readFile(join(OPERATIONS, url)) : '<!doctype html><title>bench</title>';
+    answer.writeHead(200, { 'content-type': types[url] ?? 'text/html' }).end(body);
+  });
+  server.listen(0, 'localhost');
+  await once(server, 'listening');
+  const browser = await launch();
+  const page = await browser.newPage();
+  await page.goto(`http://localhost:${server.address().port}/`);
+  const { results, error } = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        new Worker('/operations.js', { type: 'module' }).onmessage = ({ data }) => resolve(data);
+      }),
+  );
+  await browser.close();
+  server.close();
+  if (error) throw new Error(error);
+
+  const of = (name) => results.find((result) => result.name === name);
+  const rate = ({ amount }, ms) => (amount / ms) * 1000;
+  const micros = ({ amount }, ms) => (ms / amount) * 1000;
+  const [sealed, dispersed, split, combined] = ['seal', 'disperse', 'split', 'combine'].map(of);
+  const subtle = 'SubtleCrypto AES-GCM';
+  rows.push(
+    { name: 'seal', value: rate(sealed, sealed.ours), unit: 'MiB/s', note: '16 MiB in chunks, as stored' },
+    {
+      name: `  ${subtle}`,
+      value: rate(sealed, sealed.peer),
+      unit: 'MiB/s',
+      note: '16 MiB in the same chunks',
+    },
+    {
+      name: `  ours / ${subtle}`,
+      value: sealed.peer / sealed.ours,
+      unit: '×',
+      note: 'rates, same worker, in turns',
+    },
+    {
+      name: 'disperse 3 of 5',
+      value: rate(dispersed, dispersed.ours),
+      unit: 'MiB/s',
+      note: '16 MiB by stripes',
+    },
+  );
+  for (const [name, result] of Object.entries({ split, combine: combined })) {
+    const note = '3 of 5, 32 bytes, mean of 1000, median of 9';
+    rows.push(
+      { name: `Shamir ${name}`, value: micros(result, result.ours), unit: 'µs', note },
+      { name: '  shamir-secret-sharing', value: micros(result, result.peer), unit: 'µs', note },
+      { name: '  ours / theirs', value: result.ours / result.peer, unit: '×', note: 'times' },
+    );
+  }
 }
 
 async function time(work) {

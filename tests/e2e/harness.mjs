@@ -18,6 +18,20 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const XTASK = process.env.STRONGROOM_XTASK ?? join(ROOT, 'target/debug/xtask');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/lib/chromium/chromium';
 
+const BROWSER = {
+  executablePath: CHROMIUM,
+  headless: true,
+  // Without these Chromium looks up hosts of its own and waits for answers that a closed network never gives.
+  args: [
+    '--disable-quic',
+    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+    '--no-first-run',
+  ],
+};
+
+/** A browser without a profile, for pages that are not the product's. */
+export const launch = () => chromium.launch(BROWSER);
+
 /** Longest wait for anything on the page: five safes and a browser on a small busy machine. */
 const PATIENCE = 60_000;
 
@@ -139,16 +153,9 @@ export class Wallet {
   /** Opens the browser on the same profile again. */
   async reopen(options = {}) {
     this.#context = await chromium.launchPersistentContext(this.#profile, {
-      executablePath: CHROMIUM,
-      headless: true,
+      ...BROWSER,
       acceptDownloads: true,
       locale: 'en-GB',
-      // Without these Chromium looks up hosts of its own and waits for answers that a closed network never gives.
-      args: [
-        '--disable-quic',
-        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-        '--no-first-run',
-      ],
       ...options,
     });
     this.#context.setDefaultTimeout(PATIENCE);
@@ -166,10 +173,14 @@ export class Wallet {
   /** Kills the whole browser, as a crash or an empty battery would. */
   async kill() {
     const closed = once(this.#context, 'close');
-    // Chromium names its process in the lock of the profile: `host-1234`.
-    const lock = await readlink(join(this.#profile, 'SingletonLock'));
-    process.kill(Number(lock.split('-').at(-1)), 'SIGKILL');
+    process.kill(await this.browserPid(), 'SIGKILL');
     await closed;
+  }
+
+  /** The browser's process, which Chromium names in the lock of the profile: `host-1234`. */
+  async browserPid() {
+    const lock = await readlink(join(this.#profile, 'SingletonLock'));
+    return Number(lock.split('-').at(-1));
   }
 
   /** Closes the browser, throws its profile away, and says what the page complained about. */

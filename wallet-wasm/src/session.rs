@@ -271,6 +271,8 @@ impl Session {
             for (deposit, safe) in need.ask {
                 self.send(backup, (deposit, safe), Errand::Retrieve, now, list, planned);
             }
+            // One segment is fetched at a time: memory stays at its pieces.
+            break;
         }
         let finish = Action::Finish(backup.id);
         if recovery.gathered.len() as u32 == layout.segments() && !self.under_way.contains_key(&finish) {

@@ -89,8 +89,11 @@ fn size(files: &[PathBuf]) -> Result<(f64, f64)> {
 fn times(out: &Path) -> Result<Vec<Row>> {
     let file = out.join("browser.json");
     let _ = fs::remove_file(&file);
+    build::operations(out)?;
     let mut node = test::browser_script()?;
-    node.arg(paths::root().join("tests/bench/bench.mjs")).env("STRONGROOM_REPORT", &file);
+    node.arg(paths::root().join("tests/bench/bench.mjs"))
+        .env("STRONGROOM_REPORT", &file)
+        .env("STRONGROOM_OPERATIONS", out);
     process::run(&mut node, "the measurements in the browser")?;
     let text = fs::read_to_string(&file).context("the measurements in the browser wrote no report")?;
     serde_json::from_str(&text).context("the report of the browser is damaged")

@@ -92,6 +92,28 @@ fn wallet() -> Result<()> {
     stamp.set()
 }
 
+/// The benchmark's operations, built as the wallet is, and bundled with their peers into `out`.
+pub fn operations(out: &Path) -> Result<()> {
+    node::ensure()?;
+    let wasm = cargo_wasm("bench-wasm", "bench_wasm", "wallet")?;
+    let staging = staging("operations")?;
+    bindgen(&wasm, &["--target", "web", "--no-typescript"], "bench_wasm", &staging)?;
+    wasm_opt(&staging.join("bench_wasm_bg.wasm"), WALLET_WASM_OPT)?;
+    let script = paths::root().join("tests/bench/operations.mjs");
+    fs::copy(&script, staging.join("operations.mjs"))
+        .with_context(|| format!("cannot copy {}", paths::show(&script)))?;
+    let mut esbuild = node::npm_program("esbuild");
+    esbuild
+        .arg(staging.join("operations.mjs"))
+        .arg(format!("--outfile={}", out.join("operations.js").display()))
+        .args(["--bundle", "--format=esm", "--target=es2022", "--log-level=warning"])
+        // The copy lies outside the tree, so node's own search would not find the peers.
+        .env("NODE_PATH", paths::root().join("node_modules"));
+    process::run(&mut esbuild, "bundling the operations")?;
+    fs::copy(staging.join("bench_wasm_bg.wasm"), out.join("bench_wasm_bg.wasm"))?;
+    Ok(())
+}
+
 /// The safe: one script and one wasm module, which is all that workerd and the edge take.
 pub fn safe() -> Result<()> {
     node::ensure()?;

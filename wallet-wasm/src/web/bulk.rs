@@ -68,19 +68,21 @@ impl Cipher {
         let promise = subtle()?.decrypt_with_object_and_js_u8_array(&self.params(chunk), &self.key, sealed)?;
         Ok(Uint8Array::new(&JsFuture::from(promise).await?))
     }
-
-    async fn open_slice(&self, chunk: &Chunk, sealed: &[u8]) -> Result<Uint8Array, Refused> {
-        let promise = subtle()?.decrypt_with_object_and_u8_array(&self.params(chunk), &self.key, sealed)?;
-        Ok(Uint8Array::new(&JsFuture::from(promise).await?))
-    }
 }
 
-/// Appends an array that held content, and wipes it.
+/// Gives an array's memory back at once. Left to the collector, the arrays of one large value would pile up to several times its size.
+pub(crate) fn free(array: &Uint8Array) {
+    // Where the browser cannot, the collector will.
+    let _ = array.buffer().transfer_with_length(0);
+}
+
+/// Appends an array that held content, wipes it and gives it back.
 fn take_into(array: &Uint8Array, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + array.length() as usize, 0);
     array.copy_to(&mut out[start..]);
     array.fill(0, 0, array.length());
+    free(array);
 }
 
 /// Root of a body, see [`protocol::crypto::blake3`].
@@ -161,6 +163,7 @@ impl Writer {
     async fn seal(&mut self, chunk: &Chunk, content: &[u8]) -> Result<(), Refused> {
         let sealed = self.cipher.seal(chunk, content).await?;
         self.out.set(&sealed, chunk.sealed.start as u32);
+        free(&sealed);
         self.next = self.chunks.next();
         Ok(())
     }
@@ -201,22 +204,7 @@ impl ChunkSealer {
         let sealed = self.0.seal(chunk, content).await?;
         out.resize(sealed.length() as usize, 0);
         sealed.copy_to(out);
-        Ok(())
-    }
-}
-
-/// Opens chunks one by one out of a sealed form in wasm memory.
-pub(crate) struct ChunkOpener(Cipher);
-
-impl ChunkOpener {
-    pub(crate) async fn new(sealer: Sealer) -> Result<Self, Refused> {
-        Ok(Self(Cipher::new(sealer).await?))
-    }
-
-    /// Appends the content of a chunk.
-    pub(crate) async fn open(&self, chunk: &Chunk, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let content = self.0.open_slice(chunk, sealed.get(chunk.sealed.clone()).ok_or(Refused)?).await?;
-        take_into(&content, out);
+        free(&sealed);
         Ok(())
     }
 }
@@ -269,6 +257,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Gives the sealed form's memory back.
+    pub fn free(&self) {
+        free(&self.sealed);
+    }
+
     /// The whole content, in wasm memory.
     ///
     /// # Errors
@@ -292,6 +285,8 @@ impl Reader {
         for chunk in &self.chunks {
             let content = self.cipher.open(chunk, &self.piece(chunk)).await?;
             out.set(&content, chunk.content.start as u32);
+            content.fill(0, 0, content.length());
+            free(&content);
         }
         Ok(out)
     }

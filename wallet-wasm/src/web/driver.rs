@@ -71,8 +71,10 @@ pub(crate) fn fresh_rng() -> Result<impl CryptoRng + use<>, EngineError> {
 pub(crate) struct Bulk {
     pub(crate) bodies: Map<DepositId, Blob>,
     pub(crate) envelopes: Map<DepositId, Envelope>,
-    /// Rebuilt segments.
-    pub(crate) segments: Map<(BackupId, u32), Vec<u8>>,
+    /// Blobs of which segments are being made.
+    pub(crate) sources: Map<String, Uint8Array>,
+    /// Streams, as far as their segments are rebuilt.
+    pub(crate) streams: Map<BackupId, Uint8Array>,
     pub(crate) keks: Map<BackupId, Secret>,
 }
 
@@ -385,7 +387,12 @@ impl Bulk {
         let running = |id: &BackupId| state.backups.get(id).and_then(|b| b.operation);
         self.bodies.retain(|id, _| deposit(id).is_some_and(|(_, d)| d.stage <= Stage::Prepared));
         self.envelopes.retain(|id, _| deposit(id).is_some_and(|(o, _)| o == Operation::Recover));
-        self.segments.retain(|(id, _), _| running(id) == Some(Operation::Recover));
+        self.streams.retain(|id, _| running(id) == Some(Operation::Recover));
+        let planned = |b: &&Backup| b.deposits.iter().any(|d| d.stage == Stage::Planned);
+        let needed =
+            |blob: &String| state.backups.values().filter(planned).any(|b| b.sources.iter().any(|s| s.blob == *blob));
+        // Not given back at once: someone may still be reading.
+        self.sources.retain(|blob, _| needed(blob));
         self.keks.retain(|id, _| running(id) == Some(Operation::Recover));
     }
 }

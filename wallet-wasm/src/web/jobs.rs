@@ -10,7 +10,7 @@ use protocol::{
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId},
     layout::{Draft, WRAP_LEN},
-    seal::{self, CHUNK, SEALED_CHUNK},
+    seal::{self, CHUNK, HEADER, SEALED_CHUNK},
 };
 use rand_core::Rng;
 use web_sys::Blob;
@@ -22,7 +22,7 @@ use crate::{
     state::{Backup, Content},
     vault::VaultError,
     web::{
-        bulk::{self, ChunkOpener, ChunkSealer, Reader, Writer},
+        bulk::{self, ChunkSealer, Reader, Writer},
         driver::{Driver, fresh_rng},
         error::EngineError,
         net,
@@ -75,7 +75,14 @@ impl Driver {
     async fn bundle(&self, backup: &Backup) -> Result<BundleReader, EngineError> {
         let mut contents = Vec::with_capacity(backup.sources.len());
         for source in &backup.sources {
-            contents.push((source.length as usize, self.reader(source).await?));
+            // Segments are made one after the other, and reading a blob costs as much as making one.
+            let kept = self.with(|open| open.bulk.sources.get(&source.blob).cloned())?;
+            let sealed = match kept {
+                Some(sealed) => sealed,
+                None => self.store.blob_array(&source.blob).await?.ok_or(VaultError::Damaged)?,
+            };
+            self.with(|open| open.bulk.sources.insert(source.blob.clone(), sealed.clone()))?;
+            contents.push((source.length as usize, self.open_reader(source, sealed).await?));
         }
         Ok(BundleReader { head: bundle::head(&backup.values), contents })
     }
@@ -83,6 +90,10 @@ impl Driver {
     /// Reads a blob.
     async fn reader(&self, content: &Content) -> Result<Reader, EngineError> {
         let sealed = self.store.blob_array(&content.blob).await?.ok_or(VaultError::Damaged)?;
+        self.open_reader(content, sealed).await
+    }
+
+    async fn open_reader(&self, content: &Content, sealed: Uint8Array) -> Result<Reader, EngineError> {
         let header = bulk::header_of(&sealed);
         let opener = self.with(|open| open.vault.blob_opener(&content.blob, &header))?;
         Ok(Reader::new(opener.map_err(|_| VaultError::Damaged)?, sealed).await?)
@@ -118,8 +129,9 @@ impl Driver {
         for (deposit, envelope) in deposits.iter().zip(packer.finish().map_err(refused)?) {
             let body = bulk::seal(envelope.sealer(), envelope.plain()).await?;
             let (root, length) = (Root(bulk::root_of(&body)), u64::from(body.length()));
-            let body = net::body_of(&body).ok_or(CryptoError)?;
-            self.with(|open| open.bulk.bodies.insert(deposit.id, body))?;
+            let blob = net::body_of(&body).ok_or(CryptoError)?;
+            bulk::free(&body);
+            self.with(|open| open.bulk.bodies.insert(deposit.id, blob))?;
             made.push(Made { deposit: deposit.id, root, length });
         }
         Ok(made)
@@ -161,9 +173,10 @@ impl Driver {
             d.and_then(|d| Envelope::sealer(&d, deposit, &header).ok())
         })?;
         let plain = match opener {
-            Some(opener) => Reader::new(opener, body).await?.read_all().await.ok(),
+            Some(opener) => Reader::new(opener, body.clone()).await?.read_all().await.ok(),
             None => None,
         };
+        bulk::free(&body);
         self.with(|open| exchange::opened(&open.state, backup, deposit, plain))
     }
 
@@ -179,7 +192,11 @@ impl Driver {
                 let kek = layout.gather_key(&envelopes).map_err(|e| e.to_string())?;
                 open.bulk.keks.insert(*id, kek);
             }
-            open.bulk.segments.insert((*id, segment), bytes);
+            let length = u32::try_from(layout.stream_len()).map_err(|e| e.to_string())?;
+            let stream = open.bulk.streams.entry(*id).or_insert_with(|| Uint8Array::new_with_length(length));
+            // Below the stream's length, which was just seen to fit.
+            let start = (u64::from(segment) * layout.segment_len()) as u32;
+            stream.subarray(start, start + bytes.len() as u32).copy_from(&bytes);
             for deposit in mine {
                 open.bulk.envelopes.remove(&deposit.id);
             }
@@ -197,19 +214,21 @@ impl Driver {
         let stream = self.with(|open| {
             let layout = backup.layout().map_err(|e| e.to_string())?;
             let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
-            let mut stream = open.bulk.segments.remove(&(*id, 0)).ok_or("the content is missing")?;
-            for segment in 1..layout.segments() {
-                stream.append(&mut open.bulk.segments.remove(&(*id, segment)).ok_or("the content is missing")?);
-            }
-            let opener = layout.opener(kek, &stream).map_err(|e| e.to_string())?;
+            let stream = open.bulk.streams.remove(id).ok_or("the content is missing")?;
+            let beginning = stream.subarray(0, WRAP_LEN as u32 + HEADER as u32).to_vec();
+            let opener = layout.opener(kek, &beginning).map_err(|e| e.to_string())?;
             Ok::<_, String>((stream, opener))
         })?;
         let (stream, opener) = match stream {
             Ok(stream) => stream,
             Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
         };
-        let opener = ChunkOpener::new(opener).await?;
-        match self.unpack(&backup, &stream[WRAP_LEN as usize..], &opener).await? {
+        let sealed = stream.subarray(WRAP_LEN as u32, stream.length());
+        let unpacked = match Reader::new(opener, sealed).await {
+            Ok(reader) => self.unpack(&backup, reader).await?,
+            Err(_) => None,
+        };
+        match unpacked {
             Some(values) => self.handle(Event::Recovered(*id, values)).await,
             None => {
                 let why = "the content is not what was backed up".to_owned();
@@ -222,8 +241,7 @@ impl Driver {
     async fn unpack(
         &self,
         backup: &Backup,
-        sealed: &[u8],
-        opener: &ChunkOpener,
+        mut sealed: Reader,
     ) -> Result<Option<Vec<(ValueMeta, Content)>>, EngineError> {
         let mut beginning = Zeroizing::new(Vec::new());
         let mut metas = None;
@@ -232,8 +250,12 @@ impl Driver {
         let mut plain = Zeroizing::new(Vec::with_capacity(CHUNK));
         for chunk in seal::chunks(backup.bundle as usize)? {
             plain.clear();
-            if opener.open(&chunk, sealed, &mut plain).await.is_err() {
+            if sealed.read(chunk.content.clone(), &mut plain).await.is_err() {
                 return Ok(None);
+            }
+            // The last of it is read: what is to be stored takes its place in memory.
+            if chunk.last {
+                sealed.free();
             }
             if metas.is_none() {
                 beginning.extend_from_slice(&plain);
@@ -274,7 +296,9 @@ impl Driver {
 
     async fn arrived(&self, value: Arriving) -> Result<(ValueMeta, Content), EngineError> {
         let Arriving { meta, blob, writer } = value;
-        self.store.put_blob_array(&blob, &writer.finish().await?).await?;
+        let sealed = writer.finish().await?;
+        self.store.put_blob_array(&blob, &sealed).await?;
+        bulk::free(&sealed);
         let length = meta.length;
         Ok((meta, Content { blob, length }))
     }
@@ -298,7 +322,9 @@ impl Driver {
             let portion = Zeroizing::new(content.subarray(start, length.min(start + CHUNK as u32)).to_vec());
             writer.push(&portion).await?;
         }
-        self.store.put_blob_array(&blob, &writer.finish().await?).await?;
+        let sealed = writer.finish().await?;
+        self.store.put_blob_array(&blob, &sealed).await?;
+        bulk::free(&sealed);
         Ok(Content { blob, length: u64::from(length) })
     }
 
