@@ -45,15 +45,22 @@ async function registerAndRecover({ name, bytes, target, memory }) {
   // A run of its own: looking on costs time.
   const peaks = { register: [], recover: [] };
   await thereAndBack(noise(bytes, RUNS + 1), [], [], peaks);
-  const growth = 'growth of the process that holds page and engine, over the value; resident set, one run';
-  for (const [what, [peak]] of Object.entries(peaks)) {
-    rows.push({
-      name: `peak memory, ${what} ${name}`,
-      value: peak / bytes,
-      unit: '×',
-      target: '≤ 4',
-      note: growth,
-    });
+  for (const [what, [{ greatest, growth }]] of Object.entries(peaks)) {
+    rows.push(
+      {
+        name: `peak memory, ${what} ${name}`,
+        value: growth / bytes,
+        unit: '×',
+        target: '≤ 4',
+        note: 'growth of heap, arrays and wasm memory of the engine, over the value; one run',
+      },
+      {
+        name: '  in all',
+        value: greatest / MIB,
+        unit: 'MiB',
+        note: 'of which 64 were taken to derive the key of the passphrase, and are used again',
+      },
+    );
   }
 }
 
@@ -65,7 +72,7 @@ async function thereAndBack(content, registered, recovered, peaks) {
   const id = await first.addFile('Measured', 'measured.bin', content);
   await first.openValue(id);
   await first.click('backup-start');
-  const registering = peaks && (await Peak.begin(await first.browserPid()));
+  const registering = peaks && (await Peak.begin(first.page));
   registered.push(
     await time(async () => {
       await first.click('backup-submit');
@@ -80,7 +87,7 @@ async function thereAndBack(content, registered, recovered, peaks) {
   await second.create();
   await second.importCertificates(file);
   const again = await second.recoverableId('Measured');
-  const recovering = peaks && (await Peak.begin(await second.browserPid()));
+  const recovering = peaks && (await Peak.begin(second.page));
   recovered.push(await time(() => second.recover(again)));
   peaks?.recover.push(await recovering.end());
   await second.close();
