@@ -4,13 +4,15 @@
 //! [`crate::certificate`]) and any decision about keys. Randomness always comes in as a parameter; functions named
 //! `derive_…` are deterministic, `make_…` are random.
 
+use core::convert::Infallible;
+
 use aead_stream::{NewStream, StreamBE32, StreamPrimitive};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha384, kem::XWing};
 use p384::ecdsa::{Signature, signature::Signer, signature::Verifier};
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, TryCryptoRng};
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 use sha2::{Digest, Sha256, Sha384};
 use subtle::ConstantTimeEq;
@@ -232,7 +234,9 @@ pub fn derive_from_passphrase(passphrase: &[u8], salt: &[u8; 32], cost: Passphra
 /// Only the wallet that made a seed ever expands it, so no other implementation needs to agree.
 pub fn expand_seed(seed: &Secret) -> impl CryptoRng + use<> {
     use rand_core::SeedableRng;
-    rand_chacha::ChaCha20Rng::from_seed(seed.0)
+    // Behind a pointer, so that the cipher stands once in the program and not in everything that draws from it.
+    let stream: Box<dyn TryCryptoRng<Error = Infallible>> = Box::new(rand_chacha::ChaCha20Rng::from_seed(seed.0));
+    stream
 }
 
 // ---- authenticated encryption ----------------------------------------------------------------------------------

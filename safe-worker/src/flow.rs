@@ -183,9 +183,15 @@ async fn deposit<P: Platform>(p: &mut P, head: &Head, id: &DepositId, config: &C
     }
     let attempt = match p.ledger(id, Request::Begin(Box::new(statement.clone()))).await? {
         Reply::Write(attempt) => attempt,
-        Reply::Offer(offer) => return Ok(Answer::new(200, COSE, offer.0)),
-        Reply::Certificate(certificate) => return Ok(Answer::new(200, COSE, certificate.0)),
-        reply => return Err(refusal(reply)),
+        early => {
+            // Read all the same: who is still sending when the connection closes sees a broken one, and no answer.
+            let _ = p.body(config.limits.body).await;
+            return match early {
+                Reply::Offer(offer) => Ok(Answer::new(200, COSE, offer.0)),
+                Reply::Certificate(certificate) => Ok(Answer::new(200, COSE, certificate.0)),
+                reply => Err(refusal(reply)),
+            };
+        }
     };
     let body = p.body(config.limits.body).await?;
     let (length, root) = (body.len() as u64, Root(blake3(&body)));
