@@ -1,5 +1,8 @@
-// Peak memory of the engine: what its worker's isolate holds, script heap, arrays and wasm memory together.
+// Peak memory, looked at from two sides: what the worker's isolate holds (`Peak`), and what the process that holds page and worker takes
+// from the system (`Resident`).
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 
+/** The engine's own: script heap, arrays and wasm memory of its worker together. */
 export class Peak {
   #session;
   #target;
@@ -79,4 +82,51 @@ export class Peak {
     await this.#session.send('Target.sendMessageToTarget', { sessionId: this.#target, message });
     return answer;
   }
+}
+
+/** All of the process: page and worker, and what the browser copies there on their behalf. */
+export class Resident {
+  #pid;
+  #before;
+
+  /** Begins to watch the greatest renderer below a browser's process. */
+  static async begin(browser) {
+    const resident = new Resident();
+    const renderers = await renderersOf(browser);
+    const sizes = await Promise.all(renderers.map((pid) => status(pid, 'VmRSS')));
+    resident.#pid = renderers[sizes.indexOf(Math.max(...sizes))];
+    // 5 resets the high-water mark to what is resident now (proc(5)).
+    await writeFile(`/proc/${resident.#pid}/clear_refs`, '5');
+    resident.#before = await status(resident.#pid, 'VmRSS');
+    return resident;
+  }
+
+  /** What was resident at its greatest, and how much more that is than at the beginning; bytes. */
+  async end() {
+    const greatest = await status(this.#pid, 'VmHWM');
+    return { greatest, growth: greatest - this.#before };
+  }
+}
+
+async function status(pid, field) {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(text)[1]) * 1024;
+}
+
+async function renderersOf(browser) {
+  const parents = new Map();
+  const renderers = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const text = await readFile(`/proc/${name}/status`, 'utf8');
+      parents.set(Number(name), Number(/PPid:\s+(\d+)/.exec(text)[1]));
+      const command = await readFile(`/proc/${name}/cmdline`, 'utf8');
+      if (command.includes('--type=renderer')) renderers.push(Number(name));
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  const below = (pid) => pid === browser || (parents.has(pid) && below(parents.get(pid)));
+  return renderers.filter(below);
 }

@@ -105,6 +105,8 @@ fn print(rows: &[Row]) {
         let unit = format!("{:<6}", row.unit);
         let target = row.target.as_deref().unwrap_or_default();
         let note = row.note.as_deref().unwrap_or_default();
-        println!("{:<width$}  {:>10.1} {unit} {target:<10} {note}", row.name, row.value);
+        // Ratios are small numbers.
+        let digits = if row.unit == "×" { 2 } else { 1 };
+        println!("{:<width$}  {:>10.digits$} {unit} {target:<10} {note}", row.name, row.value);
     }
 }
