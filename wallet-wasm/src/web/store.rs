@@ -39,8 +39,11 @@ pub struct RexieStore {
     writer: StrictDatabase,
 }
 
-fn failed<E: core::fmt::Display>(error: E) -> StoreError {
-    let text = error.to_string();
+fn failed(error: idb::Error) -> StoreError {
+    failed_text(format!("{error:?}"))
+}
+
+fn failed_text(text: String) -> StoreError {
     // Chromium names the exception in the text of request errors and of aborted transactions.
     if text.contains("QuotaExceeded") { StoreError::NoRoom } else { StoreError::Failed(text) }
 }
@@ -48,12 +51,12 @@ fn failed<E: core::fmt::Display>(error: E) -> StoreError {
 fn failed_rexie(error: rexie::Error) -> StoreError {
     match error {
         rexie::Error::IdbError(inner) => failed(inner),
-        other => failed(other),
+        other => failed_text(format!("{other:?}")),
     }
 }
 
 fn failed_js(error: JsValue) -> StoreError {
-    failed(
+    failed_text(
         error.dyn_ref::<js_sys::Error>().map_or_else(|| "no reason given".to_owned(), |e| String::from(e.to_string())),
     )
 }
