@@ -17,7 +17,7 @@ use crate::{
     identity::{Identity, IdentityError, MAX_NAME_LEN, MAX_URL_LEN},
     ids::{BackupId, DepositId, SafeId, Seconds},
     layout::{Layout, Slot},
-    passphrase,
+    passphrase::Stretch,
     plan::{Plan, PlanError},
     seal::{self, Purpose},
 };
@@ -210,45 +210,59 @@ fn purpose() -> Purpose<'static> {
     Purpose { purpose: "book", object: b"", version: 0 }
 }
 
-/// Writes a certificate file. Inverse of [`read_file`].
+/// Writes a certificate file under the key that `stretch` makes of the owner's passphrase. Inverse of [`read_file`].
 ///
 /// # Errors
-/// [`CryptoError`] if memory is short for the passphrase.
+/// [`CryptoError`]: never for books of allowed lengths.
 pub fn write_file<R: CryptoRng>(
     book: &Book,
-    passphrase: &str,
-    cost: PassphraseCost,
+    stretch: &Stretch,
+    key: &Secret,
     rng: &mut R,
 ) -> Result<Vec<u8>, CryptoError> {
-    let (mut salt, mut seal_salt) = ([0; 32], [0; 32]);
-    rng.fill_bytes(&mut salt);
+    let mut seal_salt = [0; 32];
     rng.fill_bytes(&mut seal_salt);
-    let key = passphrase::derive_key(passphrase, &salt, cost)?;
     let plain = Zeroizing::new(codec::encode(book));
-    let sealed = seal::seal(&key, &seal_salt, &purpose(), &plain)?;
-    let file: File = (FILE_MAGIC.to_owned(), SUITE, cost, salt.to_vec().into(), sealed.into());
+    let sealed = seal::seal(key, &seal_salt, &purpose(), &plain)?;
+    let file: File = (FILE_MAGIC.to_owned(), SUITE, stretch.cost, stretch.salt.to_vec().into(), sealed.into());
     Ok(codec::encode(&file))
 }
 
-/// Reads a certificate file and checks every safe and certificate in it.
+/// A certificate file that waits for its key.
+#[derive(Debug)]
+pub struct SealedBook {
+    /// What makes the key of the passphrase.
+    pub stretch: Stretch,
+    sealed: Bytes,
+}
+
+/// Reads a certificate file, as far as that goes without its passphrase.
 ///
 /// # Errors
 /// [`BookError`].
-pub fn read_file(bytes: &[u8], passphrase: &str) -> Result<Book, BookError> {
+pub fn read_file(bytes: &[u8]) -> Result<SealedBook, BookError> {
     let (magic, suite, cost, salt, sealed): File = codec::decode(bytes, MAX_FILE_LEN)?;
     if magic != FILE_MAGIC {
         return Err(CodecError::Malformed.into());
     }
     codec::expect_suite(suite)?;
-    let salt: [u8; 32] = salt.0.try_into().map_err(|_| CodecError::Malformed)?;
-    let wrong = |_| BookError::WrongPassphrase;
-    let key = passphrase::derive_key(passphrase, &salt, cost).map_err(wrong)?;
-    let plain = seal::open(&key, &purpose(), &sealed).map_err(wrong)?;
-    let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
-    codec::expect_suite(book.suite)?;
-    let identities = book.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
-    for entry in &book.entries {
-        entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
+    let stretch = Stretch::new(&salt, cost).map_err(|_| CodecError::Malformed)?;
+    Ok(SealedBook { stretch, sealed })
+}
+
+impl SealedBook {
+    /// Opens the book and checks every safe and certificate in it.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub fn open(&self, key: &Secret) -> Result<Book, BookError> {
+        let plain = seal::open(key, &purpose(), &self.sealed).map_err(|_| BookError::WrongPassphrase)?;
+        let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
+        codec::expect_suite(book.suite)?;
+        let identities = book.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
+        for entry in &book.entries {
+            entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
+        }
+        Ok(book)
     }
-    Ok(book)
 }

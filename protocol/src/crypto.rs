@@ -206,7 +206,8 @@ impl PassphraseCost {
     /// The most: 1 GiB and 16 passes, so that a forged header cannot hang the wallet.
     pub const MOST: Self = Self { memory_kib: 1024 * 1024, passes: 16, lanes: 4 };
 
-    fn acceptable(&self) -> bool {
+    /// Whether it lies between [`Self::LEAST`] and [`Self::MOST`].
+    pub fn is_acceptable(&self) -> bool {
         let within = |v, least, most| (least..=most).contains(&v);
         within(self.memory_kib, Self::LEAST.memory_kib, Self::MOST.memory_kib)
             && within(self.passes, Self::LEAST.passes, Self::MOST.passes)
@@ -219,7 +220,7 @@ impl PassphraseCost {
 /// # Errors
 /// If the cost lies outside [`PassphraseCost::LEAST`] … [`PassphraseCost::MOST`] or memory is short.
 pub fn derive_from_passphrase(passphrase: &[u8], salt: &[u8; 32], cost: PassphraseCost) -> Result<Secret, CryptoError> {
-    if !cost.acceptable() {
+    if !cost.is_acceptable() {
         return Err(CryptoError);
     }
     let params =

@@ -3,6 +3,7 @@
 //! RFC 8265 §4.2 (OpaqueString): other spaces become U+0020, the text is put into Normalization Form C, it must not be empty and must hold no
 //! control characters. The width and case of letters stay as typed.
 
+use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::crypto::{CryptoError, PassphraseCost, Secret, derive_from_passphrase};
@@ -60,10 +61,38 @@ pub fn check_new(typed: &str, nfc: Nfc) -> Result<Zeroizing<String>, PassphraseE
     if chars < LEAST_CHARS { Err(PassphraseError::TooShort(chars)) } else { Ok(text) }
 }
 
-/// The key behind a normalised passphrase.
-///
-/// # Errors
-/// [`CryptoError`] if the cost is out of range or memory is short.
-pub fn derive_key(passphrase: &str, salt: &[u8; 32], cost: PassphraseCost) -> Result<Secret, CryptoError> {
-    derive_from_passphrase(passphrase.as_bytes(), salt, cost)
+/// How a passphrase becomes a key; it stands in clear beside what the key seals. To derive takes long and much memory, so that is a step of
+/// its own, which a shell can do elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Drawn for every passphrase.
+    pub salt: [u8; 32],
+    /// What one guess costs.
+    pub cost: PassphraseCost,
+}
+
+impl Stretch {
+    /// For a new passphrase.
+    pub fn make_random<R: CryptoRng + ?Sized>(cost: PassphraseCost, rng: &mut R) -> Self {
+        let mut salt = [0; 32];
+        rng.fill_bytes(&mut salt);
+        Self { salt, cost }
+    }
+
+    /// As it was stored.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if the salt is not 32 bytes or the cost lies outside [`PassphraseCost::LEAST`] … [`PassphraseCost::MOST`].
+    pub fn new(salt: &[u8], cost: PassphraseCost) -> Result<Self, CryptoError> {
+        let salt = salt.try_into().map_err(|_| CryptoError)?;
+        if cost.is_acceptable() { Ok(Self { salt, cost }) } else { Err(CryptoError) }
+    }
+
+    /// The key behind a normalised passphrase.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if memory is short.
+    pub fn derive_key(&self, passphrase: &str) -> Result<Secret, CryptoError> {
+        derive_from_passphrase(passphrase.as_bytes(), &self.salt, self.cost)
+    }
 }

@@ -8,7 +8,6 @@ export class Peak {
   #target;
   #answers = new Map();
   #lastId = 0;
-  #before = 0;
   #greatest = 0;
   #ended = false;
   #watching;
@@ -17,19 +16,18 @@ export class Peak {
   static async begin(page) {
     const peak = new Peak();
     await peak.#attach(page);
-    peak.#before = (await peak.#usage()) + (await peak.#wasm());
     peak.#watching = peak.#watch();
     return peak;
   }
 
-  /** What it held at its greatest, and how much more that is than at the beginning; bytes. */
+  /** What it held at its greatest, bytes. */
   async end() {
     this.#ended = true;
     await this.#watching;
     // Wasm memory never shrinks, so what it has now was its greatest.
     this.#greatest += await this.#wasm();
     await this.#session.detach();
-    return { greatest: this.#greatest, growth: this.#greatest - this.#before };
+    return { greatest: this.#greatest };
   }
 
   async #attach(page) {
@@ -101,10 +99,9 @@ export class Resident {
     return resident;
   }
 
-  /** What was resident at its greatest, and how much more that is than at the beginning; bytes. */
+  /** How much more was resident at its greatest than at the beginning, bytes. */
   async end() {
-    const greatest = await status(this.#pid, 'VmHWM');
-    return { greatest, growth: greatest - this.#before };
+    return { growth: (await status(this.#pid, 'VmHWM')) - this.#before };
   }
 }
 

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, path::Path};
 
 use protocol::{
+    book::{Book, BookError, read_file, write_file},
     bundle::{self, ValueMeta},
     certificate::registration_of,
     cose::Kind,
-    crypto::{Secret, expand_seed},
+    crypto::{PassphraseCost, Secret, expand_seed},
     deposit::{DepositSecrets, FaceText, Statement},
     identity::{Identity, SafeKeys},
     ids::{DepositId, Root, SafeId, Seconds, ValueId},
+    passphrase::Stretch,
 };
 use rand_core::CryptoRng;
 
@@ -35,6 +37,21 @@ pub fn secret(seed: u64) -> Secret {
 /// Lower-case hex.
 pub fn hex_of(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// A certificate file under a passphrase that is cheap to guess.
+pub fn write_book<R: CryptoRng>(book: &Book, passphrase: &str, rng: &mut R) -> Vec<u8> {
+    let stretch = Stretch::make_random(PassphraseCost::LEAST, rng);
+    write_file(book, &stretch, &stretch.derive_key(passphrase).unwrap(), rng).unwrap()
+}
+
+/// What a certificate file holds.
+///
+/// # Errors
+/// [`BookError`].
+pub fn read_book(file: &[u8], passphrase: &str) -> Result<Book, BookError> {
+    let sealed = read_file(file)?;
+    sealed.open(&sealed.stretch.derive_key(passphrase).unwrap())
 }
 
 /// A vector file: header lines `name: text` (equal names are joined by a space), an empty line, and the bytes in hex.

@@ -13,6 +13,7 @@ use protocol::{
     identity::Identity,
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
+    passphrase::Stretch,
     seal::sealed_len,
 };
 use safe_worker::{flow::Head, memory::MemorySafe};
@@ -127,8 +128,11 @@ impl<'a> Wallet<'a> {
     /// Makes a wallet in an empty store. Randomness comes from `salt`.
     pub fn create(store: &'a MemoryStore, salt: u64) -> Self {
         let seed = derive_secret(&Secret::from_bytes([9; 32]), "wallet", &salt.to_be_bytes());
-        let (mut vault, header) = Vault::create(PASSPHRASE, PassphraseCost::LEAST, &mut expand_seed(&seed)).unwrap();
-        let (mut commit, pending) = vault.seal(&Changes::default(), &mut expand_seed(&seed)).unwrap();
+        let mut rng = expand_seed(&seed);
+        let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut rng);
+        let kek = stretch.derive_key(PASSPHRASE).unwrap();
+        let (mut vault, header) = Vault::create(&stretch, &kek, &mut rng).unwrap();
+        let (mut commit, pending) = vault.seal(&Changes::default(), &mut rng).unwrap();
         commit.header = Some(header);
         block_on(store.commit(&commit)).unwrap();
         vault.committed(pending);
@@ -137,7 +141,9 @@ impl<'a> Wallet<'a> {
 
     /// Opens the wallet of a store, as a new tab does.
     pub fn open(store: &'a MemoryStore, salt: u64) -> Self {
-        let (vault, state) = Vault::open(PASSPHRASE, &block_on(store.load()).unwrap()).unwrap();
+        let stored = block_on(store.load()).unwrap();
+        let kek = Vault::stretch(&stored).unwrap().derive_key(PASSPHRASE).unwrap();
+        let (vault, state) = Vault::open(&kek, &stored).unwrap();
         let known: Vec<String> = state.blobs().into_iter().map(str::to_owned).collect();
         let mut stray = block_on(store.blobs()).unwrap();
         stray.retain(|blob| !known.contains(blob));

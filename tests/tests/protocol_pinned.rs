@@ -7,7 +7,7 @@
 
 use protocol::{
     SUITE,
-    book::{Book, BookDeposit, BookEntry, KnownSafe, read_file, write_file},
+    book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle,
     certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
@@ -19,6 +19,7 @@ use protocol::{
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, parse_chain_text},
     ids::{AttemptId, BackupId, DepositId, Nonce, Root, SafeId},
     layout::{Draft, Layout, Slot},
+    passphrase::Stretch,
     plan::Plan,
     problem::Problem,
     seal::{self, Purpose},
@@ -29,7 +30,7 @@ use safe_worker::{
     memory::LIMITS,
     record::{Attempt, Record, Seen, State},
 };
-use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, rng, secret};
+use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, read_book, rng, secret, write_book};
 use wallet_wasm::{
     machine::Changes,
     state::{self, Activity, Backup, Content, Level, Operation, Row, Stage, Value},
@@ -531,7 +532,7 @@ fn book() -> Book {
 
 #[test]
 fn book_file() {
-    let file = write_file(&book(), PASSPHRASE, PassphraseCost::LEAST, &mut rng(2)).unwrap();
+    let file = write_book(&book(), PASSPHRASE, &mut rng(2));
     let mut inputs = backup_fields();
     inputs.extend([
         ("passphrase", PASSPHRASE.into()),
@@ -539,7 +540,7 @@ fn book_file() {
         ("book", hex_of(&codec::encode(&book()))),
     ]);
     let stored = pin("book_file.txt", "certificate file over safes 1, 2 and 3", &inputs, &file);
-    assert_eq!(codec::encode(&read_file(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
+    assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
 fn rows() -> [(&'static str, &'static str, Row); 6] {
@@ -604,7 +605,10 @@ fn wallet_rows() {
 /// A whole small store: header, one sealed row, root. Who holds the passphrase opens it, today and later.
 #[test]
 fn vault() {
-    let (mut vault, header) = Vault::create(PASSPHRASE, PassphraseCost::LEAST, &mut rng(3)).unwrap();
+    let mut random = rng(3);
+    let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut random);
+    let kek = stretch.derive_key(PASSPHRASE).unwrap();
+    let (mut vault, header) = Vault::create(&stretch, &kek, &mut random).unwrap();
     let changes = Changes { put: vec![rows().into_iter().nth(1).unwrap().2], ..Changes::default() };
     let (commit, pending) = vault.seal(&changes, &mut rng(4)).unwrap();
     vault.committed(pending);
@@ -616,11 +620,13 @@ fn vault() {
     let root = pin("vault_root.txt", "root over the name and version of vault_row.txt", &inputs, &commit.root);
     let stored =
         Stored { epoch: 1, header: Some(header), root: Some(root), rows: vec![(commit.put[0].0.clone(), row)] };
-    let (_, state) = Vault::open(PASSPHRASE, &stored).unwrap();
+    assert_eq!(Vault::stretch(&stored).unwrap(), stretch);
+    let (_, state) = Vault::open(&kek, &stored).unwrap();
     let mut expected = state::State::default();
     expected.put(rows().into_iter().nth(1).unwrap().2);
     assert_eq!(format!("{state:?}"), format!("{expected:?}"));
-    assert!(Vault::open("correct horse battery stapl", &stored).is_err());
+    let wrong = stretch.derive_key("correct horse battery stapl").unwrap();
+    assert!(Vault::open(&wrong, &stored).is_err());
 }
 
 /// What is derived is sent nowhere, but a wallet must find the same again from its book.

@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex};
 use data_encoding::HEXLOWER;
 use protocol::{
     SUITE,
-    book::{Book, BookDeposit, BookEntry, KnownSafe, read_file, write_file},
+    book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle::{self, ValueMeta},
     certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
     claim::{Claim, Confirm, Verb},
     codec::{self, Bytes},
     cose::Kind,
-    crypto::{self, PassphraseCost, Secret, blake3, blake3_commit, derive_bytes, derive_secret, sha256},
+    crypto::{self, Secret, blake3, blake3_commit, derive_bytes, derive_secret, sha256},
     deposit::{DEFAULT_BODY_LIMIT, DepositSecrets, Face, LEASE, Statement},
     envelope::Envelope,
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits},
@@ -24,7 +24,7 @@ use protocol::{
     plan::Plan,
     seal::{self, Purpose},
 };
-use tests::fixture::{NOW, TestSafe, URL, face_text, rng, secret};
+use tests::fixture::{NOW, TestSafe, URL, face_text, read_book, rng, secret, write_book};
 
 fn spec(file: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../spec")).join(file)
@@ -538,7 +538,7 @@ fn recovery() {
     let content = example.input("content");
     let passphrase = String::from_utf8(example.input("passphrase")).unwrap();
     let Backup { book, bodies, bundle } = the_backup(&content);
-    let file = write_file(&book, &passphrase, PassphraseCost::LEAST, &mut rng(5)).unwrap();
+    let file = write_book(&book, &passphrase, &mut rng(5));
     conforms("certificate-file", &file);
     conforms("book", &codec::encode(&book));
     example.output("file", &file);
@@ -547,7 +547,7 @@ fn recovery() {
     }
 
     // And back, from nothing but the file and two bodies, by the steps of the text.
-    let read = read_file(&file, &passphrase).unwrap();
+    let read = read_book(&file, &passphrase).unwrap();
     let entry = &read.entries[0];
     let layout = entry.layout().unwrap();
     for pair in [[0, 1], [0, 2], [1, 2]] {

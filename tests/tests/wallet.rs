@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use protocol::{
-    book::{read_file, write_file},
-    crypto::{PassphraseCost, Secret, expand_seed},
+    crypto::{Secret, expand_seed},
     ids::ValueId,
 };
+use tests::fixture::{read_book, write_book};
 use tests::world::{Fault, PASSPHRASE, START, Safes, Wallet};
 use wallet_wasm::{
     machine::{Event, WalletError, book_of},
@@ -35,7 +35,7 @@ fn carry(from: &MemoryStore, value: ValueId) -> Vec<u8> {
     let wallet = Wallet::open(from, 2);
     let book = book_of(&wallet.state, &[value], START).unwrap();
     let mut rng = expand_seed(&Secret::from_bytes([3; 32]));
-    write_file(&book, "file passphrase", PassphraseCost::LEAST, &mut rng).unwrap()
+    write_book(&book, "file passphrase", &mut rng)
 }
 
 /// A wallet on a fresh device that has read the file and started to recover.
@@ -43,7 +43,7 @@ fn recovering<'a>(fresh: &'a MemoryStore, file: &[u8], value: ValueId) -> Wallet
     // Every device draws its own numbers; a claim drawn twice would be refused as a replay.
     static DEVICES: AtomicU64 = AtomicU64::new(1000);
     let mut wallet = Wallet::create(fresh, DEVICES.fetch_add(1, Relaxed));
-    wallet.handle(Event::Import(read_file(file, "file passphrase").unwrap())).unwrap();
+    wallet.handle(Event::Import(read_book(file, "file passphrase").unwrap())).unwrap();
     assert!(wallet.content(&value).is_none());
     let backup = wallet.backup_of(&value);
     wallet.handle(Event::Recover(backup)).unwrap();
@@ -196,7 +196,7 @@ fn release_needs_the_content_here_and_leaves_only_tombstones() {
     let file = carry(&store, value);
     let fresh = MemoryStore::default();
     let mut elsewhere = Wallet::create(&fresh, 5);
-    elsewhere.handle(Event::Import(read_file(&file, "file passphrase").unwrap())).unwrap();
+    elsewhere.handle(Event::Import(read_book(&file, "file passphrase").unwrap())).unwrap();
     let backup = elsewhere.backup_of(&value);
     let refused = elsewhere.handle(Event::Release(backup));
     assert_eq!(refused, Err(WalletError::NotLocal), "the last copy is never given away");

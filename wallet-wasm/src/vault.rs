@@ -14,7 +14,7 @@ use protocol::{
     SUITE,
     codec::{self, Bytes},
     crypto::{CryptoError, PassphraseCost, Secret, derive_secret, mac, same_bytes},
-    passphrase::derive_key,
+    passphrase::Stretch,
     seal::{self, Purpose, Sealer},
 };
 use rand_core::CryptoRng;
@@ -67,20 +67,14 @@ fn fresh_salt<R: CryptoRng + ?Sized>(rng: &mut R) -> [u8; 32] {
 }
 
 impl Vault {
-    /// A new vault, and its header for the first commit. The passphrase is normalised and long enough.
+    /// A new vault, and its header for the first commit. `kek` is what `stretch` makes of the passphrase.
     ///
     /// # Errors
-    /// [`CryptoError`] if memory is short for the passphrase.
-    pub fn create<R: CryptoRng>(
-        passphrase: &str,
-        cost: PassphraseCost,
-        rng: &mut R,
-    ) -> Result<(Self, Vec<u8>), CryptoError> {
+    /// [`CryptoError`]: never for the lengths in use.
+    pub fn create<R: CryptoRng>(stretch: &Stretch, kek: &Secret, rng: &mut R) -> Result<(Self, Vec<u8>), CryptoError> {
         let key = Secret::make_random(rng);
-        let salt = fresh_salt(rng);
-        let kek = derive_key(passphrase, &salt, cost)?;
-        let wrap = seal::seal(&kek, &fresh_salt(rng), &VAULT, key.expose())?;
-        let header: Header = (SUITE, cost, salt.to_vec().into(), wrap.into());
+        let wrap = seal::seal(kek, &fresh_salt(rng), &VAULT, key.expose())?;
+        let header: Header = (SUITE, stretch.cost, stretch.salt.to_vec().into(), wrap.into());
         Ok((Self::of(&key), codec::encode(&header)))
     }
 
@@ -94,20 +88,29 @@ impl Vault {
         }
     }
 
+    fn header(stored: &Stored) -> Result<(Stretch, Bytes), VaultError> {
+        let header = stored.header.as_deref().ok_or(VaultError::Empty)?;
+        let (suite, cost, salt, wrap): Header =
+            codec::decode(header, MAX_HEADER_LEN).map_err(|_| VaultError::Damaged)?;
+        let stretch = Stretch::new(&salt, cost).map_err(|_| VaultError::Damaged)?;
+        if suite == SUITE { Ok((stretch, wrap)) } else { Err(VaultError::Damaged) }
+    }
+
+    /// What makes of the passphrase the key that [`Self::open`] needs.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn stretch(stored: &Stored) -> Result<Stretch, VaultError> {
+        Ok(Self::header(stored)?.0)
+    }
+
     /// Opens what is stored.
     ///
     /// # Errors
     /// [`VaultError`].
-    pub fn open(passphrase: &str, stored: &Stored) -> Result<(Self, State), VaultError> {
-        let header = stored.header.as_deref().ok_or(VaultError::Empty)?;
-        let (suite, cost, salt, wrap): Header =
-            codec::decode(header, MAX_HEADER_LEN).map_err(|_| VaultError::Damaged)?;
-        let salt: [u8; 32] = salt.0.try_into().map_err(|_| VaultError::Damaged)?;
-        if suite != SUITE {
-            return Err(VaultError::Damaged);
-        }
-        let kek = derive_key(passphrase, &salt, cost)?;
-        let key = seal::open(&kek, &VAULT, &wrap).map_err(|_| VaultError::WrongPassphrase)?;
+    pub fn open(kek: &Secret, stored: &Stored) -> Result<(Self, State), VaultError> {
+        let (_, wrap) = Self::header(stored)?;
+        let key = seal::open(kek, &VAULT, &wrap).map_err(|_| VaultError::WrongPassphrase)?;
         let mut vault = Self::of(&Secret::try_from(key.as_slice())?);
         let state = vault.reload(stored)?;
         Ok((vault, state))

@@ -8,19 +8,21 @@ use std::{
     rc::Rc,
 };
 
-use futures::lock::Mutex;
-use js_sys::{Function, Uint8Array};
+use futures::{future::LocalBoxFuture, lock::Mutex};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use litemap::LiteMap as Map;
 use protocol::{
-    crypto::{Secret, expand_seed},
+    crypto::{PassphraseCost, Secret, expand_seed},
     envelope::Envelope,
     ids::{BackupId, DepositId, SafeId, Seconds},
+    passphrase::Stretch,
 };
 use rand_core::CryptoRng;
 use serde::Serialize;
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Blob;
+use zeroize::Zeroizing;
 
 use crate::{
     exchange::{self, Meaning},
@@ -33,7 +35,7 @@ use crate::{
     web::{
         error::EngineError,
         net::{self, Outgoing, Received},
-        store::RexieStore,
+        store::{RexieStore, bytes},
     },
 };
 
@@ -89,6 +91,7 @@ pub(crate) struct Open {
 /// The engine behind the bindings.
 pub(crate) struct Driver {
     pub(crate) store: RexieStore,
+    stretch: Function,
     open: RefCell<Option<Open>>,
     /// Counts unlocks: what began before a lock must not touch what is open after it.
     unlocks: Cell<u64>,
@@ -101,9 +104,10 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(store: RexieStore) -> Rc<Self> {
+    pub(crate) fn new(store: RexieStore, stretch: Function) -> Rc<Self> {
         Rc::new(Self {
             store,
+            stretch,
             open: RefCell::new(None),
             unlocks: Cell::new(0),
             committing: Mutex::new(()),
@@ -128,6 +132,33 @@ impl Driver {
         self.unlocks.set(self.unlocks.get() + 1);
         *self.open.borrow_mut() = Some(Open { vault, state, session: Session::default(), bulk: Bulk::default() });
         self.pump();
+    }
+
+    /// Counts up whenever the wallet is opened or locked.
+    pub(crate) fn unlocks(&self) -> u64 {
+        self.unlocks.get()
+    }
+
+    /// The key behind a passphrase, derived wherever the host lets [`super::stretch`] run.
+    pub(crate) fn derive_key(
+        &self,
+        stretch: &Stretch,
+        passphrase: &str,
+    ) -> LocalBoxFuture<'static, Result<Secret, EngineError>> {
+        let PassphraseCost { memory_kib, passes, lanes } = stretch.cost;
+        let salt = Uint8Array::from(stretch.salt.as_slice());
+        let arguments = Array::of5(&passphrase.into(), &salt, &memory_kib.into(), &passes.into(), &lanes.into());
+        let promise = self
+            .stretch
+            .apply(&JsValue::NULL, &arguments)
+            .map_or_else(|e| Promise::reject(&e), |p| Promise::resolve(&p));
+        // On the heap, so that those who wait for it do not each hold the code.
+        Box::pin(async move {
+            let derived = JsFuture::from(promise).await.ok().and_then(|value| bytes(Some(value)));
+            let key = derived.and_then(|bytes| Secret::try_from(Zeroizing::new(bytes).as_slice()).ok());
+            let advice = "Close other tabs: it takes memory.";
+            key.ok_or(EngineError::new(("no-key", "The passphrase could not be turned into a key.", Some(advice))))
+        })
     }
 
     pub(crate) fn lock(&self) {

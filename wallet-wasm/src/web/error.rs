@@ -7,9 +7,12 @@ use wasm_bindgen::JsValue;
 
 use crate::{machine::WalletError, store::StoreError, vault::VaultError};
 
-/// An error on its way to the page.
+/// An error on its way to the page. It is thin: results are handed on in a hundred places, errors are rare.
 #[derive(Debug)]
-pub(crate) struct EngineError {
+pub(crate) struct EngineError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     code: &'static str,
     message: Cow<'static, str>,
     next: Option<&'static str>,
@@ -21,7 +24,7 @@ type EngineErrorText = (&'static str, &'static str, Option<&'static str>);
 
 impl EngineError {
     pub(crate) fn new(text: EngineErrorText) -> Self {
-        Self { code: text.0, message: Cow::Borrowed(text.1), next: text.2 }
+        Self(Box::new(Parts { code: text.0, message: Cow::Borrowed(text.1), next: text.2 }))
     }
 
     /// The wallet is not open.
@@ -32,12 +35,12 @@ impl EngineError {
 
     /// Whether it has this code.
     pub(crate) fn is(&self, code: &str) -> bool {
-        self.code == code
+        self.0.code == code
     }
 
     /// What happened, in a sentence.
     pub(crate) fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     fn of(code: &'static str, error: &dyn core::fmt::Display, next: Option<&'static str>) -> Self {
@@ -46,16 +49,17 @@ impl EngineError {
         let mut chars = text.chars();
         let message = chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default();
         let message = if message.ends_with('.') { message } else { message + "." };
-        Self { code, message: Cow::Owned(message), next }
+        Self(Box::new(Parts { code, message: Cow::Owned(message), next }))
     }
 }
 
 impl From<EngineError> for JsValue {
     fn from(error: EngineError) -> Self {
-        let js = js_sys::Error::new(&error.message);
-        let next = error.next.map_or(Self::NULL, Self::from_str);
+        let Parts { code, message, next } = *error.0;
+        let js = js_sys::Error::new(&message);
+        let next = next.map_or(Self::NULL, Self::from_str);
         // Setting a property of a fresh object cannot fail.
-        let _ = js_sys::Reflect::set(&js, &"code".into(), &error.code.into());
+        let _ = js_sys::Reflect::set(&js, &"code".into(), &code.into());
         let _ = js_sys::Reflect::set(&js, &"next".into(), &next);
         js.into()
     }

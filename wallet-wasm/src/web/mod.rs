@@ -21,7 +21,7 @@ use protocol::{
     bundle::ValueMeta,
     crypto::PassphraseCost,
     ids::{BackupId, SafeId, ValueId},
-    passphrase,
+    passphrase::{self, Stretch},
 };
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
@@ -40,6 +40,14 @@ use error::EngineError;
 #[wasm_bindgen]
 pub struct Engine {
     driver: Rc<Driver>,
+}
+
+/// Argon2id of a passphrase, 32 bytes; nothing if the cost is out of range. It takes as much memory as it costs, and a wasm memory never
+/// shrinks, so the host had better call it in an instance that ends afterwards.
+#[wasm_bindgen]
+pub fn stretch(passphrase: &str, salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
+    let stretch = Stretch::new(salt, PassphraseCost { memory_kib, passes, lanes }).ok()?;
+    Some(stretch.derive_key(passphrase).ok()?.expose().to_vec())
 }
 
 #[derive(Serialize)]
@@ -90,11 +98,11 @@ fn done(work: impl Future<Output = Result<(), EngineError>> + 'static) -> Promis
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the database; the wallet in it stays locked.
-    pub fn open(name: String) -> Promise {
+    /// Opens the database; the wallet in it stays locked. `derive` calls [`stretch`] in a place of the host's choice.
+    pub fn open(name: String, derive: Function) -> Promise {
         promise(async move {
             let store = RexieStore::open(&name).await?;
-            Ok(Self { driver: Driver::new(store) }.into())
+            Ok(Self { driver: Driver::new(store, derive) }.into())
         })
     }
 
@@ -241,7 +249,10 @@ impl Engine {
             let passphrase = passphrase::check_new(&passphrase, nfc)?;
             let ids = ids.iter().map(|id| value_id(id)).collect::<Result<Vec<_>, _>>()?;
             let book = driver.with(|open| book_of(&open.state, &ids, now()))??;
-            let file = write_file(&book, &passphrase, PassphraseCost::STANDARD, &mut fresh_rng()?)?;
+            let mut rng = fresh_rng()?;
+            let stretch = Stretch::make_random(PassphraseCost::STANDARD, &mut rng);
+            let key = driver.derive_key(&stretch, &passphrase).await?;
+            let file = write_file(&book, &stretch, &key, &mut rng)?;
             Ok(Uint8Array::from(file.as_slice()).into())
         })
     }
@@ -255,7 +266,8 @@ impl Engine {
             if file.length() as usize > protocol::book::MAX_FILE_LEN {
                 return Err(EngineError::new(("not-a-certificate-file", "The file is too large to be one.", None)));
             }
-            let book = read_file(&file.to_vec(), &passphrase)?;
+            let sealed = read_file(&file.to_vec())?;
+            let book = sealed.open(&driver.derive_key(&sealed.stretch, &passphrase).await?)?;
             let report = driver.with(|open| {
                 let titles = book.entries.iter().flat_map(|e| &e.values).map(|v| v.title.clone()).collect();
                 let new = book.safes.iter().filter(|s| !open.state.safes.contains_key(&s.id));
@@ -289,7 +301,9 @@ impl Driver {
             return Err(EngineError::new(text));
         }
         let mut rng = fresh_rng()?;
-        let (mut vault, header) = Vault::create(&passphrase, PassphraseCost::STANDARD, &mut rng)?;
+        let stretch = Stretch::make_random(PassphraseCost::STANDARD, &mut rng);
+        let kek = self.derive_key(&stretch, &passphrase).await?;
+        let (mut vault, header) = Vault::create(&stretch, &kek, &mut rng)?;
         let (mut commit, pending) = vault.seal(&Changes::default(), &mut rng)?;
         commit.header = Some(header);
         self.store.commit(&commit).await?;
@@ -303,7 +317,13 @@ impl Driver {
         // A passphrase that could never have been chosen is simply the wrong one.
         let passphrase = passphrase::normalise(&passphrase, nfc).map_err(|_| VaultError::WrongPassphrase)?;
         let stored = self.store.load().await?;
-        let (vault, state) = Vault::open(&passphrase, &stored)?;
+        let unlocks = self.unlocks();
+        let kek = self.derive_key(&Vault::stretch(&stored)?, &passphrase).await?;
+        if self.unlocks() != unlocks {
+            // Opened or locked from elsewhere meanwhile, and that was asked for later than this.
+            return if self.is_open() { Ok(()) } else { Err(EngineError::locked()) };
+        }
+        let (vault, state) = Vault::open(&kek, &stored)?;
         // Blobs that nothing refers to are left from interrupted work.
         let mut stray = self.store.blobs().await?;
         stray.retain(|blob| !state.blobs().contains(&blob.as_str()));

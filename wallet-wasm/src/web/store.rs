@@ -61,7 +61,8 @@ fn failed_js(error: JsValue) -> StoreError {
     )
 }
 
-fn bytes(value: Option<JsValue>) -> Option<Vec<u8>> {
+/// The bytes of a `Uint8Array`.
+pub(crate) fn bytes(value: Option<JsValue>) -> Option<Vec<u8>> {
     value.and_then(|v| v.dyn_into::<Uint8Array>().ok()).map(|v| v.to_vec())
 }
 

@@ -4,21 +4,14 @@
 import { proxy, wrap } from 'comlink';
 import type { Engine } from './api.ts';
 import { carryEngineErrors, EngineError } from './errors.ts';
+import { trust } from './trusted.ts';
 import type { Host } from './worker.ts';
 import workerUrl from './worker.ts?worker&url';
-
-/** The part of the Trusted Types API used here; the DOM library of TypeScript does not have it yet. */
-interface TrustedTypes {
-  createPolicy(
-    name: string,
-    rules: { createScriptURL(url: string): string },
-  ): { createScriptURL(url: string): string };
-}
 
 /** Starts the worker and opens the named wallet in it. `onFailure` hears of a worker that breaks down later. */
 export async function openEngine(dbName: string, onFailure: (error: EngineError) => void): Promise<Engine> {
   carryEngineErrors();
-  const worker = new Worker(trusted(workerUrl), { type: 'module', name: 'strongroom-engine' });
+  const worker = new Worker(trust(workerUrl), { type: 'module', name: 'strongroom-engine' });
   const remote = wrap<Host>(worker);
 
   // A worker whose script cannot be loaded answers nothing at all: without this, every call would wait for ever.
@@ -56,16 +49,4 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
     certificate: (depositId) => remote.certificate(depositId),
   };
-}
-
-/** The page's policy lets no string become a script address, except this one. */
-function trusted(url: string): string {
-  const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
-  const policy = trustedTypes?.createPolicy('strongroom-worker', {
-    createScriptURL(asked) {
-      if (asked !== workerUrl) throw new TypeError('not the address of the wallet’s worker');
-      return asked;
-    },
-  });
-  return policy ? policy.createScriptURL(url) : url;
 }

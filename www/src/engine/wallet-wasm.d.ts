@@ -19,4 +19,19 @@ interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'addValue'> {
   ): Promise<string>;
 }
 
-export declare const Engine: { open(dbName: string): Promise<WasmEngine> };
+/** Argon2id of a passphrase; undefined if the cost is out of range. */
+export declare function stretch(
+  passphrase: string,
+  salt: Uint8Array,
+  memoryKib: number,
+  passes: number,
+  lanes: number,
+): Uint8Array | undefined;
+
+export declare const Engine: {
+  /** `derive` runs `stretch` in a place of its choice. */
+  open(
+    dbName: string,
+    derive: (...args: Parameters<typeof stretch>) => Promise<Uint8Array | undefined>,
+  ): Promise<WasmEngine>;
+};

@@ -1,10 +1,11 @@
 /**
  * The worker's end: loads the WebAssembly engine and answers the page's calls. Conversions only; decisions live in the engine.
  */
-import { expose, transfer } from 'comlink';
-import init, { Engine as Wasm } from 'wallet-wasm';
+import { expose, transfer, wrap } from 'comlink';
+import init, { stretch, Engine as Wasm } from 'wallet-wasm';
 import type { Engine, NewValue, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
+import { trust } from './trusted.ts';
 
 let opened: Awaited<ReturnType<typeof Wasm.open>> | undefined;
 
@@ -19,10 +20,38 @@ async function handOver(bytes: Promise<Uint8Array>): Promise<Uint8Array> {
   return transfer(own, [own.buffer]);
 }
 
+type Stretch = (...args: Parameters<typeof stretch>) => Promise<ReturnType<typeof stretch>>;
+
+let ownScript: string | undefined;
+
+/**
+ * Argon2id takes 64 MiB, and a wasm memory never shrinks. A second worker of this script does that one thing and ends, which gives the
+ * memory back and keeps this one at its work.
+ */
+const stretchElsewhere: Stretch = async (...args) => {
+  ownScript ??= trust(location.href);
+  const worker = new Worker(ownScript, { type: 'module', name: 'strongroom-stretch' });
+  try {
+    // If its script cannot be fetched, offline perhaps, the work is done here: better with more memory than not at all.
+    const here = new Promise<ReturnType<typeof stretch>>((resolve) => {
+      worker.addEventListener('error', () => resolve(stretch(...args)), { once: true });
+    });
+    return await Promise.race([wrap<Host>(worker).stretch(...args), here]);
+  } finally {
+    worker.terminate();
+  }
+};
+
 const host = {
   async open(dbName: string): Promise<void> {
     await init();
-    opened = await Wasm.open(dbName);
+    opened = await Wasm.open(dbName, stretchElsewhere);
+  },
+
+  /** For the worker that is there only for this. */
+  async stretch(...args: Parameters<Stretch>): ReturnType<Stretch> {
+    await init();
+    return stretch(...args);
   },
 
   status: () => engine().status(),
@@ -54,7 +83,7 @@ const host = {
     handOver(engine().exportCertificates(ids, passphrase)),
   importCertificates: (file: Uint8Array, passphrase: string) => engine().importCertificates(file, passphrase),
   certificate: (depositId: string) => handOver(engine().certificate(depositId)),
-} satisfies Engine & { open(dbName: string): Promise<void> };
+} satisfies Engine & { open(dbName: string): Promise<void>; stretch: Stretch };
 
 export type Host = typeof host;
 
