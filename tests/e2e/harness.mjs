@@ -136,6 +136,7 @@ export class Wallet {
   #context;
   #page;
   #complaints = [];
+  #devtools;
 
   /** A browser that has never seen the product. */
   static async fresh(product, options = {}) {
@@ -150,8 +151,8 @@ export class Wallet {
     return this.#page;
   }
 
-  /** Opens the browser on the same profile again. */
-  async reopen(options = {}) {
+  /** Opens the browser on the same profile again; `disk` limits what it may store, bytes, until `liftDiskLimit`. */
+  async reopen({ disk, ...options } = {}) {
     this.#context = await chromium.launchPersistentContext(this.#profile, {
       ...BROWSER,
       acceptDownloads: true,
@@ -159,6 +160,7 @@ export class Wallet {
       ...options,
     });
     this.#context.setDefaultTimeout(PATIENCE);
+    this.#devtools = undefined;
     this.#page = this.#context.pages()[0] ?? (await this.#context.newPage());
     this.#page.on('pageerror', (error) => this.#complaints.push(String(error)));
     this.#page.on('console', (message) => {
@@ -167,6 +169,8 @@ export class Wallet {
         this.#complaints.push(message.text());
       }
     });
+    // Chromium remembers for a while how much room there was, so the limit stands before the page first asks.
+    if (disk !== undefined) await this.#overrideQuota({ quotaSize: disk });
     await this.#page.goto(this.#product.page);
   }
 
@@ -188,6 +192,17 @@ export class Wallet {
     await this.#context.close();
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
     assert.deepEqual(this.#complaints, [], 'the page has complained');
+  }
+
+  /** The disk has room again. */
+  async liftDiskLimit() {
+    await this.#overrideQuota({});
+  }
+
+  async #overrideQuota(limit) {
+    this.#devtools ??= await this.#context.newCDPSession(this.#page);
+    const { origin } = new URL(this.#product.page);
+    await this.#devtools.send('Storage.overrideQuotaForOrigin', { origin, ...limit });
   }
 
   /** The elements with a test id and data attributes, within `scope`. */
@@ -250,12 +265,22 @@ export class Wallet {
     return this.#add(title, () => this.find('value-file').setInputFiles(file));
   }
 
-  async #add(title, content) {
+  /** Fills the form and sends it, whatever comes of it. */
+  async tryAddFile(title, name, bytes) {
+    const file = { name, mimeType: 'application/octet-stream', buffer: Buffer.from(bytes) };
+    await this.#tryAdd(title, () => this.find('value-file').setInputFiles(file));
+  }
+
+  async #tryAdd(title, content) {
     await this.click('nav-values');
     await this.click('value-add');
     await this.fill('value-title', title);
     await content();
     await this.click('value-save');
+  }
+
+  async #add(title, content) {
+    await this.#tryAdd(title, content);
     const row = this.find('value-row').filter({ hasText: title });
     await row.waitFor();
     await this.find('value-title').waitFor({ state: 'detached' });

@@ -46,6 +46,17 @@ pub enum Action {
     Finish(BackupId),
 }
 
+impl Action {
+    /// The backup whose operation it serves.
+    pub const fn backup(&self) -> BackupId {
+        match self {
+            Self::Prepare(backup, _) | Self::Send(backup, ..) | Self::Gather(backup, _) | Self::Finish(backup) => {
+                *backup
+            }
+        }
+    }
+}
+
 /// How a safe was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -99,6 +110,7 @@ pub struct Recovery {
 pub struct Session {
     safes: Map<SafeId, SafeSession>,
     under_way: Map<Action, Option<SafeId>>,
+    hindrances: Map<Action, String>,
     /// Recoveries, by backup.
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
@@ -117,9 +129,31 @@ impl Session {
         self.under_way.insert(action.clone(), safe);
     }
 
-    /// An action ended, well or badly.
+    /// An action was done.
     pub fn ended(&mut self, action: &Action) {
         self.under_way.remove(action);
+        self.hindrances.remove(action);
+    }
+
+    /// Something on this device keeps an action from being done, such as a full disk. It still counts as begun, until
+    /// [`Self::try_again`].
+    pub fn hindered(&mut self, action: &Action, why: String) {
+        self.hindrances.insert(action.clone(), why);
+    }
+
+    /// A hindered action is offered again; the hindrance stands until it is done.
+    pub fn try_again(&mut self, action: &Action) {
+        self.under_way.remove(action);
+    }
+
+    /// What on this device keeps a backup's operation from going on.
+    pub fn hindrance(&self, backup: &BackupId) -> Option<&str> {
+        self.hindrances.iter().find(|(action, _)| action.backup() == *backup).map(|(_, why)| why.as_str())
+    }
+
+    /// Whether a safe is being asked something for a backup.
+    pub fn is_asking(&self, backup: &BackupId, safe: &SafeId) -> bool {
+        self.under_way.iter().any(|(action, asked)| asked.as_ref() == Some(safe) && action.backup() == *backup)
     }
 
     /// Whether anything is being done.
@@ -178,6 +212,7 @@ impl Session {
     pub fn forget(&mut self, state: &State) {
         let running = |id: &BackupId, operation| state.backups.get(id).is_some_and(|b| b.operation == Some(operation));
         self.recoveries.retain(|id, _| running(id, Operation::Recover));
+        self.hindrances.retain(|action, _| state.backups.get(&action.backup()).is_some_and(|b| b.operation.is_some()));
     }
 
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {

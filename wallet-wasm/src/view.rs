@@ -359,7 +359,8 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
             ("release", done as f64 / backup.deposits.len().max(1) as f64, waiting)
         }
     };
-    Some(OperationView { kind, progress, safes, may_close: true, waiting })
+    let hindrance = session.hindrance(&backup.id).map(|why| format!("{why} It goes on by itself when that is mended."));
+    Some(OperationView { kind, progress, safes, may_close: true, waiting: hindrance.or(waiting) })
 }
 
 const fn stage_points(stage: Stage) -> usize {
@@ -411,7 +412,7 @@ fn recover_progress(state: &State, session: &Session, backup: &Backup, safe: &Sa
     let (label, detail) = match worst {
         Some((label, words)) => (label, Some(words)),
         None if done == deposits.len() => ("done", None),
-        None if session.contact(safe).0 == Contact::Reachable => ("working", None),
+        None if session.is_asking(&backup.id, safe) => ("working", None),
         None => ("waiting", None),
     };
     SafeProgress {

@@ -33,7 +33,8 @@ use crate::{
     vault::Vault,
     view,
     web::{
-        error::EngineError,
+        error::{EngineError, NOT_SIGNED, UNKNOWN},
+        jobs::Unpacked,
         net::{self, Outgoing, Received},
         store::{RexieStore, bytes},
     },
@@ -78,6 +79,8 @@ pub(crate) struct Bulk {
     /// Streams, as far as their segments are rebuilt.
     pub(crate) streams: Map<BackupId, Uint8Array>,
     pub(crate) keks: Map<BackupId, Secret>,
+    /// What was rebuilt and opened, until it is stored.
+    pub(crate) unpacked: Map<BackupId, Vec<Unpacked>>,
 }
 
 /// An unlocked wallet.
@@ -276,19 +279,22 @@ impl Driver {
         if self.unlocks.get() != unlock {
             return;
         }
-        let end = {
-            let driver = Rc::clone(&self);
-            move || {
-                let _ = driver.with(|open| open.session.ended(&action));
-                driver.show();
-                driver.pump();
-            }
-        };
-        match result {
-            Ok(()) => end(),
-            // A store or memory that is short now may not be later; until then the action counts as begun.
-            Err(_) => later(LOCAL_PAUSE_MS, end),
+        let hindrance = result.err();
+        let _ = self.with(|open| match &hindrance {
+            None => open.session.ended(&action),
+            Some(error) => open.session.hindered(&action, error.message().to_owned()),
+        });
+        self.show();
+        if hindrance.is_none() {
+            return self.pump();
         }
+        // A store or memory that is short now may not be later.
+        later(LOCAL_PAUSE_MS, move || {
+            if self.unlocks.get() == unlock {
+                let _ = self.with(|open| open.session.try_again(&action));
+                self.pump();
+            }
+        });
     }
 
     async fn act(self: &Rc<Self>, action: &Action) -> Result<(), EngineError> {
@@ -306,7 +312,7 @@ impl Driver {
 
     pub(crate) fn backup(&self, id: &BackupId) -> Result<Backup, EngineError> {
         self.with(|open| open.state.backups.get(id).cloned())?
-            .ok_or_else(|| EngineError::new(("unknown", "The backup is gone.", None)))
+            .ok_or_else(|| EngineError::new((UNKNOWN, "The backup is gone.", None)))
     }
 
     // ---- exchange ------------------------------------------------------------------------------------------------
@@ -364,10 +370,16 @@ impl Driver {
         match meaning {
             Meaning::Event(event) => {
                 self.with(|open| open.session.reached(safe))?;
-                if let Err(error) = self.handle(*event).await {
+                match self.handle(*event).await {
                     // What it signed does not hold: that is not the safe that was pinned, or it lies.
-                    let words = format!("sent something that does not hold ({})", error.message());
-                    self.with(|open| open.session.failed(safe, Contact::NotItself, words, now()))?;
+                    Err(error) if error.is(NOT_SIGNED) => {
+                        let words = format!("sent something that does not hold ({})", error.message());
+                        self.with(|open| open.session.failed(safe, Contact::NotItself, words, now()))?;
+                    }
+                    // The deposit was given up meanwhile.
+                    Err(error) if error.is(UNKNOWN) => {}
+                    // Everything else went wrong here.
+                    result => result?,
                 }
             }
             // Opened before it came here.
@@ -425,5 +437,6 @@ impl Bulk {
         // Not given back at once: someone may still be reading.
         self.sources.retain(|blob, _| needed(blob));
         self.keks.retain(|id, _| running(id) == Some(Operation::Recover));
+        self.unpacked.retain(|id, _| running(id) == Some(Operation::Recover));
     }
 }

@@ -18,6 +18,12 @@ struct Parts {
     next: Option<&'static str>,
 }
 
+/// The code of what a safe sent and did not sign, or not so.
+pub(crate) const NOT_SIGNED: &str = "not-signed";
+
+/// The code of what names something that is not, or no longer, in the wallet.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 const LOCKED: EngineErrorText = ("locked", "The wallet is locked.", Some("Unlock it with your passphrase."));
 
 type EngineErrorText = (&'static str, &'static str, Option<&'static str>);
@@ -133,7 +139,7 @@ impl From<BookError> for EngineError {
 impl From<WalletError> for EngineError {
     fn from(error: WalletError) -> Self {
         let (code, next) = match &error {
-            WalletError::Unknown(_) => ("unknown", Some("Reload the page.")),
+            WalletError::Unknown(_) => (UNKNOWN, Some("Reload the page.")),
             WalletError::TooLarge(_) => ("too-large", Some("A value can have up to 16 MiB, a title up to 256 bytes.")),
             WalletError::NotLocal => ("not-local", Some("Recover it first.")),
             WalletError::HasBackup => ("has-backup", Some("Release the backup first.")),
@@ -143,9 +149,8 @@ impl From<WalletError> for EngineError {
             WalletError::SafeKnown => ("safe-known", None),
             WalletError::Plan(_) => ("plan-refused", Some("Choose other safes or another number.")),
             WalletError::Identity(_) => ("safe-mismatch", Some("Ask the safe's operator before you trust it.")),
-            WalletError::Certificate(_) | WalletError::Crypto(_) | WalletError::Differs => {
-                ("internal", Some("Reload the page and try again."))
-            }
+            WalletError::Certificate(_) => (NOT_SIGNED, Some("Tell the safe's operator.")),
+            WalletError::Crypto(_) | WalletError::Differs => ("internal", Some("Reload the page and try again.")),
         };
         Self::of(code, &error, next)
     }

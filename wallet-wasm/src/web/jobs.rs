@@ -24,7 +24,7 @@ use crate::{
     web::{
         bulk::{self, ChunkSealer, Reader, Writer},
         driver::{Driver, fresh_rng},
-        error::EngineError,
+        error::{EngineError, UNKNOWN},
         net,
     },
 };
@@ -69,6 +69,23 @@ struct Arriving {
     writer: Writer,
 }
 
+impl Arriving {
+    async fn finish(self) -> Result<Unpacked, EngineError> {
+        let Self { meta, blob, writer } = self;
+        let sealed = writer.finish().await?;
+        let length = meta.length;
+        Ok(Unpacked { meta, content: Content { blob, length }, sealed })
+    }
+}
+
+/// A value that is back, sealed for this device.
+#[derive(Clone)]
+pub(crate) struct Unpacked {
+    meta: ValueMeta,
+    content: Content,
+    sealed: Uint8Array,
+}
+
 impl Driver {
     // ---- making ----------------------------------------------------------------------------------------------
 
@@ -102,7 +119,7 @@ impl Driver {
     /// The bodies of one segment: sealed, dispersed and sealed again chunk by chunk.
     pub(crate) async fn make_bodies(&self, id: &BackupId, segment: u32) -> Result<Vec<Made>, EngineError> {
         let backup = self.backup(id)?;
-        let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new(("unknown", "Nothing to make.", None)))?;
+        let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new((UNKNOWN, "Nothing to make.", None)))?;
         let layout = backup.layout().map_err(WalletError::from)?;
         let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
         let drafts: Vec<Draft<'_>> =
@@ -145,7 +162,7 @@ impl Driver {
         }
         // All safes ask for the same segment then; one makes it for all.
         let _one_at_a_time = self.making.lock().await;
-        let gone = || EngineError::new(("unknown", "The deposit is gone.", None));
+        let gone = || EngineError::new((UNKNOWN, "The deposit is gone.", None));
         if at_hand()?.is_none() {
             let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
             self.make_bodies(backup, segment).await?;
@@ -210,39 +227,49 @@ impl Driver {
     }
 
     pub(crate) async fn finish(self: &Rc<Self>, id: &BackupId) -> Result<(), EngineError> {
-        let backup = self.backup(id)?;
-        let stream = self.with(|open| {
-            let layout = backup.layout().map_err(|e| e.to_string())?;
-            let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
-            let stream = open.bulk.streams.remove(id).ok_or("the content is missing")?;
-            let beginning = stream.subarray(0, WRAP_LEN as u32 + HEADER as u32).to_vec();
-            let opener = layout.opener(kek, &beginning).map_err(|e| e.to_string())?;
-            Ok::<_, String>((stream, opener))
-        })?;
-        let (stream, opener) = match stream {
-            Ok(stream) => stream,
-            Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
-        };
-        let sealed = stream.subarray(WRAP_LEN as u32, stream.length());
-        let unpacked = match Reader::new(opener, sealed).await {
-            Ok(reader) => self.unpack(&backup, reader).await?,
-            Err(_) => None,
-        };
-        match unpacked {
-            Some(values) => self.handle(Event::Recovered(*id, values)).await,
-            None => {
-                let why = "the content is not what was backed up".to_owned();
-                self.handle(Event::RecoveryFailed(*id, why)).await
+        if !self.with(|open| open.bulk.unpacked.contains_key(id))? {
+            match self.open_stream(id).await {
+                Ok(values) => self.with(|open| drop(open.bulk.unpacked.insert(*id, values)))?,
+                Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
             }
         }
+        // They stay until all of it is committed: a disk that is full now may have room for the next try.
+        let values = self.with(|open| open.bulk.unpacked.get(id).cloned().unwrap_or_default())?;
+        for value in &values {
+            self.store.put_blob_array(&value.content.blob, &value.sealed).await?;
+        }
+        let recovered = values.iter().map(|value| (value.meta.clone(), value.content.clone())).collect();
+        self.handle(Event::Recovered(*id, recovered)).await?;
+        for value in values {
+            bulk::free(&value.sealed);
+        }
+        Ok(())
     }
 
-    /// Opens a sealed bundle and stores its values; `None`: it does not open, or is no bundle.
-    async fn unpack(
-        &self,
-        backup: &Backup,
-        mut sealed: Reader,
-    ) -> Result<Option<Vec<(ValueMeta, Content)>>, EngineError> {
+    /// Opens what was gathered; an error is a reason for a person.
+    async fn open_stream(&self, id: &BackupId) -> Result<Vec<Unpacked>, String> {
+        let words = |error: EngineError| error.message().to_owned();
+        let backup = self.backup(id).map_err(words)?;
+        let (stream, opener) = self
+            .with(|open| {
+                let layout = backup.layout().map_err(|e| e.to_string())?;
+                let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
+                let stream = open.bulk.streams.remove(id).ok_or("the content is missing")?;
+                let beginning = stream.subarray(0, WRAP_LEN as u32 + HEADER as u32).to_vec();
+                let opener = layout.opener(kek, &beginning).map_err(|e| e.to_string())?;
+                Ok::<_, String>((stream, opener))
+            })
+            .map_err(words)??;
+        let sealed = stream.subarray(WRAP_LEN as u32, stream.length());
+        let unpacked = match Reader::new(opener, sealed).await {
+            Ok(reader) => self.unpack(&backup, reader).await.map_err(words)?,
+            Err(_) => None,
+        };
+        unpacked.ok_or_else(|| "the content is not what was backed up".to_owned())
+    }
+
+    /// Opens a sealed bundle and seals its values for this device; `None`: it does not open, or is no bundle.
+    async fn unpack(&self, backup: &Backup, mut sealed: Reader) -> Result<Option<Vec<Unpacked>>, EngineError> {
         let mut beginning = Zeroizing::new(Vec::new());
         let mut metas = None;
         let mut arriving: Option<Arriving> = None;
@@ -282,7 +309,7 @@ impl Driver {
                     break;
                 }
                 if let Some(value) = arriving.take() {
-                    values.push(self.arrived(value).await?);
+                    values.push(value.finish().await?);
                 }
             }
         }
@@ -292,15 +319,6 @@ impl Driver {
     async fn arriving(&self, meta: ValueMeta) -> Result<Arriving, EngineError> {
         let (blob, writer) = self.writer(meta.length as usize).await?;
         Ok(Arriving { meta, blob, writer })
-    }
-
-    async fn arrived(&self, value: Arriving) -> Result<(ValueMeta, Content), EngineError> {
-        let Arriving { meta, blob, writer } = value;
-        let sealed = writer.finish().await?;
-        self.store.put_blob_array(&blob, &sealed).await?;
-        bulk::free(&sealed);
-        let length = meta.length;
-        Ok((meta, Content { blob, length }))
     }
 
     // ---- content on this device ------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ use crate::{
     vault::{Vault, VaultError},
 };
 use driver::{Driver, fresh_rng, now};
-use error::EngineError;
+use error::{EngineError, UNKNOWN};
 
 /// The wallet of one browser profile.
 #[wasm_bindgen]
@@ -69,7 +69,7 @@ fn to_js<T: Serialize>(value: &T) -> Result<JsValue, EngineError> {
 }
 
 fn parse<T: core::str::FromStr>(text: &str, what: &'static str) -> Result<T, EngineError> {
-    text.parse().map_err(|_| EngineError::new(("unknown", what, Some("Reload the page."))))
+    text.parse().map_err(|_| EngineError::new((UNKNOWN, what, Some("Reload the page."))))
 }
 
 fn value_id(text: &str) -> Result<ValueId, EngineError> {

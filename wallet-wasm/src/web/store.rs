@@ -3,10 +3,12 @@
 //! rexie opens the database and reads. It cannot ask for strict durability, so every write goes through a second connection whose
 //! transactions say `durability: "strict"`: a commit has reached the disk when it returns, which is what later messages to safes rely on.
 
-use idb::{ObjectStore, Transaction, TransactionMode as IdbMode, TransactionResult};
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use idb::ObjectStore;
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use rexie::{Rexie, TransactionMode};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::IdbTransaction;
 
 use crate::store::{Commit, Store, StoreError, Stored};
 
@@ -30,7 +32,7 @@ extern "C" {
         stores: &JsValue,
         mode: &str,
         options: &JsValue,
-    ) -> Result<web_sys::IdbTransaction, JsValue>;
+    ) -> Result<IdbTransaction, JsValue>;
 }
 
 /// The wallet's database.
@@ -98,7 +100,7 @@ impl RexieStore {
     /// [`StoreError`].
     pub async fn put_blob_array(&self, name: &str, content: &Uint8Array) -> Result<(), StoreError> {
         let transaction = self.strict(&[BLOBS])?;
-        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
+        let blobs = store(&transaction, BLOBS)?;
         put(&blobs, name, content)?;
         Self::finish(transaction).await
     }
@@ -114,22 +116,26 @@ impl RexieStore {
         Ok(found.and_then(|value| value.dyn_into().ok()))
     }
 
-    fn strict(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
+    fn strict(&self, stores: &[&str]) -> Result<IdbTransaction, StoreError> {
         let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
         let options = Object::new();
         Reflect::set(&options, &"durability".into(), &"strict".into()).map_err(failed_js)?;
-        let raw = self.writer.transaction_with(&names, "readwrite", &options).map_err(failed_js)?;
-        let transaction = Transaction::from(raw);
-        debug_assert!(transaction.mode() == Ok(IdbMode::ReadWrite));
-        Ok(transaction)
+        self.writer.transaction_with(&names, "readwrite", &options).map_err(failed_js)
     }
 
     /// Everything is queued without waiting; what fails aborts the transaction, which is seen at its end.
-    async fn finish(transaction: Transaction) -> Result<(), StoreError> {
-        match transaction.commit().map_err(failed)?.await {
-            Ok(TransactionResult::Committed) => Ok(()),
-            Ok(TransactionResult::Aborted) => Err(StoreError::Failed("the write was aborted".to_owned())),
-            Err(error) => Err(failed(error)),
+    async fn finish(transaction: IdbTransaction) -> Result<(), StoreError> {
+        let ended = Promise::new(&mut |complete, abort| {
+            transaction.set_oncomplete(Some(&complete));
+            transaction.set_onabort(Some(&abort));
+        });
+        match JsFuture::from(ended).await {
+            Ok(_) => Ok(()),
+            // Which request failed does not matter; why is known only now.
+            Err(_) => Err(transaction.error().map_or_else(
+                || StoreError::Failed("the write was aborted".to_owned()),
+                |error| failed_text(format!("{}: {}", error.name(), error.message())),
+            )),
         }
     }
 
@@ -150,6 +156,10 @@ impl RexieStore {
         }
         Ok(())
     }
+}
+
+fn store(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, StoreError> {
+    transaction.object_store(name).map(ObjectStore::from).map_err(failed_js)
 }
 
 fn put(store: &ObjectStore, key: &str, value: &JsValue) -> Result<(), StoreError> {
@@ -174,13 +184,13 @@ impl Store for RexieStore {
 
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         let transaction = self.strict(&[META, ROWS])?;
-        let meta = transaction.object_store(META).map_err(failed)?;
-        let rows = transaction.object_store(ROWS).map_err(failed)?;
+        let meta = store(&transaction, META)?;
+        let rows = store(&transaction, ROWS)?;
         let stored = meta.get(JsValue::from_str(EPOCH)).map_err(failed)?.await.map_err(failed)?;
         let found = epoch_of(stored.as_ref());
         if found != commit.expected {
             // A transaction that is only dropped would still commit.
-            let _ = transaction.abort().map_err(failed)?.await;
+            transaction.abort().map_err(failed_js)?;
             return Err(StoreError::Superseded { expected: commit.expected, found });
         }
         put(&meta, EPOCH, &JsValue::from_f64((commit.expected + 1) as f64))?;
@@ -211,7 +221,7 @@ impl Store for RexieStore {
             return Ok(());
         }
         let transaction = self.strict(&[BLOBS])?;
-        let blobs = transaction.object_store(BLOBS).map_err(failed)?;
+        let blobs = store(&transaction, BLOBS)?;
         for name in names {
             blobs.delete(JsValue::from_str(name)).map(drop).map_err(failed)?;
         }
