@@ -1,13 +1,18 @@
-// A safe that keeps one bit of every piece wrong: an HTTP server at the safe's address that passes everything on and
-// flips a bit in the middle of each long answer.
+// A safe that lies: an HTTP server at the safe's address that passes everything on and flips a bit in the middle of
+// some answers.
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 
 /** The shortest envelope; offers, certificates and receipts are shorter. */
 const SHORTEST_PIECE = 1024;
 
-/** Stands at the address `url` and speaks for the safe that listens on `port`. */
-export async function startLiar(url, port) {
+/** Every piece comes back with a wrong bit. */
+export const ABOUT_PIECES = (path, length) => !path.endsWith('/confirm') && length >= SHORTEST_PIECE;
+/** Every certificate has a wrong bit. */
+export const ABOUT_CERTIFICATES = (path) => path.endsWith('/confirm');
+
+/** Stands at the address `url`, speaks for the safe that listens on `port`, and lies about what `about` says. */
+export async function startLiar(url, port, about) {
   const lies = [];
   const server = createServer((asked, answer) => {
     const { method, url: path, headers } = asked;
@@ -18,7 +23,7 @@ export async function startLiar(url, port) {
         path.startsWith('/v1/') &&
         method !== 'PUT' &&
         told.statusCode === 200 &&
-        body.length >= SHORTEST_PIECE
+        about(path, body.length)
       ) {
         body[body.length >> 1] ^= 1;
         lies.push(`${method} ${path}`);

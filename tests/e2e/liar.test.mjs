@@ -1,14 +1,40 @@
-// One safe lies: the value comes back all the same, and the liar is named.
+// One safe lies: nothing is lost by it, and the liar is named.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { freePorts, nickname, noise, Product, Wallet } from './harness.mjs';
-import { startLiar } from './liar.mjs';
+import { ABOUT_CERTIFICATES, ABOUT_PIECES, startLiar } from './liar.mjs';
 
 let product;
 before(async () => {
   product = await Product.start();
 });
 after(() => product.stop());
+
+/** A liar takes the safe's address, and the safe itself listens behind it. */
+async function replaceByLiar(number, about) {
+  const behind = await freePorts(1);
+  await product.stopSafe(number);
+  await product.startSafe(number, { port: behind });
+  return startLiar(product.safes[number - 1], behind, about);
+}
+
+test('a certificate that the safe did not sign so counts as none', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  await wallet.create();
+  await wallet.addSafes();
+  const id = await wallet.addText('Title', 'signed, and not otherwise');
+  const liar = await replaceByLiar(4, ABOUT_CERTIFICATES);
+  await wallet.startBackup(id);
+  await wallet.find('progress-safe', { safe: nickname(4), state: 'lied' }).waitFor();
+  assert.equal(await wallet.find('certificate-row', { state: 'held', safe: nickname(4) }).count(), 0);
+
+  // The safe speaks for itself again, and the wallet has lost nothing meanwhile.
+  await liar.stop();
+  await product.stopSafe(4);
+  await product.startSafe(4);
+  await wallet.expectProtected(id);
+});
 
 test('a safe that returns flipped bits is found out', async (t) => {
   const bytes = noise(300_000, 3);
@@ -22,11 +48,7 @@ test('a safe that returns flipped bits is found out', async (t) => {
   // Of the safes that hold whole data, which are asked first, the first one lies and another is away. Three honest safes
   // are left: just enough, and none to spare.
   const [lying, away] = await first.safesInOrder();
-  // The liar takes the safe's address, and the safe itself listens behind it.
-  const behind = await freePorts(1);
-  await product.stopSafe(lying);
-  await product.startSafe(lying, { port: behind });
-  const liar = await startLiar(product.safes[lying - 1], behind);
+  const liar = await replaceByLiar(lying, ABOUT_PIECES);
   t.after(() => liar.stop());
   await product.stopSafe(away);
 
