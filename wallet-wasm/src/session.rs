@@ -105,12 +105,19 @@ pub struct Recovery {
     pub gathered: Vec<u32>,
 }
 
+/// Why an action could not be done here, and whether it waits for that to be mended.
+#[derive(Debug)]
+struct Hindrance {
+    why: String,
+    waits: bool,
+}
+
 /// What is known only while the wallet is open.
 #[derive(Debug, Default)]
 pub struct Session {
     safes: Map<SafeId, SafeSession>,
     under_way: Map<Action, Option<SafeId>>,
-    hindrances: Map<Action, String>,
+    hindrances: Map<Action, Hindrance>,
     /// Recoveries, by backup.
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
@@ -138,17 +145,20 @@ impl Session {
     /// Something on this device keeps an action from being done, such as a full disk. It still counts as begun, until
     /// [`Self::try_again`].
     pub fn hindered(&mut self, action: &Action, why: String) {
-        self.hindrances.insert(action.clone(), why);
+        self.hindrances.insert(action.clone(), Hindrance { why, waits: true });
     }
 
-    /// A hindered action is offered again; the hindrance stands until it is done.
+    /// A hindered action is offered again, unless it was already; the hindrance stands until it is done.
     pub fn try_again(&mut self, action: &Action) {
-        self.under_way.remove(action);
+        if let Some(hindrance) = self.hindrances.get_mut(action).filter(|h| h.waits) {
+            hindrance.waits = false;
+            self.under_way.remove(action);
+        }
     }
 
     /// What on this device keeps a backup's operation from going on.
     pub fn hindrance(&self, backup: &BackupId) -> Option<&str> {
-        self.hindrances.iter().find(|(action, _)| action.backup() == *backup).map(|(_, why)| why.as_str())
+        self.hindrances.iter().find(|(action, _)| action.backup() == *backup).map(|(_, h)| h.why.as_str())
     }
 
     /// Whether a safe is being asked something for a backup.
@@ -198,6 +208,10 @@ impl Session {
             safe.pause = 0;
         }
         self.refusals.clear();
+        for (action, hindrance) in self.hindrances.iter_mut().filter(|(_, h)| h.waits) {
+            hindrance.waits = false;
+            self.under_way.remove(action);
+        }
         for (_, recovery) in self.recoveries.iter_mut() {
             recovery.fetches.retain(|_, fetch| matches!(fetch, Fetch::Got));
         }
