@@ -11,11 +11,13 @@ before(async () => {
 after(() => product.stop());
 
 /** A liar takes the safe's address, and the safe itself listens behind it. */
-async function replaceByLiar(number, about) {
+async function replaceByLiar(t, number, about) {
   const behind = await freePorts(1);
   await product.stopSafe(number);
   await product.startSafe(number, { port: behind });
-  return startLiar(product.safes[number - 1], behind, about);
+  const liar = await startLiar(product.safes[number - 1], behind, about);
+  t.after(() => liar.stop());
+  return liar;
 }
 
 test('a certificate that the safe did not sign so counts as none', async (t) => {
@@ -24,7 +26,7 @@ test('a certificate that the safe did not sign so counts as none', async (t) => 
   await wallet.create();
   await wallet.addSafes();
   const id = await wallet.addText('Title', 'signed, and not otherwise');
-  const liar = await replaceByLiar(4, ABOUT_CERTIFICATES);
+  const liar = await replaceByLiar(t, 4, ABOUT_CERTIFICATES);
   await wallet.startBackup(id);
   await wallet.find('progress-safe', { safe: nickname(4), state: 'lied' }).waitFor();
   assert.equal(await wallet.find('certificate-row', { state: 'held', safe: nickname(4) }).count(), 0);
@@ -48,8 +50,7 @@ test('a safe that returns flipped bits is found out', async (t) => {
   // Of the safes that hold whole data, which are asked first, the first one lies and another is away. Three honest safes
   // are left: just enough, and none to spare.
   const [lying, away] = await first.safesInOrder();
-  const liar = await replaceByLiar(lying, ABOUT_PIECES);
-  t.after(() => liar.stop());
+  const liar = await replaceByLiar(t, lying, ABOUT_PIECES);
   await product.stopSafe(away);
 
   const second = await Wallet.fresh(product);

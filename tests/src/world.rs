@@ -22,8 +22,8 @@ use wallet_wasm::{
     machine::{Changes, Event, WalletError, transition},
     session::{Action, Contact, Errand, Fetch, Session},
     state::{Backup, Content, Row, State},
-    store::{MemoryStore, Store},
-    vault::Vault,
+    store::{Commit, MemoryStore, Store},
+    vault::{Pending, Vault},
 };
 
 /// When every world begins.
@@ -144,10 +144,7 @@ impl<'a> Wallet<'a> {
         let stored = block_on(store.load()).unwrap();
         let kek = Vault::stretch(&stored).unwrap().derive_key(PASSPHRASE).unwrap();
         let (vault, state) = Vault::open(&kek, &stored).unwrap();
-        let known: Vec<String> = state.blobs().into_iter().map(str::to_owned).collect();
-        let mut stray = block_on(store.blobs()).unwrap();
-        stray.retain(|blob| !known.contains(blob));
-        block_on(store.remove_blobs(&stray)).unwrap();
+        block_on(store.sweep(stored.epoch, &state.blobs())).unwrap();
         Self::with(store, vault, state, salt)
     }
 
@@ -180,11 +177,17 @@ impl<'a> Wallet<'a> {
         self.now += seconds;
     }
 
-    /// One event: transition, commit, apply.
-    pub fn handle(&mut self, event: Event) -> Result<(), WalletError> {
+    /// What an event would commit.
+    pub fn propose(&mut self, event: Event) -> Result<(Changes, Commit, Pending), WalletError> {
         let mut rng = self.rng();
         let changes = transition(&self.state, event, self.now, &mut rng)?;
         let (commit, pending) = self.vault.seal(&changes, &mut rng).unwrap();
+        Ok((changes, commit, pending))
+    }
+
+    /// One event: transition, commit, apply.
+    pub fn handle(&mut self, event: Event) -> Result<(), WalletError> {
+        let (changes, commit, pending) = self.propose(event)?;
         block_on(self.store.commit(&commit)).unwrap();
         self.vault.committed(pending);
         block_on(self.store.remove_blobs(&changes.discard)).unwrap();
@@ -214,6 +217,13 @@ impl<'a> Wallet<'a> {
 
     /// Puts a value in.
     pub fn add(&mut self, title: &str, content: &[u8]) -> ValueId {
+        let (id, event) = self.keep(title, content);
+        self.handle(event).unwrap();
+        id
+    }
+
+    /// Makes the content of a value durable; the event is what refers to it.
+    pub fn keep(&mut self, title: &str, content: &[u8]) -> (ValueId, Event) {
         let id = ValueId::make_random(&mut self.rng());
         let blob = format!("{id}-0");
         self.put_blob(&blob, content);
@@ -226,8 +236,7 @@ impl<'a> Wallet<'a> {
             created: self.now,
             length: content.len() as u64,
         };
-        self.handle(Event::AddValue(meta, Content { blob, length: content.len() as u64 })).unwrap();
-        id
+        (id, Event::AddValue(meta, Content { blob, length: content.len() as u64 }))
     }
 
     /// Trusts all safes; returns their ids in order.

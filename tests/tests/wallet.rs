@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use futures::executor::block_on;
 use protocol::{
     crypto::{Secret, expand_seed},
     ids::ValueId,
@@ -13,7 +14,7 @@ use wallet_wasm::{
     machine::{Event, WalletError, book_of},
     session::Fetch,
     state::{Operation, Stage},
-    store::MemoryStore,
+    store::{MemoryStore, Store, StoreError},
 };
 
 const SECRET: &[u8] = b"legal winner thank year wave sausage worth useful legal winner thank yellow";
@@ -65,6 +66,66 @@ fn a_value_registered_at_five_safes_comes_back_on_a_fresh_device_from_any_three(
             assert_eq!(wallet.content(&value).as_deref(), Some(SECRET), "without safes {first} and {second}");
         }
     }
+}
+
+#[test]
+fn a_recovery_that_is_reported_twice_keeps_its_content() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, &file, value);
+    wallet.run(&safes, 1000);
+    // A commit that was done and looked as if it had failed is tried again with the same blobs.
+    let kept = wallet.state.values[&value].clone();
+    let backup = wallet.backup_of(&value);
+    wallet.handle(Event::Recovered(backup, vec![(kept.meta, kept.content.unwrap())])).unwrap();
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+}
+
+#[test]
+fn a_window_that_opens_while_another_adds_a_value_costs_no_content() {
+    let store = MemoryStore::default();
+    let mut first = Wallet::create(&store, 1);
+    let (_, added) = first.keep("Seed phrase", SECRET);
+    // Its content is durable and nothing refers to it yet: to the second window it looks left over.
+    drop(Wallet::open(&store, 2));
+    let (_, commit, _) = first.propose(added).unwrap();
+    assert_eq!(block_on(store.commit(&commit)), Err(StoreError::BlobGone));
+    let value = first.add("Seed phrase", SECRET);
+    assert_eq!(Wallet::open(&store, 3).content(&value).as_deref(), Some(SECRET));
+}
+
+#[test]
+fn what_this_device_hinders_is_named_and_tried_again() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Seed phrase", SECRET);
+    let backup = wallet.register(value, &ids, 3);
+    let actions = |wallet: &Wallet<'_>| wallet.session.actions(&wallet.state, START);
+    let action = actions(&wallet).remove(0);
+    let begin = |wallet: &mut Wallet<'_>| {
+        assert_eq!(actions(wallet), std::slice::from_ref(&action));
+        wallet.session.started(&action, &wallet.state);
+    };
+    begin(&mut wallet);
+    assert_eq!(wallet.session.hindrance(&backup), None);
+    wallet.session.hindered(&action, "no room".to_owned());
+    assert_eq!((actions(&wallet), wallet.session.hindrance(&backup)), (vec![], Some("no room")));
+    // At once, because the owner asks; the pause that ends later does not begin it a second time.
+    wallet.session.retry();
+    begin(&mut wallet);
+    wallet.session.try_again(&action);
+    assert_eq!((actions(&wallet), wallet.session.hindrance(&backup)), (vec![], Some("no room")));
+    // And after the pause.
+    wallet.session.hindered(&action, "no room".to_owned());
+    wallet.session.try_again(&action);
+    begin(&mut wallet);
+    wallet.session.ended(&action);
+    assert_eq!(wallet.session.hindrance(&backup), None);
 }
 
 #[test]

@@ -119,6 +119,8 @@ pub struct Changes {
     pub put: Vec<Row>,
     /// Records to remove.
     pub remove: Vec<Key>,
+    /// Blobs that records newly refer to.
+    pub needs: Vec<String>,
     /// Blobs that nothing refers to any more once this is committed.
     pub discard: Vec<String>,
 }
@@ -251,6 +253,7 @@ impl Transition<'_> {
         if content.length != meta.length || meta.length > MAX_VALUE_LEN {
             return Err(WalletError::Differs);
         }
+        self.changes.needs.push(content.blob.clone());
         let value = Value { meta, content: Some(content), backup: None };
         self.changes.put.push(Row::Value(Box::new(value)));
         Ok(())
@@ -429,9 +432,11 @@ impl Transition<'_> {
 
     fn recovered(&mut self, id: &BackupId, values: Vec<(ValueMeta, Content)>) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
-        // Delivered twice, or after a cancel: the blobs are left to the sweep.
+        // Delivered after a cancel, or twice: then they may be the very blobs that were kept.
         if backup.operation != Some(Operation::Recover) {
-            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
+            let kept = self.state.blobs();
+            let blobs = values.into_iter().map(|(_, content)| content.blob);
+            self.changes.discard.extend(blobs.filter(|blob| !kept.contains(&blob.as_str())));
             return Ok(());
         }
         let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
@@ -441,6 +446,7 @@ impl Transition<'_> {
         for (meta, content) in values {
             let old = self.state.values.get(&meta.id);
             self.changes.discard.extend(old.and_then(|v| v.content.as_ref()).map(|c| c.blob.clone()));
+            self.changes.needs.push(content.blob.clone());
             let value = Value { meta, content: Some(content), backup: Some(*id) };
             self.changes.put.push(Row::Value(Box::new(value)));
         }

@@ -154,7 +154,7 @@ impl Vault {
     /// [`CryptoError`]: never for records of allowed lengths.
     pub fn seal<R: CryptoRng>(&self, changes: &Changes, rng: &mut R) -> Result<(Commit, Pending), CryptoError> {
         let mut versions = self.versions.clone();
-        let mut commit = Commit { expected: self.epoch, ..Commit::default() };
+        let mut commit = Commit { expected: self.epoch, needs: changes.needs.clone(), ..Commit::default() };
         for row in &changes.put {
             let name = row.key().to_string();
             // The epoch never repeats, so no version of any record ever does.

@@ -53,6 +53,18 @@ async fn keeps_blobs() {
 }
 
 #[wasm_bindgen_test]
+async fn commits_with_its_blobs() {
+    let (store, other) = windows("commits-with-its-blobs").await;
+    suite::commits_with_its_blobs(&store, &other).await;
+}
+
+#[wasm_bindgen_test]
+async fn sweeps_what_it_knows() {
+    let (store, other) = windows("sweeps-what-it-knows").await;
+    suite::sweeps_what_it_knows(&store, &other).await;
+}
+
+#[wasm_bindgen_test]
 async fn is_a_map() {
     for seed in 0..3 {
         let (store, other) = windows(&format!("is-a-map-{seed}")).await;

@@ -38,6 +38,18 @@ fn keeps_blobs() {
 }
 
 #[test]
+fn commits_with_its_blobs() {
+    let store = MemoryStore::default();
+    block_on(suite::commits_with_its_blobs(&store, &store));
+}
+
+#[test]
+fn sweeps_what_it_knows() {
+    let store = MemoryStore::default();
+    block_on(suite::sweeps_what_it_knows(&store, &store));
+}
+
+#[test]
 fn is_a_map() {
     for seed in 0..20 {
         let store = MemoryStore::default();

@@ -47,6 +47,9 @@ impl Store for MemoryStore {
         if self.epoch.get() != commit.expected {
             return Err(StoreError::Superseded { expected: commit.expected, found: self.epoch.get() });
         }
+        if !commit.needs.iter().all(|blob| self.blobs.borrow().contains_key(blob)) {
+            return Err(StoreError::BlobGone);
+        }
         self.epoch.set(commit.expected + 1);
         if commit.header.is_some() {
             *self.header.borrow_mut() = commit.header.clone();
@@ -75,7 +78,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn blobs(&self) -> Result<Vec<String>, StoreError> {
-        Ok(self.blobs.borrow().keys().cloned().collect())
+    async fn sweep(&self, epoch: u64, keep: &[&str]) -> Result<(), StoreError> {
+        if self.epoch.get() != epoch {
+            return Err(StoreError::Superseded { expected: epoch, found: self.epoch.get() });
+        }
+        self.blobs.borrow_mut().retain(|name, _| keep.contains(&name.as_str()));
+        Ok(())
     }
 }

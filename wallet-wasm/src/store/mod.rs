@@ -20,6 +20,9 @@ pub enum StoreError {
         /// What is there.
         found: u64,
     },
+    /// A blob that the commit needs is not there: another window swept before this one committed.
+    #[error("another window of this wallet has cleared away what was to be kept")]
+    BlobGone,
     /// The browser gives no more room.
     #[error("the browser has no room left for the wallet")]
     NoRoom,
@@ -54,6 +57,8 @@ pub struct Commit {
     pub put: Vec<(String, Vec<u8>)>,
     /// Records to remove.
     pub remove: Vec<String>,
+    /// Blobs that have to be there: what the records newly refer to.
+    pub needs: Vec<String>,
 }
 
 /// A store.
@@ -68,6 +73,7 @@ pub trait Store {
     fn blob(&self, name: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
     /// Removes blobs; removing nothing succeeds.
     fn remove_blobs(&self, names: &[String]) -> impl Future<Output = Result<(), StoreError>>;
-    /// Names of all blobs, ascending.
-    fn blobs(&self) -> impl Future<Output = Result<Vec<String>, StoreError>>;
+    /// Removes all blobs but those to keep, if the store is at the epoch at which they were all that records refer to. A blob that another
+    /// window has put and not yet committed goes, too; that commit is refused then ([`StoreError::BlobGone`]).
+    fn sweep(&self, epoch: u64, keep: &[&str]) -> impl Future<Output = Result<(), StoreError>>;
 }

@@ -75,7 +75,7 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoRoom => Self::of("no-room", &error, Some("Free some room on this device and try again.")),
-            StoreError::Superseded { .. } => Self::of("superseded", &error, Some("Try again.")),
+            StoreError::Superseded { .. } | StoreError::BlobGone => Self::of("superseded", &error, Some("Try again.")),
             StoreError::Failed(_) => {
                 Self::of("store-failed", &error, Some("Close other windows of this page and try again."))
             }

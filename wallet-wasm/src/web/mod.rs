@@ -324,10 +324,8 @@ impl Driver {
             return if self.is_open() { Ok(()) } else { Err(EngineError::locked()) };
         }
         let (vault, state) = Vault::open(&kek, &stored)?;
-        // Blobs that nothing refers to are left from interrupted work.
-        let mut stray = self.store.blobs().await?;
-        stray.retain(|blob| !state.blobs().contains(&blob.as_str()));
-        self.store.remove_blobs(&stray).await?;
+        // Blobs that nothing refers to are left from interrupted work. What stays now, because another window works, goes at another start.
+        let _ = self.store.sweep(stored.epoch, &state.blobs()).await;
         self.unlocked(vault, state);
         self.look_at_persistence().await;
         self.look_at_safes();

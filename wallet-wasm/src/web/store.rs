@@ -162,6 +162,18 @@ fn store(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, StoreE
     transaction.object_store(name).map(ObjectStore::from).map_err(failed_js)
 }
 
+/// Goes on only where the store was last seen.
+async fn expect_epoch(transaction: &IdbTransaction, meta: &ObjectStore, expected: u64) -> Result<(), StoreError> {
+    let stored = meta.get(JsValue::from_str(EPOCH)).map_err(failed)?.await.map_err(failed)?;
+    let found = epoch_of(stored.as_ref());
+    if found == expected {
+        return Ok(());
+    }
+    // A transaction that is only dropped would still commit.
+    transaction.abort().map_err(failed_js)?;
+    Err(StoreError::Superseded { expected, found })
+}
+
 fn put(store: &ObjectStore, key: &str, value: &JsValue) -> Result<(), StoreError> {
     store.put(value, Some(&key.into())).map(drop).map_err(failed)
 }
@@ -183,15 +195,18 @@ impl Store for RexieStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let transaction = self.strict(&[META, ROWS])?;
+        // Blobs are locked only if they are looked at: a large one may be on its way into the store.
+        let stores: &[&str] = if commit.needs.is_empty() { &[META, ROWS] } else { &[META, ROWS, BLOBS] };
+        let transaction = self.strict(stores)?;
         let meta = store(&transaction, META)?;
         let rows = store(&transaction, ROWS)?;
-        let stored = meta.get(JsValue::from_str(EPOCH)).map_err(failed)?.await.map_err(failed)?;
-        let found = epoch_of(stored.as_ref());
-        if found != commit.expected {
-            // A transaction that is only dropped would still commit.
-            transaction.abort().map_err(failed_js)?;
-            return Err(StoreError::Superseded { expected: commit.expected, found });
+        expect_epoch(&transaction, &meta, commit.expected).await?;
+        for name in &commit.needs {
+            let found = store(&transaction, BLOBS)?.count(Some(JsValue::from_str(name).into())).map_err(failed)?;
+            if found.await.map_err(failed)? == 0 {
+                transaction.abort().map_err(failed_js)?;
+                return Err(StoreError::BlobGone);
+            }
         }
         put(&meta, EPOCH, &JsValue::from_f64((commit.expected + 1) as f64))?;
         put(&meta, ROOT, &Uint8Array::from(commit.root.as_slice()))?;
@@ -228,10 +243,15 @@ impl Store for RexieStore {
         Self::finish(transaction).await
     }
 
-    async fn blobs(&self) -> Result<Vec<String>, StoreError> {
-        let transaction = self.reader.transaction(&[BLOBS], TransactionMode::ReadOnly).map_err(failed_rexie)?;
-        let blobs = transaction.store(BLOBS).map_err(failed_rexie)?;
-        let keys = blobs.get_all_keys(None, None).await.map_err(failed_rexie)?;
-        Ok(keys.into_iter().filter_map(|key| key.as_string()).collect())
+    async fn sweep(&self, epoch: u64, keep: &[&str]) -> Result<(), StoreError> {
+        let transaction = self.strict(&[META, BLOBS])?;
+        expect_epoch(&transaction, &store(&transaction, META)?, epoch).await?;
+        let blobs = store(&transaction, BLOBS)?;
+        for key in blobs.get_all_keys(None, None).map_err(failed)?.await.map_err(failed)? {
+            if !key.as_string().is_some_and(|name| keep.contains(&name.as_str())) {
+                blobs.delete(key).map(drop).map_err(failed)?;
+            }
+        }
+        Self::finish(transaction).await
     }
 }

@@ -15,14 +15,14 @@ fn commit(expected: u64, put: &[(&str, &[u8])], remove: &[&str]) -> Commit {
         root: format!("root {}", expected + 1).into_bytes(),
         put: put.iter().map(|(name, row)| ((*name).to_owned(), row.to_vec())).collect(),
         remove: remove.iter().map(|name| (*name).to_owned()).collect(),
+        needs: Vec::new(),
     }
 }
 
 /// Nothing is there at first.
 pub async fn starts_empty(store: &impl Store, other: &impl Store) {
     assert_eq!(store.load().await, Ok(Stored::default()));
-    assert_eq!(other.blobs().await, Ok(Vec::new()));
-    assert_eq!(store.blob("none").await, Ok(None));
+    assert_eq!(other.blob("none").await, Ok(None));
     assert_eq!(store.remove_blobs(&["none".to_owned()]).await, Ok(()));
     assert_eq!(store.remove_blobs(&[]).await, Ok(()));
 }
@@ -76,12 +76,46 @@ pub async fn keeps_blobs(store: &impl Store, other: &impl Store) {
         store.put_blob(name, bytes).await.unwrap();
         assert_eq!(other.blob(name).await.unwrap().as_deref(), Some(bytes));
     }
-    assert_eq!(other.blobs().await.unwrap(), ["a", "b", "c"]);
     other.remove_blobs(&["a".to_owned(), "c".to_owned()]).await.unwrap();
-    assert_eq!(store.blobs().await.unwrap(), ["b"]);
-    assert_eq!(store.blob("a").await, Ok(None));
+    assert_eq!(present(store, &["a", "b", "c"]).await, ["b"]);
     // Blobs are outside the epochs.
     assert_eq!(store.load().await.unwrap().epoch, 0);
+}
+
+/// A record is never kept without the blob that it newly refers to.
+pub async fn commits_with_its_blobs(store: &impl Store, other: &impl Store) {
+    store.put_blob("here", b"x").await.unwrap();
+    let before = store.load().await;
+    let lacking = Commit { needs: vec!["here".to_owned(), "gone".to_owned()], ..commit(0, &[("a", b"1")], &[]) };
+    assert_eq!(store.commit(&lacking).await, Err(StoreError::BlobGone));
+    assert_eq!(other.load().await, before);
+    other.put_blob("gone", b"").await.unwrap();
+    store.commit(&lacking).await.unwrap();
+    assert_eq!(other.load().await.unwrap().rows.len(), 1);
+}
+
+/// A sweep leaves what is to be kept, and everything if it does not know the last commit.
+pub async fn sweeps_what_it_knows(store: &impl Store, other: &impl Store) {
+    for name in ["a", "b", "c"] {
+        store.put_blob(name, b"x").await.unwrap();
+    }
+    store.commit(&Commit { needs: vec!["c".to_owned()], ..commit(0, &[("c", b"1")], &[]) }).await.unwrap();
+    assert_eq!(other.sweep(0, &["a"]).await, Err(StoreError::Superseded { expected: 0, found: 1 }));
+    assert_eq!(present(store, &["a", "b", "c"]).await, ["a", "b", "c"]);
+    other.sweep(1, &["c", "never there"]).await.unwrap();
+    assert_eq!(present(store, &["a", "b", "c"]).await, ["c"]);
+    other.sweep(1, &[]).await.unwrap();
+    assert_eq!(present(store, &["a", "b", "c"]).await, [""; 0]);
+}
+
+async fn present<'a>(store: &impl Store, names: &[&'a str]) -> Vec<&'a str> {
+    let mut present = Vec::new();
+    for name in names {
+        if store.blob(name).await.unwrap().is_some() {
+            present.push(*name);
+        }
+    }
+    present
 }
 
 /// After any history the store is what a plain map would be.
