@@ -108,6 +108,7 @@ pub struct Recovery {
 /// Why an action could not be done here, and whether it waits for that to be mended.
 #[derive(Debug)]
 struct Hindrance {
+    action: Action,
     why: String,
     waits: bool,
 }
@@ -117,7 +118,7 @@ struct Hindrance {
 pub struct Session {
     safes: Map<SafeId, SafeSession>,
     under_way: Map<Action, Option<SafeId>>,
-    hindrances: Map<Action, Hindrance>,
+    hindrances: Vec<Hindrance>,
     /// Recoveries, by backup.
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
@@ -139,26 +140,31 @@ impl Session {
     /// An action was done.
     pub fn ended(&mut self, action: &Action) {
         self.under_way.remove(action);
-        self.hindrances.remove(action);
+        self.hindrances.retain(|h| h.action != *action);
     }
 
     /// Something on this device keeps an action from being done, such as a full disk. It still counts as begun, until
     /// [`Self::try_again`].
     pub fn hindered(&mut self, action: &Action, why: String) {
-        self.hindrances.insert(action.clone(), Hindrance { why, waits: true });
+        self.hindrances.retain(|h| h.action != *action);
+        self.hindrances.push(Hindrance { action: action.clone(), why, waits: true });
     }
 
     /// A hindered action is offered again, unless it was already; the hindrance stands until it is done.
     pub fn try_again(&mut self, action: &Action) {
-        if let Some(hindrance) = self.hindrances.get_mut(action).filter(|h| h.waits) {
+        self.resume(|h| h.action == *action);
+    }
+
+    fn resume(&mut self, which: impl Fn(&Hindrance) -> bool) {
+        for hindrance in self.hindrances.iter_mut().filter(|h| h.waits && which(h)) {
             hindrance.waits = false;
-            self.under_way.remove(action);
+            self.under_way.remove(&hindrance.action);
         }
     }
 
     /// What on this device keeps a backup's operation from going on.
     pub fn hindrance(&self, backup: &BackupId) -> Option<&str> {
-        self.hindrances.iter().find(|(action, _)| action.backup() == *backup).map(|(_, h)| h.why.as_str())
+        self.hindrances.iter().find(|h| h.action.backup() == *backup).map(|h| h.why.as_str())
     }
 
     /// Whether a safe is being asked something for a backup.
@@ -208,10 +214,7 @@ impl Session {
             safe.pause = 0;
         }
         self.refusals.clear();
-        for (action, hindrance) in self.hindrances.iter_mut().filter(|(_, h)| h.waits) {
-            hindrance.waits = false;
-            self.under_way.remove(action);
-        }
+        self.resume(|_| true);
         for (_, recovery) in self.recoveries.iter_mut() {
             recovery.fetches.retain(|_, fetch| matches!(fetch, Fetch::Got));
         }
@@ -226,7 +229,7 @@ impl Session {
     pub fn forget(&mut self, state: &State) {
         let running = |id: &BackupId, operation| state.backups.get(id).is_some_and(|b| b.operation == Some(operation));
         self.recoveries.retain(|id, _| running(id, Operation::Recover));
-        self.hindrances.retain(|action, _| state.backups.get(&action.backup()).is_some_and(|b| b.operation.is_some()));
+        self.hindrances.retain(|h| state.backups.get(&h.action.backup()).is_some_and(|b| b.operation.is_some()));
     }
 
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {

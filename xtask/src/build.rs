@@ -1,8 +1,8 @@
 //! `cargo xtask build`: wasm of the wallet, script and wasm of the safe, the page.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -174,8 +174,23 @@ fn cargo_wasm(package: &str, file: &str, profile: &str) -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo.args(["build", "--quiet", "--lib", "--profile", profile]);
     cargo.args(["--target", "wasm32-unknown-unknown", "--package", package]);
+    cargo.arg("--config").arg(format!("target.wasm32-unknown-unknown.rustflags={}", short_paths()?));
     process::run(&mut cargo, &format!("compiling {package}"))?;
     Ok(paths::target().join("wasm32-unknown-unknown").join(profile).join(file).with_extension("wasm"))
+}
+
+/// Flags, as a TOML array, by which panics name the sources of a dependency without the directory where this machine keeps them. Otherwise
+/// the same sources would give other bytes, and more of them, on every machine.
+fn short_paths() -> Result<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let sources = home.map(|home| home.join("registry/src")).filter(|sources| sources.is_dir());
+    let mut flags = Vec::new();
+    // One directory for every registry.
+    for dir in sources.map(fs::read_dir).transpose()?.into_iter().flatten() {
+        flags.push(format!("--remap-path-prefix={}/=", dir?.path().display()));
+    }
+    flags.sort();
+    Ok(serde_json::to_string(&flags)?)
 }
 
 fn bindgen(wasm: &Path, options: &[&str], name: &str, out: &Path) -> Result<()> {

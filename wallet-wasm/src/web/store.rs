@@ -174,6 +174,11 @@ async fn expect_epoch(transaction: &IdbTransaction, meta: &ObjectStore, expected
     Err(StoreError::Superseded { expected, found })
 }
 
+async fn keys(store: &ObjectStore) -> Result<Vec<String>, StoreError> {
+    let keys = store.get_all_keys(None, None).map_err(failed)?.await.map_err(failed)?;
+    Ok(keys.into_iter().filter_map(|key| key.as_string()).collect())
+}
+
 fn put(store: &ObjectStore, key: &str, value: &JsValue) -> Result<(), StoreError> {
     store.put(value, Some(&key.into())).map(drop).map_err(failed)
 }
@@ -201,9 +206,9 @@ impl Store for RexieStore {
         let meta = store(&transaction, META)?;
         let rows = store(&transaction, ROWS)?;
         expect_epoch(&transaction, &meta, commit.expected).await?;
-        for name in &commit.needs {
-            let found = store(&transaction, BLOBS)?.count(Some(JsValue::from_str(name).into())).map_err(failed)?;
-            if found.await.map_err(failed)? == 0 {
+        if !commit.needs.is_empty() {
+            let there = keys(&store(&transaction, BLOBS)?).await?;
+            if !commit.needs.iter().all(|name| there.contains(name)) {
                 transaction.abort().map_err(failed_js)?;
                 return Err(StoreError::BlobGone);
             }
@@ -247,9 +252,9 @@ impl Store for RexieStore {
         let transaction = self.strict(&[META, BLOBS])?;
         expect_epoch(&transaction, &store(&transaction, META)?, epoch).await?;
         let blobs = store(&transaction, BLOBS)?;
-        for key in blobs.get_all_keys(None, None).map_err(failed)?.await.map_err(failed)? {
-            if !key.as_string().is_some_and(|name| keep.contains(&name.as_str())) {
-                blobs.delete(key).map(drop).map_err(failed)?;
+        for name in keys(&blobs).await? {
+            if !keep.contains(&name.as_str()) {
+                blobs.delete(JsValue::from_str(&name)).map(drop).map_err(failed)?;
             }
         }
         Self::finish(transaction).await
