@@ -31,28 +31,34 @@ async function outlive(call) {
   }
 }
 
-/** One deposit's state. The class on the wasm side holds nothing that its storage does not. */
-export class DepositObject extends DurableObject {
-  #object;
-  #instance;
+/** The Durable Object of a class on the wasm side, which holds nothing that its storage does not. */
+function objectOf(name) {
+  return class extends DurableObject {
+    #object;
+    #instance;
 
-  #live() {
-    const { instanceId } = wasm.__worker_init_state();
-    if (this.#instance !== instanceId) {
-      this.#object = new wasm.DepositObject(this.ctx, this.env);
-      this.#instance = instanceId;
+    #live() {
+      const { instanceId } = wasm.__worker_init_state();
+      if (this.#instance !== instanceId) {
+        this.#object = new wasm[name](this.ctx, this.env);
+        this.#instance = instanceId;
+      }
+      return this.#object;
     }
-    return this.#object;
-  }
 
-  fetch(request) {
-    return outlive(() => this.#live().fetch(request));
-  }
+    fetch(request) {
+      return outlive(() => this.#live().fetch(request));
+    }
 
-  alarm() {
-    return outlive(() => this.#live().alarm());
-  }
+    alarm() {
+      return outlive(() => this.#live().alarm());
+    }
+  };
 }
+
+export const DepositObject = objectOf('DepositObject');
+export const AccountObject = objectOf('AccountObject');
+export const OperatorObject = objectOf('OperatorObject');
 
 export default class extends WorkerEntrypoint {
   async fetch(request) {

@@ -89,6 +89,9 @@ pub struct Registration {
     /// In an offer: when it lapses unless confirmed.
     #[n(12)]
     pub confirm_by: Option<Seconds>,
+    /// Whether the value may live only once.
+    #[n(13)]
+    pub unique: Option<bool>,
 }
 
 impl Registration {
@@ -101,6 +104,7 @@ impl Registration {
             && self.face == statement.face
             && self.hashes == statement.hashes
             && self.owner == statement.owner
+            && self.unique == statement.unique
     }
 
     /// Signs it as an offer or a certificate.
@@ -120,7 +124,7 @@ fn verify_registration(bytes: &[u8], kind: Kind, identity: &Identity) -> Result<
     Ok(registration)
 }
 
-fn check_signature(
+pub(crate) fn check_signature(
     unverified: &Unverified,
     identity: &Identity,
     safe: SafeId,
@@ -284,5 +288,6 @@ pub fn registration_of(
         hashes: statement.hashes,
         owner: statement.owner.clone(),
         confirm_by,
+        unique: statement.unique,
     }
 }

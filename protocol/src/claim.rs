@@ -5,6 +5,7 @@
 
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
@@ -32,12 +33,15 @@ pub enum Verb {
     /// Delete the deposit and sign for it. Secret: release.
     #[n(1)]
     Release,
-    /// Prove a slice. Secret: audit.
+    /// Prove a slice. Secret: audit. Comes in batches ([`crate::audit`]), never as a single claim.
     #[n(2)]
     Audit,
-    /// State under signature what became of the deposit. Secret: audit.
+    /// State under signature what became of the deposit ([`crate::evidence`]). Secret: audit.
     #[n(3)]
     Demand,
+    /// Hand out the certificate, renewed where it is time. Secret: audit.
+    #[n(4)]
+    Renew,
 }
 
 /// A presented secret, sealed to one safe, for one deposit and verb, once.
@@ -62,7 +66,7 @@ pub struct Claim {
     /// HPKE encapsulated key.
     #[n(5)]
     pub enc: Bytes,
-    /// HPKE ciphertext of the 32-byte secret.
+    /// HPKE ciphertext of the 32-byte secret, or, at the retrieval of a unique value, of the secret and the claimant's x.
     #[n(6)]
     pub ciphertext: Bytes,
 }
@@ -88,9 +92,27 @@ impl Claim {
         expiry: Seconds,
         rng: &mut R,
     ) -> Result<Self, CryptoError> {
+        Self::make_with(secret, None, entry, deposit, verb, expiry, rng)
+    }
+
+    /// [`Self::make`] with the secret x of a claimant of a unique value.
+    ///
+    /// # Errors
+    /// If the entry's HPKE key is not one.
+    pub fn make_with<R: CryptoRng>(
+        secret: &Secret,
+        x: Option<&Secret>,
+        entry: &Entry,
+        deposit: &DepositId,
+        verb: Verb,
+        expiry: Seconds,
+        rng: &mut R,
+    ) -> Result<Self, CryptoError> {
         let nonce = Nonce::make_random(rng);
         let aad = aad(deposit, verb, &nonce, expiry);
-        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info(&entry.safe, entry.serial), &aad, secret.expose(), rng)?;
+        let mut plain = Zeroizing::new(secret.expose().to_vec());
+        plain.extend_from_slice(x.map_or(&[][..], |x| x.expose()));
+        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info(&entry.safe, entry.serial), &aad, &plain, rng)?;
         Ok(Self {
             suite: SUITE,
             verb,
@@ -109,18 +131,26 @@ impl Claim {
     pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
         let claim: Self = codec::decode(bytes, MAX_CLAIM_LEN)?;
         codec::expect_suite(claim.suite)?;
-        let lengths = claim.enc.len() == HPKE_ENC_LEN && claim.ciphertext.len() == KEY_LEN + TAG_LEN;
-        if lengths { Ok(claim) } else { Err(CodecError::Malformed) }
+        let lengths = [KEY_LEN + TAG_LEN, 2 * KEY_LEN + TAG_LEN];
+        let fits = claim.enc.len() == HPKE_ENC_LEN && lengths.contains(&claim.ciphertext.len());
+        if fits { Ok(claim) } else { Err(CodecError::Malformed) }
     }
 
-    /// Opens the claim at the safe.
+    /// Opens the claim at the safe: the secret, and the claimant's x where there is one.
     ///
     /// # Errors
     /// [`CryptoError`] if it was sealed to another safe, deposit, verb, nonce or expiry.
-    pub fn open(&self, key: &HpkePrivateKey, safe: &SafeId, deposit: &DepositId) -> Result<Secret, CryptoError> {
+    pub fn open(
+        &self,
+        key: &HpkePrivateKey,
+        safe: &SafeId,
+        deposit: &DepositId,
+    ) -> Result<(Secret, Option<Secret>), CryptoError> {
         let aad = aad(deposit, self.verb, &self.nonce, self.expiry);
-        let secret = key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?;
-        Secret::try_from(secret.as_slice())
+        let plain = key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?;
+        let (secret, x) = plain.split_at_checked(KEY_LEN).ok_or(CryptoError)?;
+        let x = if x.is_empty() { None } else { Some(Secret::try_from(x)?) };
+        Ok((Secret::try_from(secret)?, x))
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Kind {
     Certificate,
     /// What a safe signs when it has let a deposit go.
     Receipt,
+    /// What a safe signs when it is asked what became of a deposit.
+    Testimony,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Offer => "application/vnd.strongroom.offer+cbor",
             Self::Certificate => "application/vnd.strongroom.certificate+cbor",
             Self::Receipt => "application/vnd.strongroom.receipt+cbor",
+            Self::Testimony => "application/vnd.strongroom.testimony+cbor",
         }
     }
 }
@@ -112,6 +115,11 @@ impl Unverified {
     /// The payload, to find out which key to ask for. Nothing in it is to be believed yet.
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// What kind of statement it is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Checks the signature.

@@ -8,6 +8,7 @@ use core::convert::Infallible;
 
 use aead_stream::{NewStream, StreamBE32, StreamPrimitive};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use blake3::hazmat::{HasherExt, merge_subtrees_non_root, merge_subtrees_root};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha384, kem::XWing};
@@ -110,6 +111,25 @@ pub fn derive_secret(key: &Secret, label: &str, context: &[u8]) -> Secret {
 /// BLAKE3 of the bytes: the root of the hash tree that audits walk.
 pub fn blake3(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
+}
+
+/// A node of the BLAKE3 tree that is not its root.
+pub type Node = blake3::hazmat::ChainingValue;
+
+/// The node over a group of whole chunks that begins at `offset` bytes and is not the whole input. Groups are as long as a power of two of chunks
+/// of 1 KiB, save the last one.
+pub fn blake3_group(group: &[u8], offset: u64) -> Node {
+    blake3::Hasher::new().set_input_offset(offset).update(group).finalize_non_root()
+}
+
+/// The node above two nodes.
+pub fn blake3_parent(left: &Node, right: &Node) -> Node {
+    merge_subtrees_non_root(left, right, blake3::hazmat::Mode::Hash)
+}
+
+/// The root above two nodes.
+pub fn blake3_root(left: &Node, right: &Node) -> [u8; 32] {
+    *merge_subtrees_root(left, right, blake3::hazmat::Mode::Hash).as_bytes()
 }
 
 /// BLAKE3 over several parts, each preceded by its length as 8 bytes big-endian, under a context string (`derive_key` mode).

@@ -208,6 +208,9 @@ pub struct Statement {
     /// The owner to whom the deposit is bound, where it is.
     #[n(8)]
     pub owner: Option<Bytes>,
+    /// `Some(true)`: the value may live only once, and the body goes to the chosen claimant only ([`crate::register`]).
+    #[n(9)]
+    pub unique: Option<bool>,
 }
 
 impl Statement {
@@ -222,7 +225,8 @@ impl Statement {
         if face > MAX_FACE_LEN {
             return Err(CodecError::TooLong { got: face, most: MAX_FACE_LEN });
         }
-        if statement.safe != *safe || statement.deposit != *deposit {
+        // One way to say no: nothing.
+        if statement.safe != *safe || statement.deposit != *deposit || statement.unique == Some(false) {
             return Err(CodecError::Malformed);
         }
         Ok(statement)
@@ -237,6 +241,17 @@ impl Statement {
         face: Face,
         secrets: &DepositSecrets,
     ) -> Self {
-        Self { suite: SUITE, safe, deposit, length, root, face, hashes: secrets.hashes(), lease: LEASE, owner: None }
+        Self {
+            suite: SUITE,
+            safe,
+            deposit,
+            length,
+            root,
+            face,
+            hashes: secrets.hashes(),
+            lease: LEASE,
+            owner: None,
+            unique: None,
+        }
     }
 }

@@ -176,7 +176,7 @@ pub struct Descriptor {
     /// Where it stands; certificates point there.
     #[n(4)]
     pub url: String,
-    /// Signed entries ([`Entry`] in COSE_Sign1), by ascending serial.
+    /// Signed entries ([`Entry`] in COSE_Sign1), by serial from 1.
     #[n(5)]
     pub chain: Vec<Bytes>,
     /// What it takes.
@@ -198,7 +198,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Checks a chain: every entry signed by the identity, for this safe, serials ascending.
+    /// Checks a chain: every entry signed by the identity, for this safe, serials from 1 without a gap, none beginning before the one
+    /// ahead of it. So no entry can be left out or slipped in behind another one's back.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -214,8 +215,9 @@ impl Identity {
             unverified.verify(&key)?;
             let entry: Entry = codec::decode(unverified.payload(), MAX_ENTRY_LEN)?;
             codec::expect_suite(entry.suite)?;
-            let ascending = entries.last().is_none_or(|last| last.serial < entry.serial);
-            if entry.safe != id || !ascending || entry.hpke.len() != HPKE_PUBLIC_LEN {
+            let next = entries.len() + 1 == entry.serial as usize;
+            let later = entries.last().is_none_or(|last| last.from <= entry.from);
+            if entry.safe != id || !next || !later || entry.hpke.len() != HPKE_PUBLIC_LEN {
                 return Err(IdentityError::BadChain);
             }
             entry.verifying_key()?;
@@ -244,6 +246,15 @@ impl Identity {
     /// The safe's id.
     pub const fn id(&self) -> SafeId {
         self.id
+    }
+
+    /// The entries, by serial.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
     }
 
     /// The entry with a serial.
@@ -297,6 +308,54 @@ impl SafeKeys {
         };
         let chain = vec![sign_entry(&identity, &entry)];
         Ok(Self { identity, signing, hpke, chain })
+    }
+
+    /// From what [`Self::identity_hex`], [`Self::signing_hex`], [`Self::hpke_hex`] and [`Self::chain_text`] gave.
+    ///
+    /// # Errors
+    /// If one of them is not what it should be.
+    pub fn from_hex(identity: &str, signing: &str, hpke: &str, chain: &str) -> Result<Self, CryptoError> {
+        let bytes = |text: &str| base16ct::lower::decode_vec(text.trim()).map(Zeroizing::new).map_err(|_| CryptoError);
+        let hpke = Secret::try_from(bytes(hpke)?.as_slice())?;
+        Ok(Self {
+            identity: SigningKey::from_bytes(&bytes(identity)?)?,
+            signing: SigningKey::from_bytes(&bytes(signing)?)?,
+            hpke: HpkePrivateKey::from_seed(hpke)?,
+            chain: parse_chain_text(chain).map_err(|_| CryptoError)?.1,
+        })
+    }
+
+    /// Makes new working keys, in a further entry that counts from `now`. The entry before it still covers what it signed, and is good for
+    /// claims that were sealed meanwhile; with `revoke`, nothing that the entry of that serial signs from `now` on counts.
+    ///
+    /// # Errors
+    /// If the chain is full, or is not this identity's.
+    pub fn rotate<R: CryptoRng>(&mut self, rng: &mut R, now: Seconds, revoke: Option<u32>) -> Result<(), CryptoError> {
+        let public = self.identity.verifying_key().to_compressed();
+        let known = Identity::verify(&public, &self.chain).map_err(|_| CryptoError)?;
+        let last = known.entries.last().ok_or(CryptoError)?;
+        if known.entries.len() >= MAX_ENTRIES || now < last.from {
+            return Err(CryptoError);
+        }
+        let signing = SigningKey::make_random(rng);
+        let hpke = HpkePrivateKey::from_seed(Secret::make_random(rng))?;
+        let entry = Entry {
+            serial: last.serial + 1,
+            signing: signing.verifying_key().to_compressed().to_vec().into(),
+            hpke: hpke.public().into(),
+            from: now,
+            to: now + ENTRY_SPAN,
+            revoked: None,
+            ..last.clone()
+        };
+        let revised = |entry: &Entry| {
+            let revoked = (revoke == Some(entry.serial)).then_some(now);
+            Entry { revoked: entry.revoked.or(revoked), ..entry.clone() }
+        };
+        let entries = known.entries.iter().map(revised).chain([entry]);
+        self.chain = entries.map(|entry| sign_entry(&self.identity, &entry)).collect();
+        (self.signing, self.hpke) = (signing, hpke);
+        Ok(())
     }
 
     /// The safe's id.

@@ -105,6 +105,10 @@ hex_id!(
     AttemptId, 16
 );
 hex_id!(
+    /// Names one admission token; drawn by the operator who mints it.
+    TokenId, 16
+);
+hex_id!(
     /// BLAKE3 root of a deposited body.
     Root, 32
 );
@@ -116,10 +120,15 @@ hex_id!(
     /// Single-use number of a claim.
     Nonce, 16
 );
+hex_id!(
+    /// Names who claims a unique value: a hash of the claimant's secret.
+    ClaimantId, 32
+);
 random_id!(DepositId);
 random_id!(BackupId);
 random_id!(ValueId);
 random_id!(AttemptId);
+random_id!(TokenId);
 random_id!(Nonce);
 
 byte_id!(

@@ -6,25 +6,40 @@
 use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
+    audit::{AuditRequest, AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, root_of},
     claim::{Claim, Confirm, MAX_CLAIM_LEN, MAX_CONFIRM_LEN, Verb},
     codec,
-    crypto::blake3,
+    crypto::{Node, Secret, same_bytes},
     deposit::{MAX_STATEMENT_LEN, Statement},
     identity::{API_VERSION, Admission, Descriptor},
-    ids::{AttemptId, DepositId, Root, Seconds},
+    ids::{AttemptId, DepositId, Seconds, TokenId},
     problem::Problem,
+    register::{MAX_REGISTER_LEN, RegisterRequest},
+    token::{Token, TokenError},
 };
 
-use crate::machine::{Config, Reply, Request};
+use crate::{
+    account::{self, Row, Use},
+    machine::{Config, Keys, Removal, Reply, Request},
+    operator::{self, DAILY_REMOVALS},
+    record::MAX_ATTEMPTS,
+};
 
 /// Header that carries the statement of a deposit: an RFC 9651 byte sequence (`:base64:`).
 pub const STATEMENT_HEADER: &str = "strongroom-statement";
+/// Header that carries an admission token.
+pub const TOKEN_HEADER: &str = "strongroom-token";
+/// Bytes of bodies that one audit reads, at most: four of the default limit, some 4 ms of processor time. What is beyond is answered
+/// `unavailable`, and asked for again.
+pub const AUDIT_BYTES: u64 = 8 * 1024 * 1024;
 /// Media type of all CBOR bodies.
 pub const CBOR: &str = "application/cbor";
 /// Media type of signed statements (RFC 9052 §16.1).
 pub const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
 /// Media type of bodies.
 pub const OCTETS: &str = "application/octet-stream";
+/// Media type of health and usage.
+pub const JSON: &str = "application/json";
 /// Media type of refusals (RFC 9457).
 pub const PROBLEM: &str = "application/problem+json";
 
@@ -33,10 +48,30 @@ pub fn body_key(deposit: &DepositId, attempt: &AttemptId) -> String {
     format!("b/{deposit}/{attempt}")
 }
 
+/// What is written under it: the body, and behind it the leaves of its tree, so that an audit need not hash all of it.
+fn with_leaves(mut body: Vec<u8>, leaves: &[Node]) -> Vec<u8> {
+    leaves.iter().for_each(|leaf| body.extend_from_slice(leaf));
+    body
+}
+
+/// Inverse of [`with_leaves`], for a body of `length` bytes. Of what was cut short or altered, whatever is there.
+fn without_leaves(stored: &[u8], length: u64) -> (&[u8], Vec<Node>) {
+    let (body, leaves) = stored.split_at(stored.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+    (body, leaves.as_chunks().0.to_vec())
+}
+
 /// What the flow needs of a platform. Every call may fail; a failure is never an empty answer.
 pub trait Platform {
     /// Runs one ledger step of a deposit: load, [`crate::machine::step`], store, alarm.
     fn ledger(&self, deposit: &DepositId, request: Request) -> impl Future<Output = Result<Reply, Problem>>;
+    /// Runs one step of a token's account.
+    fn account(
+        &self,
+        token: &TokenId,
+        request: account::Request,
+    ) -> impl Future<Output = Result<account::Reply, Problem>>;
+    /// Runs one step of the operator's object.
+    fn operator(&self, request: operator::Request) -> impl Future<Output = Result<operator::Reply, Problem>>;
     /// Reads the body of the request, at most `most` bytes.
     fn body(&mut self, most: u64) -> impl Future<Output = Result<Vec<u8>, Problem>>;
     /// Writes a value.
@@ -54,8 +89,16 @@ pub struct Head {
     pub method: String,
     /// Path without query.
     pub path: String,
+    /// Query, without the question mark.
+    pub query: Option<String>,
     /// Header `Strongroom-Statement`.
     pub statement: Option<String>,
+    /// Header `Strongroom-Token`.
+    pub token: Option<String>,
+    /// Header `Authorization`.
+    pub authorization: Option<String>,
+    /// Header `Content-Type`.
+    pub content_type: Option<String>,
     /// Header `Content-Length`.
     pub length: Option<u64>,
 }
@@ -69,25 +112,58 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Methods that the path takes, where the method was wrong.
     pub allow: Option<&'static str>,
+    /// Why not, if it is a refusal.
+    pub problem: Option<Problem>,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, allow: None, body }
+        Self { status, content_type, allow: None, problem: None, body }
     }
 
     /// A refusal, with the safe's clock: a wallet whose claim came at the wrong time sets its own by it.
     pub fn problem(problem: Problem, now: Seconds) -> Self {
-        let body = serde_json::json!({
+        Self::refusal(&problem.into(), now)
+    }
+
+    fn refusal(refusal: &Refusal, now: Seconds) -> Self {
+        let problem = refusal.problem;
+        let mut body = serde_json::json!({
             "type": problem.type_uri(),
             "title": problem.title(),
             "status": problem.status(),
             "next": problem.next(),
             "time": now,
         });
-        Self::new(problem.status(), PROBLEM, body.to_string().into_bytes())
+        if let Some((token, used)) = refusal.quota.as_deref() {
+            body["quota"] = serde_json::json!({
+                "bytes": token.bytes,
+                "bytes_used": used.bytes,
+                "deposits": token.deposits,
+                "deposits_used": used.deposits,
+            });
+        }
+        let answer = Self::new(problem.status(), PROBLEM, body.to_string().into_bytes());
+        Self { allow: refusal.allow, problem: Some(problem), ..answer }
+    }
+
+    fn json(body: &serde_json::Value) -> Self {
+        Self::new(200, JSON, body.to_string().into_bytes())
+    }
+}
+
+/// A problem with what belongs to it.
+struct Refusal {
+    problem: Problem,
+    allow: Option<&'static str>,
+    quota: Option<Box<(Token, Use)>>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, allow: None, quota: None }
     }
 }
 
@@ -102,62 +178,162 @@ pub struct Presence {
     pub chain: Vec<codec::Bytes>,
 }
 
+/// What the operator alone decides.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// The key of admission tokens; without one, anybody may deposit.
+    pub token_key: Option<Secret>,
+    /// Opens the usage figures; without one, nobody sees them.
+    pub operator_secret: Option<Secret>,
+}
+
+/// The safe, as a request finds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Safe<'a> {
+    /// What it is.
+    pub config: &'a Config,
+    /// Its keys.
+    pub keys: &'a Keys,
+    /// What it shows of itself.
+    pub presence: &'a Presence,
+    /// Who may do what.
+    pub policy: &'a Policy,
+    /// Its clock.
+    pub now: Seconds,
+}
+
 /// The routes, in the order of the specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Descriptor,
     Health,
+    Usage,
+    Audits,
     Deposit(DepositId),
     Confirm(DepositId),
+    Register(DepositId),
     Claim(DepositId, Verb),
 }
 
-fn route(head: &Head) -> Result<Route, (Problem, Option<&'static str>)> {
-    let parts: Vec<&str> = head.path.split('/').skip(1).collect();
-    let id = |text: &str| text.parse::<DepositId>().map_err(|_| (Problem::NoSuchPath, None));
-    let (found, allow) = match parts.as_slice() {
-        [".well-known", "strongroom"] => (Route::Descriptor, "GET"),
-        ["v1", "health"] => (Route::Health, "GET"),
-        ["v1", "deposits", deposit] => (Route::Deposit(id(deposit)?), "PUT"),
-        ["v1", "deposits", deposit, "confirm"] => (Route::Confirm(id(deposit)?), "POST"),
-        ["v1", "deposits", deposit, "retrieve"] => (Route::Claim(id(deposit)?, Verb::Retrieve), "POST"),
-        ["v1", "deposits", deposit, "release"] => (Route::Claim(id(deposit)?, Verb::Release), "POST"),
-        _ => return Err((Problem::NoSuchPath, None)),
-    };
-    let head_of_get = allow == "GET" && head.method == "HEAD";
-    if head.method == allow || head_of_get { Ok(found) } else { Err((Problem::MethodNotAllowed, Some(allow))) }
+/// Path, method, and content type of the request's body, for each route in the order of the specification.
+pub const ROUTES: [(&str, &str, Option<&str>); 11] = [
+    ("/.well-known/strongroom", "GET", None),
+    ("/v1/health", "GET", None),
+    ("/v1/usage", "GET", None),
+    ("/v1/deposits/{id}", "PUT", Some(OCTETS)),
+    ("/v1/deposits/{id}/confirm", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/retrieve", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/release", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/renew", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/demand", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/register", "POST", Some(CBOR)),
+    ("/v1/audits", "POST", Some(CBOR)),
+];
+
+impl Route {
+    const fn shape(self) -> (&'static str, &'static str, Option<&'static str>) {
+        ROUTES[match self {
+            Self::Descriptor => 0,
+            Self::Health => 1,
+            Self::Usage => 2,
+            Self::Deposit(_) => 3,
+            Self::Confirm(_) => 4,
+            Self::Claim(_, Verb::Retrieve) => 5,
+            Self::Claim(_, Verb::Release) => 6,
+            Self::Claim(_, Verb::Demand) => 8,
+            Self::Claim(..) => 7,
+            Self::Register(_) => 9,
+            Self::Audits => 10,
+        }]
+    }
+
+    fn of_path(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let id = |text: &str| text.parse::<DepositId>().ok();
+        Some(match parts.as_slice() {
+            [".well-known", "strongroom"] => Self::Descriptor,
+            ["v1", "health"] => Self::Health,
+            ["v1", "usage"] => Self::Usage,
+            ["v1", "audits"] => Self::Audits,
+            ["v1", "deposits", deposit] => Self::Deposit(id(deposit)?),
+            ["v1", "deposits", deposit, "confirm"] => Self::Confirm(id(deposit)?),
+            ["v1", "deposits", deposit, "register"] => Self::Register(id(deposit)?),
+            ["v1", "deposits", deposit, "retrieve"] => Self::Claim(id(deposit)?, Verb::Retrieve),
+            ["v1", "deposits", deposit, "release"] => Self::Claim(id(deposit)?, Verb::Release),
+            ["v1", "deposits", deposit, "demand"] => Self::Claim(id(deposit)?, Verb::Demand),
+            ["v1", "deposits", deposit, "renew"] => Self::Claim(id(deposit)?, Verb::Renew),
+            _ => return None,
+        })
+    }
+
+    /// The route of a request whose head is as the route wants it.
+    fn of(head: &Head) -> Result<Self, Refusal> {
+        let route = Self::of_path(&head.path).ok_or(Problem::NoSuchPath)?;
+        let (_, method, content_type) = route.shape();
+        let head_of_get = method == "GET" && head.method == "HEAD";
+        if head.method != method && !head_of_get {
+            return Err(Refusal { allow: Some(method), ..Problem::MethodNotAllowed.into() });
+        }
+        let sent = head.content_type.as_deref().map(|text| text.split(';').next().unwrap_or_default().trim());
+        match content_type {
+            Some(wanted) if !sent.is_some_and(|sent| sent.eq_ignore_ascii_case(wanted)) => {
+                Err(Problem::UnsupportedMediaType.into())
+            }
+            _ => Ok(route),
+        }
+    }
+}
+
+/// What is logged of a request: its route, never its ids or secrets.
+pub fn log_line(head: &Head, answer: &Answer) -> String {
+    let route = Route::of_path(&head.path).map_or("(none)", |route| route.shape().0);
+    // A method is the caller's text: only those that mean something are repeated.
+    let method = ["GET", "HEAD", "PUT", "POST", "OPTIONS"].into_iter().find(|m| *m == head.method).unwrap_or("(other)");
+    let problem = answer.problem.map(Problem::slug);
+    serde_json::json!({ "event": "request", "method": method, "route": route, "status": answer.status, "problem": problem })
+        .to_string()
 }
 
 /// Handles one request.
-pub async fn handle<P: Platform>(
-    platform: &mut P,
-    head: &Head,
-    now: Seconds,
-    config: &Config,
-    presence: &Presence,
-) -> Answer {
-    let result = match route(head) {
-        Ok(Route::Descriptor) => Ok(Answer::new(200, CBOR, descriptor(now, config, presence))),
-        Ok(Route::Health) => Ok(Answer::new(200, "application/json", b"{\"status\":\"ok\"}".to_vec())),
-        Ok(Route::Deposit(id)) => deposit(platform, head, &id, config).await,
-        Ok(Route::Confirm(id)) => confirm(platform, &id).await,
-        Ok(Route::Claim(id, verb)) => claim(platform, &id, verb).await,
-        Err((problem, allow)) => return Answer { allow, ..Answer::problem(problem, now) },
+pub async fn handle<P: Platform>(platform: &mut P, head: &Head, safe: &Safe<'_>) -> Answer {
+    let result = match Route::of(head) {
+        Ok(Route::Descriptor) => Ok(Answer::new(200, CBOR, descriptor(safe))),
+        Ok(Route::Health) => Ok(Answer::json(&serde_json::json!({ "status": "ok" }))),
+        Ok(Route::Usage) => usage(platform, head, safe).await.map_err(Refusal::from),
+        Ok(Route::Audits) => audits(platform, safe).await.map_err(Refusal::from),
+        Ok(Route::Deposit(id)) => deposit(platform, head, &id, safe).await,
+        Ok(Route::Confirm(id)) => confirm(platform, &id).await.map_err(Refusal::from),
+        Ok(Route::Register(id)) => register(platform, &id).await.map_err(Refusal::from),
+        Ok(Route::Claim(id, verb)) => claim(platform, &id, verb).await.map_err(Refusal::from),
+        Err(refusal) => Err(refusal),
     };
-    result.unwrap_or_else(|problem| Answer::problem(problem, now))
+    result.unwrap_or_else(|refusal| Answer::refusal(&refusal, safe.now))
 }
 
-fn descriptor(now: Seconds, config: &Config, presence: &Presence) -> Vec<u8> {
+fn descriptor(safe: &Safe<'_>) -> Vec<u8> {
+    let presence = safe.presence;
     codec::encode(&Descriptor {
         suite: SUITE,
         api: API_VERSION,
         identity: presence.identity.clone(),
         name: presence.name.clone(),
-        url: config.url.clone(),
+        url: safe.config.url.clone(),
         chain: presence.chain.clone(),
-        limits: config.limits,
-        admission: Admission::Open,
-        time: now,
+        limits: safe.config.limits,
+        admission: if safe.policy.token_key.is_some() { Admission::Token } else { Admission::Open },
+        time: safe.now,
     })
+}
+
+/// The token that admits a deposit, where the safe wants one. Only the MAC and the clock are asked.
+fn admit(head: &Head, safe: &Safe<'_>) -> Result<Option<Token>, Problem> {
+    let Some(key) = &safe.policy.token_key else { return Ok(None) };
+    let text = head.token.as_deref().ok_or(Problem::TokenRequired)?;
+    match Token::parse(text, key, &safe.config.safe, safe.now) {
+        Ok(token) => Ok(Some(token)),
+        Err(TokenError::Expired) => Err(Problem::TokenExpired),
+        Err(_) => Err(Problem::TokenInvalid),
+    }
 }
 
 /// The statement from its header.
@@ -172,33 +348,47 @@ fn parse_statement(head: &Head, deposit: &DepositId, config: &Config) -> Result<
     Statement::parse(&bytes, &config.safe, deposit).map_err(|_| Problem::BadStatement)
 }
 
-async fn deposit<P: Platform>(p: &mut P, head: &Head, id: &DepositId, config: &Config) -> Result<Answer, Problem> {
+async fn deposit<P: Platform>(p: &mut P, head: &Head, id: &DepositId, safe: &Safe<'_>) -> Result<Answer, Refusal> {
+    let config = safe.config;
     let statement = parse_statement(head, id, config)?;
     let announced = head.length.ok_or(Problem::LengthRequired)?;
     if announced > config.limits.body {
-        return Err(Problem::TooLarge);
+        return Err(Problem::TooLarge.into());
     }
     if announced != statement.length {
-        return Err(Problem::BodyMismatch);
+        return Err(Problem::BodyMismatch.into());
     }
-    let attempt = match p.ledger(id, Request::Begin(Box::new(statement.clone()))).await? {
-        Reply::Write(attempt) => attempt,
+    let token = admit(head, safe)?;
+    let (attempt, row) = match p.ledger(id, Request::Begin(Box::new(statement.clone()), token)).await? {
+        Reply::Write(attempt, row) => (attempt, row),
         early => {
             // Read all the same: who is still sending when the connection closes sees a broken one, and no answer.
             let _ = p.body(config.limits.body).await;
             return match early {
                 Reply::Offer(offer) => Ok(Answer::new(200, COSE, offer.0)),
                 Reply::Certificate(certificate) => Ok(Answer::new(200, COSE, certificate.0)),
-                reply => Err(refusal(reply)),
+                reply => Err(refusal(reply).into()),
             };
         }
     };
+    if let (Some(token), Some(row)) = (token, row)
+        && let Err(refusal) = reserve(p, token, row, statement.length).await
+    {
+        let _ = p.body(config.limits.body).await;
+        // Only where the account said no: a question whose answer was lost may still open the row, and the attempt stands for it.
+        if refusal.problem == Problem::OverQuota {
+            p.ledger(id, Request::Abandon(attempt)).await?;
+            tidy(p, id).await;
+        }
+        return Err(refusal);
+    }
     let body = p.body(config.limits.body).await?;
-    let (length, root) = (body.len() as u64, Root(blake3(&body)));
+    let leaves = derive_leaves(&body);
+    let (length, root) = (body.len() as u64, root_of(&body, &leaves));
     let key = body_key(id, &attempt);
     let fits = length == statement.length && root == statement.root;
     if fits {
-        p.put(&key, body).await?;
+        p.put(&key, with_leaves(body, &leaves)).await?;
     }
     let reply = p.ledger(id, Request::Commit { attempt, length, root }).await?;
     match reply {
@@ -208,9 +398,36 @@ async fn deposit<P: Platform>(p: &mut P, head: &Head, id: &DepositId, config: &C
             // The ledger does not want it: what was just written would belong to nobody.
             if fits {
                 p.delete(&key).await?;
+            } else if row.is_some() {
+                tidy(p, id).await;
             }
-            Err(refusal(reply))
+            Err(refusal(reply).into())
         }
+    }
+}
+
+/// Frees a row that nothing came of, at once, so that the next try finds its room. If it fails, the alarm does it.
+async fn tidy<P: Platform>(p: &P, id: &DepositId) {
+    if let Ok(Reply::Remove(removal)) = p.ledger(id, Request::Alarm).await {
+        let _ = remove(p, id, removal).await;
+    }
+}
+
+/// Opens the deposit's row in its token's account.
+async fn reserve<P: Platform>(p: &P, token: Token, row: Row, bytes: u64) -> Result<(), Refusal> {
+    match p.account(&token.id, account::Request::Reserve { row, bytes, token }).await? {
+        account::Reply::Open(unnoted) => {
+            if unnoted {
+                // First the list, then the mark: a crash between them only asks again.
+                p.operator(operator::Request::Note(token.id)).await?;
+                p.account(&token.id, account::Request::Noted).await?;
+            }
+            Ok(())
+        }
+        account::Reply::Over(used) => {
+            Err(Refusal { quota: Some(Box::new((token, used))), ..Problem::OverQuota.into() })
+        }
+        _ => Err(Problem::Internal.into()),
     }
 }
 
@@ -230,30 +447,156 @@ async fn claim<P: Platform>(p: &mut P, id: &DepositId, verb: Verb) -> Result<Ans
     if claim.verb != verb {
         return Err(Problem::Malformed);
     }
-    match p.ledger(id, Request::Claim(claim)).await? {
+    let reply = match p.ledger(id, Request::Claim(claim)).await? {
         // Null after commit is a storage that lags or lost: retriable here, and for an audit to find out; never "not found".
-        Reply::Read(attempt) => match p.get(&body_key(id, &attempt)).await? {
-            Some(body) => Ok(Answer::new(200, OCTETS, body)),
-            None => Err(Problem::Unavailable),
+        Reply::Read(attempt, length) => {
+            let mut stored = p.get(&body_key(id, &attempt)).await?.ok_or(Problem::Unavailable)?;
+            stored.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            return Ok(Answer::new(200, OCTETS, stored));
+        }
+        Reply::Measure(attempt, length, demand) => {
+            let measure = |stored: Vec<u8>| {
+                let (body, _) = without_leaves(&stored, length);
+                (body.len() as u64, root_of(body, &derive_leaves(body)))
+            };
+            let found = p.get(&body_key(id, &attempt)).await?.map(measure);
+            p.ledger(id, Request::Testify { demand, attempt, found }).await?
+        }
+        Reply::Remove(removal) => match remove(p, id, removal).await? {
+            // Somebody else removed the same, and the id has begun anew since.
+            Reply::Done => Reply::Refused(Problem::Gone),
+            reply => reply,
         },
-        Reply::Erase(attempts) => match erase(p, id, attempts).await? {
-            Reply::Receipt(receipt) => Ok(Answer::new(200, COSE, receipt.0)),
-            reply => Err(refusal(reply)),
-        },
-        Reply::Receipt(receipt) => Ok(Answer::new(200, COSE, receipt.0)),
+        reply => reply,
+    };
+    match reply {
+        Reply::Receipt(signed) | Reply::Certificate(signed) | Reply::Testimony(signed) => {
+            Ok(Answer::new(200, COSE, signed.0))
+        }
         reply => Err(refusal(reply)),
     }
 }
 
-/// Removes writes from KV and reports it to the ledger; also what the alarm does.
+async fn register<P: Platform>(p: &mut P, id: &DepositId) -> Result<Answer, Problem> {
+    let body = p.body(MAX_REGISTER_LEN as u64).await?;
+    let request = RegisterRequest::parse(&body).map_err(|_| Problem::Malformed)?;
+    match p.ledger(id, Request::Register(request)).await? {
+        Reply::Register(answer) => Ok(Answer::new(200, CBOR, codec::encode(&answer))),
+        reply => Err(refusal(reply)),
+    }
+}
+
+async fn audits<P: Platform>(p: &mut P, safe: &Safe<'_>) -> Result<Answer, Problem> {
+    let body = p.body(MAX_AUDIT_LEN as u64).await?;
+    let request = AuditRequest::parse(&body).map_err(|_| Problem::Malformed)?;
+    let opened = safe.keys.hpke(request.entry).and_then(|key| request.open(key, &safe.config.safe));
+    let items = opened.map_err(|_| Problem::ClaimUnreadable)?;
+    let mut results = Vec::with_capacity(items.len());
+    let mut budget = AUDIT_BYTES;
+    for item in items {
+        let shown = show(p, &item.deposit, &item.secret, &item.groups, &request, &mut budget).await;
+        results.push(match shown {
+            Ok(slices) => AuditResult::Shown(slices),
+            Err(problem) => AuditResult::Refused(problem.slug().to_owned()),
+        });
+    }
+    Ok(Answer::new(200, CBOR, codec::encode(&results)))
+}
+
+/// The slices of one deposit.
+async fn show<P: Platform>(
+    p: &P,
+    id: &DepositId,
+    secret: &Secret,
+    groups: &[u32],
+    request: &AuditRequest,
+    budget: &mut u64,
+) -> Result<Vec<Slice>, Problem> {
+    let ask = Request::Audit { secret: secret.clone(), nonce: request.nonce, expiry: request.expiry };
+    let (attempt, length) = match p.ledger(id, ask).await? {
+        Reply::Read(attempt, length) => (attempt, length),
+        reply => return Err(refusal(reply)),
+    };
+    *budget = budget.checked_sub(length).ok_or(Problem::Unavailable)?;
+    let stored = p.get(&body_key(id, &attempt)).await?.ok_or(Problem::Unavailable)?;
+    let (body, leaves) = without_leaves(&stored, length);
+    Ok(groups.iter().map(|group| Slice::cut(body, &leaves, *group)).collect())
+}
+
+async fn usage<P: Platform>(p: &P, head: &Head, safe: &Safe<'_>) -> Result<Answer, Problem> {
+    let shown = head.authorization.as_deref().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().trim();
+    let secret = safe.policy.operator_secret.as_ref().ok_or(Problem::Forbidden)?;
+    let expected = base16ct::lower::encode_string(secret.expose());
+    if !same_bytes(shown.as_bytes(), expected.as_bytes()) {
+        return Err(Problem::Forbidden);
+    }
+    let after = head.query.as_deref().and_then(|query| query.strip_prefix("after="));
+    let after = after.map(str::parse).transpose().map_err(|_| Problem::Malformed)?;
+    let operator::Reply::Tokens(tokens, removals) = p.operator(operator::Request::Tokens(after)).await? else {
+        return Err(Problem::Internal);
+    };
+    let next = (tokens.len() == operator::USAGE_PAGE).then(|| tokens.last().map(TokenId::to_string));
+    let mut rows = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let account::Reply::Use(used) = p.account(&token, account::Request::Use).await? else {
+            return Err(Problem::Internal);
+        };
+        let token = token.to_string();
+        rows.push(serde_json::json!({ "token": token, "bytes": used.bytes, "deposits": used.deposits }));
+    }
+    Ok(Answer::json(&serde_json::json!({
+        "time": safe.now,
+        "removals_today": removals,
+        "removals_a_day": DAILY_REMOVALS,
+        "tokens": rows,
+        "next": next.flatten(),
+    })))
+}
+
+/// Removes what the ledger lists and reports it, until it lists no more: a write may end while another one is being removed.
 ///
 /// # Errors
 /// [`Problem::Unavailable`] if the storage fails; the ledger still lists what is left and tries again.
-pub async fn erase<P: Platform>(p: &P, id: &DepositId, attempts: Vec<AttemptId>) -> Result<Reply, Problem> {
-    for attempt in &attempts {
-        p.delete(&body_key(id, attempt)).await?;
+pub async fn remove<P: Platform>(p: &P, id: &DepositId, mut removal: Removal) -> Result<Reply, Problem> {
+    for _ in 0..=MAX_ATTEMPTS {
+        for attempt in &removal.writes {
+            p.delete(&body_key(id, attempt)).await?;
+        }
+        if let Some(charge) = &removal.charge {
+            let row = Row { deposit: *id, opened: charge.opened };
+            p.account(&charge.token, account::Request::Free(row)).await?;
+        }
+        match p.ledger(id, Request::Removed(removal)).await? {
+            Reply::Remove(more) => removal = more,
+            reply => return Ok(reply),
+        }
     }
-    p.ledger(id, Request::Erased(attempts)).await
+    Err(Problem::Unavailable)
+}
+
+/// What an alarm does, after which the ledger has asked for the next one.
+///
+/// # Errors
+/// [`Problem::Unavailable`] if something fails; the ledger tries again.
+pub async fn wake<P: Platform>(p: &P, id: &DepositId) -> Result<(), Problem> {
+    let due = p.ledger(id, Request::Alarm).await?;
+    let removals = match &due {
+        Reply::Overdue => 1,
+        Reply::Remove(removal) => u32::try_from(removal.writes.len()).unwrap_or(u32::MAX),
+        _ => return Ok(()),
+    };
+    // A row costs no removal in KV.
+    let granted =
+        removals == 0 || p.operator(operator::Request::Budget(removals)).await? == operator::Reply::Budget(true);
+    let removal = match due {
+        _ if !granted => p.ledger(id, Request::Postpone).await?,
+        Reply::Overdue => p.ledger(id, Request::Expire).await?,
+        due => due,
+    };
+    if let Reply::Remove(removal) = removal {
+        remove(p, id, removal).await?;
+    }
+    Ok(())
 }
 
 /// A reply that is no answer to the request is a fault of the safe.

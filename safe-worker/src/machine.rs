@@ -1,40 +1,59 @@
 //! The safe machine: what happens to one deposit.
 //!
 //! ```text
-//! (none) ──begin──▶ Writing ──commit──▶ Offered ──confirm──▶ Held ──release──▶ Deleting ──erased──▶ Released ──lease end──▶ (none)
-//!                     │ attempts lapse      │ never confirmed, or released
-//!                     ▼                     ▼
-//!                   (none) ◀──erased── Lapsing
+//! (none) ──begin──▶ Writing ──commit──▶ Offered ──confirm──▶ Held ──release──▶ Deleting ──removed──▶ Released ──lease end──▶ (none)
+//!                     │ attempts lapse      │ never confirmed,  │ lease and grace have ended
+//!                     │                     ▼ or released       │
+//!                     └──────────────▶ Lapsing ◀────────────────┘ ──removed──▶ (none)
 //! ```
 //!
 //! Pure: the shell loads the record, calls [`step`], stores the record, sets the alarm, and answers; nothing else is
 //! between loading and storing, so that steps on one deposit are in a line. Storage of bodies happens between two steps, and each
 //! step looks at state and attempt afresh.
+//!
+//! A write that is under way cannot be called back. So an attempt stays in the record until it has reported or can no longer come
+//! ([`ATTEMPT_SPAN`]), whatever happens to the deposit meanwhile; only then is its value removed and the record with it.
 
 use minicbor::{Decode, Encode};
 use protocol::{
     certificate::{Release, offer_digest, registration_of, sign_receipt},
     claim::{Claim, Verb},
-    codec::Bytes,
+    codec::{self, Bytes},
     cose::Kind,
-    crypto::{HpkePrivateKey, SigningKey},
+    crypto::{CryptoError, HpkePrivateKey, Secret, SigningKey, blake3},
     deposit::{Statement, recognises},
+    evidence::{Testimony, Verdict, stranger},
     identity::Limits,
-    ids::{AttemptId, Root, SafeId, Seconds},
+    ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
     problem::Problem,
+    register::{self, Proposal, RegisterRequest},
+    token::Token,
 };
 use rand_core::CryptoRng;
 
-use crate::record::{Attempt, MAX_ATTEMPTS, MAX_NONCES, Record, Seen, State};
+use crate::{
+    account::Row,
+    record::{Attempt, Charge, MAX_ATTEMPTS, MAX_NONCES, Record, Seen, State},
+};
 
 /// How long a write may take before it counts as abandoned, seconds. No Worker runs for an hour, so nothing is written after it.
 pub const ATTEMPT_SPAN: Seconds = 3600;
 /// How long an offer waits for its confirmation, seconds: a week, for a wallet that is closed over a holiday.
-pub const CONFIRM_SPAN: Seconds = 7 * 86_400;
+pub const CONFIRM_SPAN: Seconds = 7 * DAY;
 /// Longest validity of a claim, seconds: [`protocol::claim::CLAIM_SPAN`] and three minutes for clocks.
 pub const CLAIM_LIMIT: Seconds = 300;
 /// When a removal that failed is tried again, seconds.
 pub const ERASE_RETRY: Seconds = 60;
+/// How long a body is kept after the certified end of its lease, seconds: half a year, for an owner who was away.
+pub const GRACE: Seconds = 182 * DAY;
+/// A contact renews the lease when this part of it has passed: a month of two years, so that a deposit costs at most a signature a month.
+pub const RENEW_PART: Seconds = 24;
+/// How long the storage may show nothing of a value that was written, seconds, before the safe states that it is lost. KV promises a minute.
+pub const SETTLE_SPAN: Seconds = 3600;
+/// The farthest alarm, seconds ahead: a token may name any end, and a platform takes no date that is none. Woken early, the object asks for the
+/// next one.
+pub const ALARM_SPAN: Seconds = 365 * DAY;
+const DAY: Seconds = 86_400;
 
 /// What the safe is.
 #[derive(Debug, Clone)]
@@ -54,17 +73,27 @@ pub struct Config {
 pub struct Keys {
     /// Signs.
     pub signing: SigningKey,
-    /// Opens claims.
-    pub hpke: HpkePrivateKey,
+    /// Opens what is sealed to the safe, by the serial of the entry that names the key: the current one, and those before it that still open.
+    pub hpke: Vec<(u32, HpkePrivateKey)>,
+}
+
+impl Keys {
+    /// The key of an entry.
+    ///
+    /// # Errors
+    /// If it is not among those in use; the wallet fetches the chain and seals anew.
+    pub fn hpke(&self, entry: u32) -> Result<&HpkePrivateKey, CryptoError> {
+        self.hpke.iter().find(|(serial, _)| *serial == entry).map(|(_, key)| key).ok_or(CryptoError)
+    }
 }
 
 /// What is asked of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[non_exhaustive]
 pub enum Request {
-    /// A body is announced.
+    /// A body is announced, under a token where the safe wants one.
     #[n(0)]
-    Begin(#[n(0)] Box<Statement>),
+    Begin(#[n(0)] Box<Statement>, #[n(1)] Option<Token>),
     /// The body of an attempt was read, measured and, if it fits, written.
     #[n(1)]
     Commit {
@@ -84,33 +113,82 @@ pub enum Request {
     /// A secret is presented.
     #[n(3)]
     Claim(#[n(0)] Claim),
-    /// These writes are gone from KV.
+    /// This is gone from KV and from the account.
     #[n(4)]
-    Erased(#[n(0)] Vec<AttemptId>),
+    Removed(#[n(0)] Removal),
     /// The alarm went off.
     #[n(5)]
     Alarm,
+    /// An attempt ended with nothing written.
+    #[n(6)]
+    Abandon(#[n(0)] AttemptId),
+    /// An audit secret is presented, out of a batch.
+    #[n(7)]
+    Audit {
+        /// The secret.
+        #[n(0)]
+        secret: Secret,
+        /// Number of the batch.
+        #[n(1)]
+        nonce: Nonce,
+        /// Its expiry.
+        #[n(2)]
+        expiry: Seconds,
+    },
+    /// What KV has of an attempt, for a demand: measured length and root, or nothing.
+    #[n(8)]
+    Testify {
+        /// BLAKE3 of the demand.
+        #[n(0)]
+        demand: Root,
+        /// The attempt.
+        #[n(1)]
+        attempt: AttemptId,
+        /// What was found.
+        #[n(2)]
+        found: Option<(u64, Root)>,
+    },
+    /// A lease that is over may end: the day's budget allows the removal.
+    #[n(9)]
+    Expire,
+    /// The day's budget is spent.
+    #[n(10)]
+    Postpone,
+    /// A proposal for the register of a unique value.
+    #[n(11)]
+    Register(#[n(0)] RegisterRequest),
+}
+
+/// What is to be removed: writes from KV, and the row of the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Removal {
+    /// Writes.
+    #[n(0)]
+    pub writes: Vec<AttemptId>,
+    /// The row, when nothing of the deposit is stored any more.
+    #[n(1)]
+    pub charge: Option<Charge>,
 }
 
 /// What the ledger answers.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Read the body and write it under this attempt.
+    /// Open this row in the account, if there is one; then read the body and write it under this attempt.
     #[n(0)]
-    Write(#[n(0)] AttemptId),
+    Write(#[n(0)] AttemptId, #[n(1)] Option<Row>),
     /// The signed offer.
     #[n(1)]
     Offer(#[n(0)] Bytes),
     /// The signed certificate.
     #[n(2)]
     Certificate(#[n(0)] Bytes),
-    /// Read the body of this attempt and hand it out.
+    /// Read the body of this attempt, which has this length, and hand it out (or a slice of it).
     #[n(3)]
-    Read(#[n(0)] AttemptId),
-    /// Remove these writes from KV and report [`Request::Erased`].
+    Read(#[n(0)] AttemptId, #[n(1)] u64),
+    /// Remove this and report [`Request::Removed`].
     #[n(4)]
-    Erase(#[n(0)] Vec<AttemptId>),
+    Remove(#[n(0)] Removal),
     /// The signed receipt.
     #[n(5)]
     Receipt(#[n(0)] Bytes),
@@ -120,6 +198,18 @@ pub enum Reply {
     /// No.
     #[n(7)]
     Refused(#[cbor(n(0), with = "slug")] Problem),
+    /// Read and measure the body of this attempt, which has this length, and report [`Request::Testify`] with this digest of the demand.
+    #[n(8)]
+    Measure(#[n(0)] AttemptId, #[n(1)] u64, #[n(2)] Root),
+    /// The signed testimony.
+    #[n(9)]
+    Testimony(#[n(0)] Bytes),
+    /// A lease is over: ask the day's budget for one removal, and say [`Request::Expire`] or [`Request::Postpone`].
+    #[n(10)]
+    Overdue,
+    /// Where the register stands.
+    #[n(11)]
+    Register(#[n(0)] register::Answer),
 }
 
 /// Problems travel between Worker and object by their slug.
@@ -157,6 +247,7 @@ pub struct Step {
 
 /// One step of one deposit.
 pub fn step<R: CryptoRng>(
+    deposit: &DepositId,
     record: Option<Record>,
     request: Request,
     now: Seconds,
@@ -164,20 +255,27 @@ pub fn step<R: CryptoRng>(
     config: &Config,
     keys: &Keys,
 ) -> Step {
-    let mut machine = Machine { now, config, keys, record };
+    let mut machine = Machine { deposit: *deposit, now, config, keys, record };
     machine.lapse();
     let reply = match request {
-        Request::Begin(statement) => machine.begin(*statement, rng),
+        Request::Begin(statement, token) => machine.begin(*statement, token, rng),
         Request::Commit { attempt, length, root } => machine.commit(attempt, length, root),
+        Request::Abandon(attempt) => machine.abandon(attempt),
         Request::Confirm(offer) => machine.confirm(offer),
         Request::Claim(claim) => machine.claim(&claim),
-        Request::Erased(attempts) => machine.erased(&attempts),
-        Request::Alarm => machine.list_erasures(),
+        Request::Audit { secret, nonce, expiry } => machine.audit(&secret, Seen { nonce, expiry }),
+        Request::Testify { demand, attempt, found } => machine.testify(demand, attempt, found),
+        Request::Register(request) => machine.register(&request),
+        Request::Removed(removal) => machine.removed(&removal),
+        Request::Alarm => machine.alarm(),
+        Request::Expire => machine.expire(),
+        Request::Postpone => machine.postpone(),
     };
     machine.finish(reply)
 }
 
 struct Machine<'a> {
+    deposit: DepositId,
     now: Seconds,
     config: &'a Config,
     keys: &'a Keys,
@@ -185,7 +283,8 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Applies every deadline that has passed, so that no request can be faster than the alarm.
+    /// Applies every deadline that has passed, so that no request can be faster than the alarm. The end of a lease is no such deadline: the
+    /// certificate's date is the least that is kept, and who comes before the removal has not come too late.
     fn lapse(&mut self) {
         let now = self.now;
         let Some(record) = &mut self.record else { return };
@@ -198,13 +297,13 @@ impl Machine<'_> {
         }
     }
 
+    /// Attempts that are under way stay listed: their write may still come.
     fn let_lapse(record: &mut Record) {
         record.state = State::Lapsing;
         record.erase.extend(record.committed.take());
-        record.erase.extend(record.attempts.drain(..).map(|a| a.id));
     }
 
-    fn begin<R: CryptoRng>(&mut self, statement: Statement, rng: &mut R) -> Reply {
+    fn begin<R: CryptoRng>(&mut self, statement: Statement, token: Option<Token>, rng: &mut R) -> Reply {
         let too_long = statement.length > self.config.limits.body;
         if statement.safe != self.config.safe || statement.owner.is_some() || statement.length == 0 {
             return Reply::Refused(Problem::BadStatement);
@@ -222,8 +321,15 @@ impl Machine<'_> {
             }
             State::Writing => {
                 let id = AttemptId::make_random(rng);
+                let charge = match (record.charge, token) {
+                    (None, token) => token.map(|token| Charge { token: token.id, opened: id, until: token.until }),
+                    (Some(charge), Some(token)) if charge.token == token.id => Some(charge),
+                    // Its row is in another account.
+                    _ => return Reply::Refused(Problem::Conflict),
+                };
+                record.charge = charge;
                 record.attempts.push(Attempt { id, until: self.now + ATTEMPT_SPAN });
-                Reply::Write(id)
+                Reply::Write(id, charge.map(|charge| row(record, &charge)))
             }
             State::Offered => answer(record.offer.as_ref(), Reply::Offer),
             State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
@@ -242,19 +348,21 @@ impl Machine<'_> {
             };
         }
         let Some(at) = record.attempts.iter().position(|a| a.id == attempt) else {
-            // Swept meanwhile; the write may have come after the sweep, so it is removed (again).
-            record.erase.push(attempt);
-            return Reply::Refused(Problem::Unavailable);
+            // Swept meanwhile, or said twice; the write may have come after the sweep, so it is removed (again).
+            if !record.erase.contains(&attempt) {
+                record.erase.push(attempt);
+            }
+            return Reply::Refused(if record.state == State::Writing { Problem::Unavailable } else { Problem::Gone });
         };
         record.attempts.swap_remove(at);
         if length != record.statement.length || root != record.statement.root {
-            record.erase.push(attempt);
+            // Nothing was written.
             return Reply::Refused(Problem::BodyMismatch);
         }
         match record.state {
             State::Writing => {
                 let confirm_by = self.now + CONFIRM_SPAN;
-                let lease_end = self.now + record.statement.lease.min(self.config.limits.lease);
+                let lease_end = self.now + lease(record, self.config);
                 let config = self.config;
                 let offer = registration_of(
                     &record.statement,
@@ -267,6 +375,7 @@ impl Machine<'_> {
                 let offer = Bytes(offer.sign(&self.keys.signing, Kind::Offer));
                 record.state = State::Offered;
                 record.committed = Some(attempt);
+                record.committed_at = Some(self.now);
                 record.confirm_by = Some(confirm_by);
                 record.lease_end = Some(lease_end);
                 record.offer = Some(offer.clone());
@@ -288,6 +397,14 @@ impl Machine<'_> {
         }
     }
 
+    /// The row stays charged until it is freed: it may be open although its answer was lost.
+    fn abandon(&mut self, attempt: AttemptId) -> Reply {
+        if let Some(record) = &mut self.record {
+            record.attempts.retain(|a| a.id != attempt);
+        }
+        Reply::Done
+    }
+
     fn confirm(&mut self, offer: Root) -> Reply {
         // Nothing is known of an id whose offer lapsed and was swept: the wallet deposits anew either way.
         let Some(record) = &mut self.record else { return Reply::Refused(Problem::Gone) };
@@ -296,82 +413,254 @@ impl Machine<'_> {
             State::Writing => Reply::Refused(Problem::NotFound),
             State::Offered | State::Held if !same => Reply::Refused(Problem::Conflict),
             State::Offered => {
-                let lease_end = record.lease_end.unwrap_or(self.now);
-                let config = self.config;
-                let certificate =
-                    registration_of(&record.statement, &config.url, config.entry, self.now, lease_end, None);
-                let certificate = Bytes(certificate.sign(&self.keys.signing, Kind::Certificate));
                 record.state = State::Held;
                 record.confirm_by = None;
-                record.certificate = Some(certificate.clone());
-                Reply::Certificate(certificate)
+                self.certify()
             }
             State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
             State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
         }
     }
 
+    /// Signs the certificate for the lease as it stands.
+    fn certify(&mut self) -> Reply {
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::Internal) };
+        let lease_end = record.lease_end.unwrap_or(self.now);
+        let config = self.config;
+        let certificate = registration_of(&record.statement, &config.url, config.entry, self.now, lease_end, None);
+        let certificate = Bytes(certificate.sign(&self.keys.signing, Kind::Certificate));
+        record.certificate = Some(certificate.clone());
+        record.signed_by = Some(config.entry);
+        Reply::Certificate(certificate)
+    }
+
+    /// Any contact of someone with a right renews the lease, and moves the certificate to the key in use.
+    fn renew(&mut self) {
+        let Some(record) = &mut self.record else { return };
+        if record.state != State::Held {
+            return;
+        }
+        let span = lease(record, self.config);
+        let end = record.lease_end.unwrap_or(self.now);
+        let renewed = self.now.saturating_add(span);
+        let due = renewed >= end.saturating_add((span / RENEW_PART).max(1));
+        if due {
+            record.lease_end = Some(renewed);
+            record.wait_until = None;
+        }
+        if due || record.signed_by != Some(self.config.entry) {
+            self.certify();
+        }
+    }
+
+    /// The deposit's record, if the secret's hash is the right one, the number is new and there is room to remember it.
+    fn admit(&mut self, right: bool, seen: Seen) -> Result<(), Problem> {
+        let record = self.record.as_mut().filter(|_| right).ok_or(Problem::NotFound)?;
+        if record.seen.iter().any(|s| s.nonce == seen.nonce) {
+            return Err(Problem::ClaimReplayed);
+        }
+        if record.seen.len() >= MAX_NONCES {
+            return Err(Problem::Unavailable);
+        }
+        record.seen.push(seen);
+        self.renew();
+        Ok(())
+    }
+
+    const fn in_time(&self, expiry: Seconds) -> bool {
+        self.now < expiry && expiry <= self.now + CLAIM_LIMIT
+    }
+
     fn claim(&mut self, claim: &Claim) -> Reply {
-        if claim.expiry <= self.now || claim.expiry > self.now + CLAIM_LIMIT {
+        if !self.in_time(claim.expiry) {
             return Reply::Refused(Problem::ClaimExpired);
         }
-        let Some(record) = &mut self.record else { return Reply::Refused(Problem::NotFound) };
-        if claim.entry != self.config.entry {
-            return Reply::Refused(Problem::ClaimUnreadable);
+        if claim.verb == Verb::Demand {
+            return self.demand(claim);
         }
-        let Ok(secret) = claim.open(&self.keys.hpke, &self.config.safe, &record.statement.deposit) else {
-            return Reply::Refused(Problem::ClaimUnreadable);
-        };
+        let Some(record) = &self.record else { return Reply::Refused(Problem::NotFound) };
+        let opened = self.keys.hpke(claim.entry).and_then(|key| claim.open(key, &self.config.safe, &self.deposit));
+        let Ok((secret, x)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let hashes = &record.statement.hashes;
         let right = match claim.verb {
             Verb::Retrieve => recognises(&hashes.retrieve, &secret),
             Verb::Release => recognises(&hashes.release, &secret),
+            Verb::Renew => recognises(&hashes.audit, &secret),
             _ => return Reply::Refused(Problem::Malformed),
         };
-        if !right {
-            return Reply::Refused(Problem::NotFound);
+        if let Err(problem) = self.admit(right, Seen { nonce: claim.nonce, expiry: claim.expiry }) {
+            return Reply::Refused(problem);
         }
-        if record.seen.iter().any(|s| s.nonce == claim.nonce) {
-            return Reply::Refused(Problem::ClaimReplayed);
-        }
-        if record.seen.len() >= MAX_NONCES {
-            return Reply::Refused(Problem::Unavailable);
-        }
-        record.seen.push(Seen { nonce: claim.nonce, expiry: claim.expiry });
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::Internal) };
         match (claim.verb, record.state) {
-            (Verb::Retrieve, State::Held) => answer(record.committed.as_ref(), Reply::Read),
-            (Verb::Retrieve, State::Writing | State::Offered) => Reply::Refused(Problem::NotFound),
+            (Verb::Retrieve, State::Held) => {
+                let unique = record.statement.unique == Some(true);
+                if unique && !record.register.unwrap_or_default().accepts(x.as_ref()) {
+                    return Reply::Refused(Problem::Claimed);
+                }
+                let length = record.statement.length;
+                answer(record.committed.as_ref(), |attempt| Reply::Read(attempt, length))
+            }
+            (Verb::Renew, State::Held) => answer(record.certificate.as_ref(), Reply::Certificate),
+            (Verb::Retrieve | Verb::Renew, State::Writing | State::Offered) => Reply::Refused(Problem::NotFound),
             (Verb::Release, State::Held) => {
                 record.state = State::Deleting;
                 record.release = Some(secret);
                 record.erase.extend(record.committed.take());
-                record.erase.extend(record.attempts.drain(..).map(|a| a.id));
-                self.list_erasures()
+                self.list_removals()
             }
             (Verb::Release, State::Offered | State::Writing) => {
                 Self::let_lapse(record);
-                self.list_erasures()
+                self.list_removals()
             }
-            (Verb::Release, State::Deleting | State::Lapsing) => self.list_erasures(),
+            (Verb::Release, State::Deleting | State::Lapsing) => self.list_removals(),
             (Verb::Release, State::Released) => answer(record.receipt.as_ref(), Reply::Receipt),
             _ => Reply::Refused(Problem::Gone),
         }
     }
 
-    fn list_erasures(&mut self) -> Reply {
+    fn audit(&mut self, secret: &Secret, seen: Seen) -> Reply {
+        if !self.in_time(seen.expiry) {
+            return Reply::Refused(Problem::ClaimExpired);
+        }
+        let right = self.record.as_ref().is_some_and(|r| recognises(&r.statement.hashes.audit, secret));
+        if let Err(problem) = self.admit(right, seen) {
+            return Reply::Refused(problem);
+        }
         match &self.record {
-            Some(record) if !record.erase.is_empty() => Reply::Erase(record.erase.clone()),
-            // Nothing is in KV any more: the last step of a release can be taken at once.
-            Some(_) => self.erased(&[]),
-            None => Reply::Done,
+            Some(Record { state: State::Held, committed, statement, .. }) => {
+                answer(committed.as_ref(), |attempt| Reply::Read(attempt, statement.length))
+            }
+            Some(Record { state: State::Writing | State::Offered, .. }) | None => Reply::Refused(Problem::NotFound),
+            Some(_) => Reply::Refused(Problem::Gone),
         }
     }
 
-    fn erased(&mut self, attempts: &[AttemptId]) -> Reply {
+    /// A demand is answered under signature, whatever became of the deposit, even to who shows the wrong secret.
+    fn demand(&mut self, demand: &Claim) -> Reply {
+        let digest = Root(blake3(&codec::encode(demand)));
+        let opened = self.keys.hpke(demand.entry).and_then(|key| demand.open(key, &self.config.safe, &self.deposit));
+        let Ok((secret, _)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
+        let Some(record) = &self.record else { return self.sign(digest, Verdict::Unknown) };
+        if !recognises(&record.statement.hashes.audit, &secret) {
+            return self.sign(digest, stranger(&secret));
+        }
+        if let Err(problem) = self.admit(true, Seen { nonce: demand.nonce, expiry: demand.expiry }) {
+            return Reply::Refused(problem);
+        }
+        match &self.record {
+            Some(Record { state: State::Held, committed: Some(attempt), statement, .. }) => {
+                Reply::Measure(*attempt, statement.length, digest)
+            }
+            Some(record) => match verdict_without_body(record) {
+                Some(verdict) => self.sign(digest, verdict),
+                None => Reply::Refused(Problem::Internal),
+            },
+            None => Reply::Refused(Problem::Internal),
+        }
+    }
+
+    fn testify(&mut self, demand: Root, attempt: AttemptId, found: Option<(u64, Root)>) -> Reply {
+        let Some(record) = &self.record else { return Reply::Refused(Problem::Unavailable) };
+        if record.state == State::Held && record.committed == Some(attempt) {
+            let settled = record.committed_at.is_some_and(|at| at + SETTLE_SPAN <= self.now);
+            return match found {
+                Some((length, root)) => match record.register.and_then(|register| register.accepted) {
+                    Some(accepted) => self.sign(demand, Verdict::Claimed(length, root, accepted.value)),
+                    None => self.sign(demand, Verdict::Kept(length, root)),
+                },
+                None if settled => self.sign(demand, Verdict::Lost),
+                None => Reply::Refused(Problem::Unavailable),
+            };
+        }
+        // Released or ended while the storage was being read.
+        match verdict_without_body(record) {
+            Some(verdict) => self.sign(demand, verdict),
+            None => Reply::Refused(Problem::Internal),
+        }
+    }
+
+    fn sign(&self, demand: Root, verdict: Verdict) -> Reply {
+        let (safe, entry) = (self.config.safe, self.config.entry);
+        let testimony = Testimony::new(safe, entry, self.deposit, demand, self.now, verdict);
+        Reply::Testimony(Bytes(testimony.sign(&self.keys.signing)))
+    }
+
+    fn register(&mut self, request: &RegisterRequest) -> Reply {
+        if !self.in_time(request.expiry) {
+            return Reply::Refused(Problem::ClaimExpired);
+        }
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::NotFound) };
+        let opened = self.keys.hpke(request.entry).and_then(|key| request.open(key, &self.config.safe, &self.deposit));
+        let Ok((secret, proposal)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
+        let hashes = &record.statement.hashes;
+        let hash = if matches!(proposal, Proposal::Override(_)) { &hashes.release } else { &hashes.retrieve };
+        // No number is remembered: a proposal that is repeated changes nothing, and its answer holds hashes only.
+        let certified = record.certificate.is_some() && record.statement.unique == Some(true);
+        if !certified || !recognises(hash, &secret) {
+            return Reply::Refused(Problem::NotFound);
+        }
+        let mut register = record.register.unwrap_or_default();
+        let answer = register.step(&proposal);
+        record.register = Some(register);
+        self.renew();
+        Reply::Register(answer)
+    }
+
+    fn alarm(&mut self) -> Reply {
+        let now = self.now;
         let Some(record) = &mut self.record else { return Reply::Done };
-        record.erase.retain(|e| !attempts.contains(e));
+        if record.wait_until.is_some_and(|until| until <= now) {
+            record.wait_until = None;
+        }
+        match removal_due(record) {
+            Some(due) if due <= now && record.wait_until.is_none() => Reply::Overdue,
+            _ if record.wait_until.is_some() => Reply::Done,
+            _ => self.list_removals(),
+        }
+    }
+
+    fn expire(&mut self) -> Reply {
+        let now = self.now;
+        if let Some(record) = self.record.as_mut().filter(|record| removal_due(record).is_some_and(|due| due <= now)) {
+            Self::let_lapse(record);
+        }
+        self.list_removals()
+    }
+
+    fn postpone(&mut self) -> Reply {
+        if let Some(record) = &mut self.record {
+            // Tomorrow, and not all at once.
+            let spread = Seconds::from(record.statement.deposit.0[0]) * 300;
+            record.wait_until = Some((self.now / DAY + 1) * DAY + spread);
+        }
+        Reply::Done
+    }
+
+    fn list_removals(&mut self) -> Reply {
+        let Some(record) = &mut self.record else { return Reply::Done };
+        // Once a row is being freed, nobody may count on it any more.
+        if record.state == State::Writing && record.attempts.is_empty() {
+            record.state = State::Lapsing;
+        }
+        let removal = removal_of(record);
+        if removal == Removal::default() {
+            // Nothing is stored any more: the last step of a release can be taken at once.
+            self.removed(&removal)
+        } else {
+            Reply::Remove(removal)
+        }
+    }
+
+    fn removed(&mut self, removal: &Removal) -> Reply {
+        // Somebody else's report was first, and nothing was left to be remembered.
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::Gone) };
+        record.erase.retain(|e| !removal.writes.contains(e));
+        if removal.charge.is_some() && removal.charge == record.charge {
+            record.charge = None;
+        }
         if !record.erase.is_empty() {
-            return Reply::Erase(record.erase.clone());
+            return Reply::Remove(removal_of(record));
         }
         match (record.state, &record.release) {
             (State::Deleting, Some(release)) => {
@@ -398,7 +687,7 @@ impl Machine<'_> {
     fn finish(mut self, reply: Reply) -> Step {
         let now = self.now;
         let over = self.record.as_ref().is_some_and(|r| {
-            let idle = r.attempts.is_empty() && r.erase.is_empty();
+            let idle = r.attempts.is_empty() && r.erase.is_empty() && r.charge.is_none();
             idle && match r.state {
                 State::Writing | State::Lapsing => true,
                 State::Released => r.lease_end.is_none_or(|end| end <= now),
@@ -418,10 +707,45 @@ fn answer<T: Clone>(stored: Option<&T>, reply: impl FnOnce(T) -> Reply) -> Reply
     stored.cloned().map_or(Reply::Refused(Problem::Internal), reply)
 }
 
+/// The lease that a deposit gets from now on, seconds.
+fn lease(record: &Record, config: &Config) -> Seconds {
+    record.statement.lease.min(config.limits.lease)
+}
+
+fn row(record: &Record, charge: &Charge) -> Row {
+    Row { deposit: record.statement.deposit, opened: charge.opened }
+}
+
+/// What is stated of a deposit of which no body is to be there.
+fn verdict_without_body(record: &Record) -> Option<Verdict> {
+    match (record.state, &record.release) {
+        (State::Deleting | State::Released, Some(release)) => Some(Verdict::Released(release.clone())),
+        (State::Lapsing, _) if record.certificate.is_some() => Some(Verdict::Expired),
+        (State::Writing | State::Offered | State::Lapsing, _) => Some(Verdict::Unknown),
+        _ => None,
+    }
+}
+
+/// When a held body may be removed: after the grace, and not while its token counts (then it lies dormant).
+fn removal_due(record: &Record) -> Option<Seconds> {
+    let end = record.lease_end.filter(|_| record.state == State::Held)?;
+    Some(end.saturating_add(GRACE).max(record.charge.map_or(0, |charge| charge.until)))
+}
+
+/// What can be removed now: writes that are not needed, and the row when no write can come any more.
+fn removal_of(record: &Record) -> Removal {
+    let ending = matches!(record.state, State::Deleting | State::Released | State::Lapsing);
+    let charge = record.charge.filter(|_| ending && record.attempts.is_empty());
+    Removal { writes: record.erase.clone(), charge }
+}
+
 fn next_deadline(record: &Record, now: Seconds) -> Option<Seconds> {
-    let removal = (!record.erase.is_empty() || record.state == State::Deleting).then_some(now + ERASE_RETRY);
+    let unfinished = removal_of(record) != Removal::default() || record.state == State::Deleting;
+    let idle = record.state == State::Writing && record.attempts.is_empty();
+    let removal = (unfinished || idle).then(|| (now + ERASE_RETRY).max(record.wait_until.unwrap_or(0)));
     let attempts = record.attempts.iter().map(|a| a.until);
     let offer = record.confirm_by.filter(|_| record.state == State::Offered);
     let tombstone = record.lease_end.filter(|_| record.state == State::Released);
-    attempts.chain(removal).chain(offer).chain(tombstone).min()
+    let lease = removal_due(record).map(|due| due.max(record.wait_until.unwrap_or(0)));
+    attempts.chain(removal).chain(offer).chain(tombstone).chain(lease).min().map(|at| at.min(now + ALARM_SPAN))
 }

@@ -1,38 +1,102 @@
-//! A safe in memory: the machine and the flow over two maps. Tests and simulations run on it.
+//! A safe in memory: the machine and the flow over maps. Tests and simulations run on it.
+//!
+//! It has opinions: a write never changes the value that a key holds, and every call can be made to fail before or after its effect, to happen
+//! twice or late, or to be the last one before the Worker stops ([`Fault`]). Its storage can lag as KV does.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    future::{pending, poll_fn},
+    task::Poll,
 };
 
 use protocol::{
     codec::Bytes,
     crypto::{CryptoError, Secret, expand_seed},
     deposit::{DEFAULT_BODY_LIMIT, LEASE},
-    identity::{Limits, SafeKeys},
-    ids::{DepositId, SafeId, Seconds},
+    identity::{Identity, Limits, SafeKeys},
+    ids::{DepositId, SafeId, Seconds, TokenId},
     problem::Problem,
 };
 
 use crate::{
-    flow::{self, Answer, Head, Platform, Presence},
+    account::{self, Row, Use, fits},
+    flow::{self, Answer, Head, Platform, Policy, Presence, Safe},
     machine::{self, CLAIM_LIMIT, CONFIRM_SPAN, Config, Keys, Reply, Request},
+    operator::{self, Day, USAGE_PAGE},
     record::Record,
 };
 
 /// The limits of a safe with default settings.
 pub const LIMITS: Limits = Limits { body: DEFAULT_BODY_LIMIT, lease: LEASE, confirm: CONFIRM_SPAN, claim: CLAIM_LIMIT };
 
-/// A safe whose storage is two maps. Times are given with every call.
+/// What happens to one call of the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and has no effect.
+    FailsBefore,
+    /// It has its effect, and its answer is lost.
+    FailsAfter,
+    /// It has its effect twice; the second answer counts.
+    Twice,
+    /// Its answer is lost, and its effect comes when [`MemorySafe::catch_up`] is called.
+    Late,
+    /// The Worker stops ahead of it.
+    StopsBefore,
+    /// The Worker stops behind it.
+    StopsAfter,
+}
+
+/// All faults.
+pub const FAULTS: [Fault; 6] =
+    [Fault::FailsBefore, Fault::FailsAfter, Fault::Twice, Fault::Late, Fault::StopsBefore, Fault::StopsAfter];
+
+/// One call of the platform.
+#[derive(Debug, Clone)]
+enum Op {
+    Ledger(DepositId, Request),
+    Account(TokenId, account::Request),
+    Operator(operator::Request),
+    Put(String, Vec<u8>),
+    Get(String),
+    Delete(String),
+}
+
+enum Done {
+    Ledger(Reply),
+    Account(account::Reply),
+    Operator(operator::Reply),
+    Got(Option<Vec<u8>>),
+    Nothing,
+}
+
+#[derive(Default)]
+struct AccountState {
+    rows: BTreeMap<Row, u64>,
+    noted: bool,
+}
+
+/// A safe whose storage is a few maps. Times are given with every call.
 pub struct MemorySafe {
     config: Config,
     keys: Keys,
     presence: Presence,
+    policy: Policy,
+    operator: SafeKeys,
     seed: Secret,
     drawn: Cell<u64>,
     records: RefCell<BTreeMap<DepositId, Vec<u8>>>,
     alarms: RefCell<BTreeMap<DepositId, Seconds>>,
+    accounts: RefCell<BTreeMap<TokenId, AccountState>>,
+    tokens: RefCell<BTreeSet<TokenId>>,
+    day: Cell<Day>,
     bodies: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What a lagging storage still shows; `None`: it does not lag.
+    shown: RefCell<Option<BTreeMap<String, Vec<u8>>>>,
+    faults: RefCell<BTreeMap<u64, Fault>>,
+    calls: Cell<u64>,
+    interleaved: Cell<bool>,
+    late: RefCell<Vec<(Seconds, Op)>>,
 }
 
 struct Call<'a> {
@@ -51,14 +115,44 @@ impl MemorySafe {
         let identity = Bytes(made.identity.verifying_key().to_compressed().to_vec());
         Ok(Self {
             config: Config { safe: made.id(), url: format!("https://{name}.test"), entry: 1, limits: LIMITS },
-            presence: Presence { name: name.to_owned(), identity, chain: made.chain },
-            keys: Keys { signing: made.signing, hpke: made.hpke },
+            presence: Presence { name: name.to_owned(), identity, chain: made.chain.clone() },
+            keys: Keys { signing: made.signing.clone(), hpke: vec![(1, made.hpke.clone())] },
+            policy: Policy::default(),
+            operator: made,
             seed: seed.clone(),
             drawn: Cell::new(0),
             records: RefCell::default(),
             alarms: RefCell::default(),
+            accounts: RefCell::default(),
+            tokens: RefCell::default(),
+            day: Cell::default(),
             bodies: RefCell::default(),
+            shown: RefCell::default(),
+            faults: RefCell::default(),
+            calls: Cell::new(0),
+            interleaved: Cell::new(false),
+            late: RefCell::default(),
         })
+    }
+
+    /// The same safe with another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The operator makes new working keys; the old HPKE key still opens. With `revoke`, the entry in use so far is revoked.
+    ///
+    /// # Errors
+    /// Never for the primitives in use.
+    pub fn rotate(&mut self, now: Seconds, revoke: bool) -> Result<(), CryptoError> {
+        let revoked = revoke.then_some(self.config.entry);
+        self.operator.rotate(&mut expand_seed(&self.draw()), now, revoked)?;
+        self.config.entry += 1;
+        self.keys.signing = self.operator.signing.clone();
+        self.keys.hpke.insert(0, (self.config.entry, self.operator.hpke.clone()));
+        self.presence.chain.clone_from(&self.operator.chain);
+        Ok(())
     }
 
     /// The safe's id.
@@ -71,24 +165,73 @@ impl MemorySafe {
         &self.config.url
     }
 
+    /// The safe's chain, checked.
+    ///
+    /// # Errors
+    /// Never: it is the safe's own.
+    pub fn identity(&self) -> Result<Identity, protocol::identity::IdentityError> {
+        Identity::verify(&self.presence.identity, &self.presence.chain)
+    }
+
     /// Handles one HTTP request.
     pub async fn handle(&self, head: &Head, body: Vec<u8>, now: Seconds) -> Answer {
         let mut call = Call { safe: self, now, body: Some(body) };
-        flow::handle(&mut call, head, now, &self.config, &self.presence).await
+        let (config, keys, presence, policy) = (&self.config, &self.keys, &self.presence, &self.policy);
+        flow::handle(&mut call, head, &Safe { config, keys, presence, policy, now }).await
     }
 
-    /// Wakes every object whose alarm is due.
+    /// Wakes every object whose alarm is due, once.
     pub async fn run_alarms(&self, now: Seconds) {
         let due: Vec<DepositId> =
             self.alarms.borrow().iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         for id in due {
             self.alarms.borrow_mut().remove(&id);
             let call = Call { safe: self, now, body: None };
-            if let Ok(Reply::Erase(attempts)) = call.ledger(&id, Request::Alarm).await {
-                // A failed removal stays listed; the machine has asked for another alarm.
-                let _ = flow::erase(&call, &id, attempts).await;
+            if flow::wake(&call, &id).await.is_err() {
+                // As the object does: it arms itself again.
+                self.alarms.borrow_mut().insert(id, now + machine::ERASE_RETRY);
             }
         }
+    }
+
+    /// When the next object is to be woken.
+    pub fn next_alarm(&self) -> Option<Seconds> {
+        self.alarms.borrow().values().min().copied()
+    }
+
+    /// Faults by the number of the call, counted from now on.
+    pub fn set_faults(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
+        self.calls.set(0);
+        *self.faults.borrow_mut() = faults.into_iter().collect();
+    }
+
+    /// Calls since [`Self::set_faults`].
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// Whether other requests may come between any two calls of one.
+    pub fn set_interleaved(&self, interleaved: bool) {
+        self.interleaved.set(interleaved);
+    }
+
+    /// Late effects come now.
+    pub fn catch_up(&self) {
+        let late: Vec<_> = self.late.borrow_mut().drain(..).collect();
+        for (now, op) in late {
+            // Nobody is there to hear how it went.
+            let _ = self.apply(&op, now);
+        }
+    }
+
+    /// From now on, reads show the storage as it is at this moment, until [`Self::settle`].
+    pub fn lag(&self) {
+        *self.shown.borrow_mut() = Some(self.bodies.borrow().clone());
+    }
+
+    /// Reads show the storage as it is.
+    pub fn settle(&self) {
+        *self.shown.borrow_mut() = None;
     }
 
     /// (ledger records, bodies): what is stored, for tests that look for leftovers.
@@ -96,37 +239,215 @@ impl MemorySafe {
         (self.records.borrow().len(), self.bodies.borrow().len())
     }
 
+    /// Keys of all stored bodies.
+    pub fn body_keys(&self) -> Vec<String> {
+        self.bodies.borrow().keys().cloned().collect()
+    }
+
+    /// The record of a deposit.
+    pub fn record(&self, deposit: &DepositId) -> Option<Record> {
+        self.records.borrow().get(deposit).and_then(|bytes| Record::parse(bytes).ok())
+    }
+
+    /// What a token's holder uses.
+    pub fn used(&self, token: &TokenId) -> Use {
+        self.accounts.borrow().get(token).map_or_else(Use::default, sum)
+    }
+
     /// Everything that is stored, as one byte string: what a thief of the database reads.
     pub fn dump(&self) -> Vec<u8> {
         let records = self.records.borrow();
         let bodies = self.bodies.borrow();
-        records.values().chain(bodies.values()).flatten().copied().collect()
+        let keys = bodies.keys().flat_map(|key| key.bytes());
+        records.values().chain(bodies.values()).flatten().copied().chain(keys).collect()
     }
 
     /// Alters every stored body: what a bad disk or a dishonest operator does.
     pub fn corrupt(&self, alter: impl Fn(&mut Vec<u8>)) {
         self.bodies.borrow_mut().values_mut().for_each(alter);
     }
+
+    /// Loses every stored body.
+    pub fn lose_bodies(&self) {
+        self.bodies.borrow_mut().clear();
+    }
+
+    /// Loses every record: a ledger that was set back to its beginning.
+    pub fn lose_records(&self) {
+        self.records.borrow_mut().clear();
+        self.alarms.borrow_mut().clear();
+    }
+
+    /// All records, to be put back by [`Self::set_records`]: a ledger that is set back.
+    pub fn records(&self) -> BTreeMap<DepositId, Vec<u8>> {
+        self.records.borrow().clone()
+    }
+
+    /// Inverse of [`Self::records`].
+    pub fn set_records(&self, records: BTreeMap<DepositId, Vec<u8>>) {
+        *self.records.borrow_mut() = records;
+    }
+
+    /// One stream of randomness per step, so that a run can be repeated exactly.
+    fn draw(&self) -> Secret {
+        self.drawn.set(self.drawn.get() + 1);
+        protocol::crypto::derive_secret(&self.seed, "step", &self.drawn.get().to_be_bytes())
+    }
+
+    fn apply(&self, op: &Op, now: Seconds) -> Result<Done, Problem> {
+        Ok(match op {
+            Op::Ledger(deposit, request) => Done::Ledger(self.step(deposit, request.clone(), now)?),
+            Op::Account(token, request) => Done::Account(self.account_step(token, request)),
+            Op::Operator(request) => Done::Operator(self.operator_step(request, now)),
+            Op::Put(key, value) => {
+                let before = self.bodies.borrow_mut().insert(key.clone(), value.clone());
+                // A key holds one value for life; a store that is asked for anything else has found a fault.
+                if before.is_some_and(|before| before != *value) { Err(Problem::Internal)? } else { Done::Nothing }
+            }
+            Op::Get(key) => {
+                let shown = self.shown.borrow();
+                Done::Got(shown.as_ref().unwrap_or(&self.bodies.borrow()).get(key).cloned())
+            }
+            Op::Delete(key) => {
+                self.bodies.borrow_mut().remove(key);
+                Done::Nothing
+            }
+        })
+    }
+
+    fn step(&self, deposit: &DepositId, request: Request, now: Seconds) -> Result<Reply, Problem> {
+        let stored = self.records.borrow().get(deposit).cloned();
+        let record = stored.map(|bytes| Record::parse(&bytes)).transpose().map_err(|_| Problem::Internal)?;
+        let mut rng = expand_seed(&self.draw());
+        let step = machine::step(deposit, record, request, now, &mut rng, &self.config, &self.keys);
+        match step.record {
+            Some(record) => self.records.borrow_mut().insert(*deposit, record.encode()),
+            None => self.records.borrow_mut().remove(deposit),
+        };
+        match step.effects.alarm {
+            Some(at) => self.alarms.borrow_mut().insert(*deposit, at),
+            None => self.alarms.borrow_mut().remove(deposit),
+        };
+        Ok(step.reply)
+    }
+
+    fn account_step(&self, token: &TokenId, request: &account::Request) -> account::Reply {
+        let mut accounts = self.accounts.borrow_mut();
+        let state = accounts.entry(*token).or_default();
+        match request {
+            account::Request::Reserve { row, bytes, token } => {
+                let used = sum(state);
+                if state.rows.contains_key(row) || fits(used, *bytes, token) {
+                    state.rows.insert(*row, *bytes);
+                    account::Reply::Open(!state.noted)
+                } else {
+                    account::Reply::Over(used)
+                }
+            }
+            account::Request::Free(row) => {
+                state.rows.remove(row);
+                account::Reply::Done
+            }
+            account::Request::Noted => {
+                state.noted = true;
+                account::Reply::Done
+            }
+            account::Request::Use => account::Reply::Use(sum(state)),
+        }
+    }
+
+    fn operator_step(&self, request: &operator::Request, now: Seconds) -> operator::Reply {
+        match request {
+            operator::Request::Budget(wanted) => {
+                let (day, granted) = self.day.get().grant(*wanted, now);
+                self.day.set(day);
+                operator::Reply::Budget(granted)
+            }
+            operator::Request::Note(token) => {
+                self.tokens.borrow_mut().insert(*token);
+                operator::Reply::Done
+            }
+            operator::Request::Tokens(after) => {
+                let later = |token: &&TokenId| after.is_none_or(|after| after < **token);
+                let tokens = self.tokens.borrow().iter().filter(later).take(USAGE_PAGE).copied().collect();
+                operator::Reply::Tokens(tokens, self.day.get().at(now).removals)
+            }
+        }
+    }
+}
+
+fn sum(state: &AccountState) -> Use {
+    Use { bytes: state.rows.values().sum(), deposits: state.rows.len() as u64 }
+}
+
+/// Lets others go first, once.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Call<'_> {
+    async fn call(&self, op: Op) -> Result<Done, Problem> {
+        let safe = self.safe;
+        if safe.interleaved.get() {
+            give_way().await;
+        }
+        safe.calls.set(safe.calls.get() + 1);
+        let fault = safe.faults.borrow().get(&safe.calls.get()).copied();
+        match fault {
+            None => {
+                let done = safe.apply(&op, self.now);
+                if safe.interleaved.get() {
+                    give_way().await;
+                }
+                done
+            }
+            Some(Fault::FailsBefore) => Err(Problem::Unavailable),
+            Some(Fault::FailsAfter) => safe.apply(&op, self.now).and(Err(Problem::Unavailable)),
+            Some(Fault::Twice) => {
+                safe.apply(&op, self.now)?;
+                safe.apply(&op, self.now)
+            }
+            Some(Fault::Late) => {
+                safe.late.borrow_mut().push((self.now, op));
+                Err(Problem::Unavailable)
+            }
+            Some(Fault::StopsBefore) => pending().await,
+            Some(Fault::StopsAfter) => {
+                safe.apply(&op, self.now)?;
+                pending().await
+            }
+        }
+    }
 }
 
 impl Platform for Call<'_> {
     async fn ledger(&self, deposit: &DepositId, request: Request) -> Result<Reply, Problem> {
-        let safe = self.safe;
-        let stored = safe.records.borrow().get(deposit).cloned();
-        let record = stored.map(|bytes| Record::parse(&bytes)).transpose().map_err(|_| Problem::Internal)?;
-        // One stream per step, so that a run can be repeated exactly.
-        safe.drawn.set(safe.drawn.get() + 1);
-        let step_seed = protocol::crypto::derive_secret(&safe.seed, "step", &safe.drawn.get().to_be_bytes());
-        let step = machine::step(record, request, self.now, &mut expand_seed(&step_seed), &safe.config, &safe.keys);
-        match step.record {
-            Some(record) => safe.records.borrow_mut().insert(*deposit, record.encode()),
-            None => safe.records.borrow_mut().remove(deposit),
-        };
-        match step.effects.alarm {
-            Some(at) => safe.alarms.borrow_mut().insert(*deposit, at),
-            None => safe.alarms.borrow_mut().remove(deposit),
-        };
-        Ok(step.reply)
+        match self.call(Op::Ledger(*deposit, request)).await? {
+            Done::Ledger(reply) => Ok(reply),
+            _ => Err(Problem::Internal),
+        }
+    }
+
+    async fn account(&self, token: &TokenId, request: account::Request) -> Result<account::Reply, Problem> {
+        match self.call(Op::Account(*token, request)).await? {
+            Done::Account(reply) => Ok(reply),
+            _ => Err(Problem::Internal),
+        }
+    }
+
+    async fn operator(&self, request: operator::Request) -> Result<operator::Reply, Problem> {
+        match self.call(Op::Operator(request)).await? {
+            Done::Operator(reply) => Ok(reply),
+            _ => Err(Problem::Internal),
+        }
     }
 
     async fn body(&mut self, most: u64) -> Result<Vec<u8>, Problem> {
@@ -135,16 +456,17 @@ impl Platform for Call<'_> {
     }
 
     async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Problem> {
-        self.safe.bodies.borrow_mut().insert(key.to_owned(), value);
-        Ok(())
+        self.call(Op::Put(key.to_owned(), value)).await.map(drop)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Problem> {
-        Ok(self.safe.bodies.borrow().get(key).cloned())
+        match self.call(Op::Get(key.to_owned())).await? {
+            Done::Got(value) => Ok(value),
+            _ => Err(Problem::Internal),
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Problem> {
-        self.safe.bodies.borrow_mut().remove(key);
-        Ok(())
+        self.call(Op::Delete(key.to_owned())).await.map(drop)
     }
 }

@@ -6,7 +6,8 @@ use protocol::{
     codec::{self, Bytes, CodecError},
     crypto::Secret,
     deposit::Statement,
-    ids::{AttemptId, Nonce, Seconds},
+    ids::{AttemptId, Nonce, Seconds, TokenId},
+    register::Register,
 };
 
 /// Longest record, bytes: three signed statements of 2 KiB, the statement, and lists that are capped below.
@@ -36,7 +37,7 @@ pub enum State {
     /// Removed; the receipt is signed. Kept until the certified end so that nothing can be put in its place.
     #[n(4)]
     Released,
-    /// The offer was never confirmed; the body is being removed.
+    /// Never confirmed, or the lease and its grace have ended: the body is being removed.
     #[n(5)]
     Lapsing,
 }
@@ -63,6 +64,21 @@ pub struct Seen {
     /// Its expiry.
     #[n(1)]
     pub expiry: Seconds,
+}
+
+/// The token under which a deposit was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Charge {
+    /// The token.
+    #[n(0)]
+    pub token: TokenId,
+    /// The attempt that opened the row in the token's account.
+    #[n(1)]
+    pub opened: AttemptId,
+    /// End of the token's time. Until then a deposit whose lease has ended is kept.
+    #[n(2)]
+    pub until: Seconds,
 }
 
 /// The record of a deposit.
@@ -108,6 +124,21 @@ pub struct Record {
     /// Claims seen.
     #[n(12)]
     pub seen: Vec<Seen>,
+    /// The row in the token's account that is to be freed in the end.
+    #[n(13)]
+    pub charge: Option<Charge>,
+    /// When the body was committed.
+    #[n(14)]
+    pub committed_at: Option<Seconds>,
+    /// Serial of the entry that signed the certificate.
+    #[n(15)]
+    pub signed_by: Option<u32>,
+    /// No removal before this, because the day's budget is spent.
+    #[n(16)]
+    pub wait_until: Option<Seconds>,
+    /// Who claims, where the value may live only once.
+    #[n(17)]
+    pub register: Option<Register>,
 }
 
 impl Record {
@@ -127,6 +158,11 @@ impl Record {
             release: None,
             receipt: None,
             seen: Vec::new(),
+            charge: None,
+            committed_at: None,
+            signed_by: None,
+            wait_until: None,
+            register: None,
         }
     }
 

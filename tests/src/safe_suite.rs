@@ -11,14 +11,21 @@ use std::collections::BTreeMap;
 
 use protocol::{
     SUITE,
+    audit::{
+        AuditItem, AuditRequest, AuditResult, GROUP_LEN, MAX_AUDIT_ITEMS, MAX_AUDIT_SLICES, SliceError, group_count,
+        parse_answer,
+    },
     certificate::{self, Offered, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
     crypto::{Secret, blake3},
-    deposit::{DepositSecrets, Face, FaceText, Statement},
-    identity::{API_VERSION, Descriptor, Entry, Identity},
-    ids::{DepositId, Root, SafeId, Seconds},
+    deposit::{DepositSecrets, Face, FaceText, Statement, derive_hash},
+    evidence::{Testimony, Verdict, verify_testimony},
+    identity::{API_VERSION, Admission, Descriptor, Entry, Identity},
+    ids::{DepositId, Nonce, Root, SafeId, Seconds, TokenId},
     problem::Problem,
+    register::{self, Ballot, MAX_REGISTER_ANSWER_LEN, Proposal, RegisterRequest, derive_claimant},
+    token::Token,
 };
 use rand_core::{CryptoRng, Rng};
 use safe_worker::flow::{CBOR, COSE, OCTETS, PROBLEM};
@@ -34,6 +41,12 @@ pub struct Ask {
     pub path: String,
     /// Header `Strongroom-Statement`.
     pub statement: Option<String>,
+    /// Header `Strongroom-Token`.
+    pub token: Option<String>,
+    /// Header `Authorization`.
+    pub authorization: Option<String>,
+    /// Header `Content-Type`.
+    pub content_type: Option<&'static str>,
     /// Whether `Content-Length` is sent.
     pub length: bool,
     /// Body.
@@ -59,6 +72,14 @@ pub trait SafeUnderTest {
     fn url(&self) -> String;
     /// The safe's clock.
     fn now(&self) -> Seconds;
+    /// The key of its admission tokens, where it wants them.
+    fn token_key(&self) -> Option<Secret> {
+        None
+    }
+    /// What its operator shows to see usage figures, where that is known.
+    fn operator_secret(&self) -> Option<Secret> {
+        None
+    }
     /// A number that was not drawn before, in this run or, where the safe outlives the run, in another.
     fn draw(&mut self) -> u64;
 }
@@ -106,6 +127,7 @@ pub fn statement_header(bytes: &[u8]) -> String {
 /// One wallet at one safe.
 pub struct Visit<'a> {
     safe: &'a mut dyn SafeUnderTest,
+    admission: Option<String>,
     /// The safe's checked chain.
     pub identity: Identity,
     /// What the safe says of itself.
@@ -117,7 +139,7 @@ impl<'a> Visit<'a> {
     pub fn new(safe: &'a mut dyn SafeUnderTest) -> Self {
         let ask = Ask::get("/.well-known/strongroom");
         let (descriptor, identity) = Identity::of_descriptor(&granted(safe.exchange(&ask), 200, CBOR), None).unwrap();
-        Self { safe, identity, descriptor }
+        Self { safe, admission: None, identity, descriptor }
     }
 
     /// Asks.
@@ -151,9 +173,50 @@ impl<'a> Visit<'a> {
         Deposit { id, secrets, body, statement }
     }
 
+    /// A token of this safe's operator, for so much.
+    pub fn token(&mut self, bytes: u64, deposits: u64, until: Seconds) -> Option<(Token, String)> {
+        let key = self.safe.token_key()?;
+        let token = Token::new(self.identity.id(), TokenId::make_random(&mut self.rng()), bytes, deposits, until);
+        Some((token, token.mint(&key)))
+    }
+
+    /// The request that puts a deposit, with the visit's token where the safe wants one.
+    pub fn put_ask(&mut self, deposit: &Deposit) -> Ask {
+        if self.admission.is_none() {
+            self.admission = self.token(1 << 40, 1 << 20, u64::MAX).map(|(_, text)| text);
+        }
+        Ask { token: self.admission.clone(), ..Ask::put(deposit) }
+    }
+
     /// `PUT` of a deposit.
     pub fn put(&mut self, deposit: &Deposit) -> Got {
-        self.ask(&Ask::put(deposit))
+        let ask = self.put_ask(deposit);
+        self.ask(&ask)
+    }
+
+    /// `POST /v1/audits`.
+    pub fn audit(&mut self, items: &[AuditItem]) -> Vec<AuditResult> {
+        let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
+        let request = AuditRequest::make(items, &entry, expiry, &mut self.rng()).unwrap();
+        let answer = self.ask(&Ask::post_to("/v1/audits", codec::encode(&request)));
+        parse_answer(&granted(answer, 200, CBOR), items.len()).unwrap()
+    }
+
+    /// What the safe states of a deposit, to whoever shows this secret.
+    pub fn demand(&mut self, deposit: &DepositId, secret: &Secret) -> Testimony {
+        let claim = self.claim(deposit, Verb::Demand, secret);
+        let signed = granted(self.present(deposit, &claim), 200, COSE);
+        let testimony = verify_testimony(&signed, &self.identity).unwrap();
+        assert_eq!((testimony.deposit, testimony.demand), (*deposit, Root(blake3(&codec::encode(&claim)))));
+        assert!(testimony.issued.abs_diff(self.now()) <= 60);
+        testimony
+    }
+
+    /// `POST …/register`.
+    pub fn propose(&mut self, deposit: &DepositId, secret: &Secret, proposal: &Proposal) -> Got {
+        let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
+        let request = RegisterRequest::make(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap();
+        self.ask(&Ask::post(deposit, "register", codec::encode(&request)))
     }
 
     /// `POST …/confirm` for an offer.
@@ -170,7 +233,12 @@ impl<'a> Visit<'a> {
 
     /// `POST …/retrieve` or `…/release`.
     pub fn present(&mut self, deposit: &DepositId, claim: &Claim) -> Got {
-        let path = if claim.verb == Verb::Release { "release" } else { "retrieve" };
+        let path = match claim.verb {
+            Verb::Release => "release",
+            Verb::Demand => "demand",
+            Verb::Renew => "renew",
+            _ => "retrieve",
+        };
         self.ask(&Ask::post(deposit, path, codec::encode(claim)))
     }
 
@@ -204,24 +272,37 @@ impl<'a> Visit<'a> {
 impl Ask {
     /// A request without body.
     pub fn get(path: &str) -> Self {
-        Self { method: "GET", path: path.to_owned(), statement: None, length: true, body: Vec::new() }
+        Self {
+            method: "GET",
+            path: path.to_owned(),
+            statement: None,
+            token: None,
+            authorization: None,
+            content_type: None,
+            length: true,
+            body: Vec::new(),
+        }
     }
 
     /// A body with its statement.
     pub fn put(deposit: &Deposit) -> Self {
         Self {
             method: "PUT",
-            path: format!("/v1/deposits/{}", deposit.id),
             statement: Some(statement_header(&codec::encode(&deposit.statement))),
-            length: true,
+            content_type: Some(OCTETS),
             body: deposit.body.clone(),
+            ..Self::get(&format!("/v1/deposits/{}", deposit.id))
         }
     }
 
     /// An act on a deposit.
     pub fn post(deposit: &DepositId, act: &str, body: Vec<u8>) -> Self {
-        let path = format!("/v1/deposits/{deposit}/{act}");
-        Self { method: "POST", path, statement: None, length: true, body }
+        Self::post_to(&format!("/v1/deposits/{deposit}/{act}"), body)
+    }
+
+    /// CBOR to a path.
+    pub fn post_to(path: &str, body: Vec<u8>) -> Self {
+        Self { method: "POST", content_type: Some(CBOR), body, ..Self::get(path) }
     }
 }
 
@@ -249,6 +330,19 @@ macro_rules! safe_suite {
             a_released_deposit_stays_released
             an_offer_can_be_let_go
             unknown_paths_and_methods_are_named
+            each_message_may_be_lost_doubled_or_late
+            another_content_type_is_named
+            an_audit_shows_what_the_certificate_says
+            an_audit_counts_for_its_right_only
+            noise_is_no_audit
+            a_demand_is_answered_whatever_became_of_the_deposit
+            a_stranger_gets_no_verdict_on_the_deposit
+            a_certificate_can_be_had_again
+            a_unique_value_goes_to_its_claimant
+            a_register_hears_its_rights_only
+            a_token_admits_within_its_quota
+            only_a_token_of_the_safe_admits
+            usage_is_for_the_operator
         );
     };
     ($each:path: $($case:ident)*) => {
@@ -339,7 +433,7 @@ pub fn a_body_that_differs_from_its_statement_is_refused(safe: &mut dyn SafeUnde
     assert_refused(&visit.put(&body(&|b| b.push(0))), Problem::BodyMismatch);
     assert_refused(&visit.put(&body(&|b| b[500] ^= 1)), Problem::BodyMismatch);
     // Announced, not there: nothing to confirm or retrieve.
-    assert_refused(&visit.confirm(&deposit, b"no offer"), Problem::NotFound);
+    assert_refused(&visit.confirm(&deposit, b"no offer"), Problem::Gone);
     assert_refused(&visit.retrieve(&deposit), Problem::NotFound);
     let offer = granted(visit.put(&deposit), 201, COSE);
     granted(visit.confirm(&deposit, &offer), 200, COSE);
@@ -358,7 +452,8 @@ pub fn bodies_up_to_the_limit_are_taken(safe: &mut dyn SafeUnderTest) {
         assert!(granted(visit.retrieve(&deposit), 200, OCTETS) == deposit.body, "{len}");
     }
     let deposit = visit.draw(10);
-    assert_refused(&visit.ask(&Ask { length: false, ..Ask::put(&deposit) }), Problem::LengthRequired);
+    let ask = Ask { length: false, ..visit.put_ask(&deposit) };
+    assert_refused(&visit.ask(&ask), Problem::LengthRequired);
 }
 
 pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
@@ -383,10 +478,11 @@ pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
         altered(Statement { safe: SafeId([0; 32]), ..mine() }),
         altered(Statement { suite: 2, ..mine() }),
         altered(Statement { owner: Some(vec![1].into()), ..mine() }),
+        altered(Statement { unique: Some(false), ..mine() }),
         altered(Statement { face: Face::Sealed(vec![0; 400].into()), ..mine() }),
     ];
     for statement in headers {
-        let ask = Ask { statement, ..Ask::put(&deposit) };
+        let ask = Ask { statement, ..visit.put_ask(&deposit) };
         assert_refused(&visit.ask(&ask), Problem::BadStatement);
     }
     // None of them left a trace.
@@ -584,6 +680,9 @@ pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
         format!("/v1/deposits/{id}0"),
         format!("/v1/deposits/{id}/"),
         format!("/v1/deposits/{id}/audit"),
+        "/v1/usage/x".into(),
+        "/v1/audits/".into(),
+        "/v1/audits/x".into(),
         format!("/v1/deposits/{id}/confirm/x"),
         format!("//v1/deposits/{id}"),
         "/.well-known/other".into(),
@@ -599,6 +698,11 @@ pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
         (format!("/v1/deposits/{id}/confirm"), "POST"),
         (format!("/v1/deposits/{id}/retrieve"), "POST"),
         (format!("/v1/deposits/{id}/release"), "POST"),
+        (format!("/v1/deposits/{id}/demand"), "POST"),
+        (format!("/v1/deposits/{id}/renew"), "POST"),
+        (format!("/v1/deposits/{id}/register"), "POST"),
+        ("/v1/audits".into(), "POST"),
+        ("/v1/usage".into(), "GET"),
     ] {
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH"].into_iter().filter(|m| *m != allow) {
             let got = visit.ask(&Ask { method, ..Ask::get(&path) });
@@ -606,4 +710,467 @@ pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
             assert_eq!(got.headers["allow"], allow);
         }
     }
+}
+
+/// What a network does to one message of a life: put, confirm, retrieve, release.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// Its answer does not arrive, and it is sent again.
+    Unheard,
+    /// It arrives twice.
+    Doubled,
+    /// A second copy of it arrives after every later message.
+    Late,
+}
+
+pub fn each_message_may_be_lost_doubled_or_late(safe: &mut dyn SafeUnderTest) {
+    for (at, fate) in (0..4).flat_map(|at| [Fate::Unheard, Fate::Doubled, Fate::Late].map(|fate| (at, fate))) {
+        let mut visit = Visit::new(safe);
+        let deposit = visit.draw(900);
+        let (mut late, mut offer, mut certificate, mut receipt) = (None, Vec::new(), Vec::new(), Vec::new());
+        for step in 0..4 {
+            let make = |visit: &mut Visit<'_>, offer: &[u8]| match step {
+                0 => visit.put_ask(&deposit),
+                1 => {
+                    let confirm = Confirm { suite: SUITE, offer: Root(blake3(offer)) };
+                    Ask::post(&deposit.id, "confirm", codec::encode(&confirm))
+                }
+                2 => {
+                    let claim = visit.claim(&deposit.id, Verb::Retrieve, &deposit.secrets.retrieve);
+                    Ask::post(&deposit.id, "retrieve", codec::encode(&claim))
+                }
+                _ => {
+                    let claim = visit.claim(&deposit.id, Verb::Release, &deposit.secrets.release);
+                    Ask::post(&deposit.id, "release", codec::encode(&claim))
+                }
+            };
+            let ask = make(&mut visit, &offer);
+            let mut got = visit.ask(&ask);
+            if step == at {
+                match fate {
+                    Fate::Unheard => {
+                        let again = make(&mut visit, &offer);
+                        got = visit.ask(&again);
+                    }
+                    Fate::Doubled => {
+                        let second = visit.ask(&ask);
+                        // Single-use, or the same bytes.
+                        if step >= 2 {
+                            assert_refused(&second, Problem::ClaimReplayed);
+                        } else {
+                            assert_eq!(second.body, got.body);
+                        }
+                    }
+                    Fate::Late => late = Some(ask),
+                }
+            }
+            assert!(matches!(got.status, 200 | 201), "{at} {fate:?} {step}: {}", String::from_utf8_lossy(&got.body));
+            match step {
+                0 => offer = got.body,
+                1 => certificate = got.body,
+                2 => assert!(got.body == deposit.body),
+                _ => receipt = got.body,
+            }
+            if let Some(copy) = &late {
+                let second = visit.ask(copy);
+                // It changes nothing: it gets what it got, or what stands now, or is refused.
+                let known = [&offer, &certificate, &receipt, &deposit.body].contains(&&second.body);
+                assert!(known || (400..500).contains(&second.status), "{at} {step}: {}", second.status);
+                assert!(step < 3 || second.status >= 400, "after the release nothing comes back");
+            }
+        }
+        let held = certificate::verify(&certificate, &visit.identity, Some(&deposit.statement)).unwrap();
+        verify_receipt(&receipt, &visit.identity, held.registration()).unwrap();
+        assert_refused(&visit.retrieve(&deposit), Problem::Gone);
+    }
+}
+
+pub fn another_content_type_is_named(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (deposit, offer) = visit.offered(100);
+    let confirm = codec::encode(&Confirm { suite: SUITE, offer: Root(blake3(&offer)) });
+    let fresh = visit.draw(100);
+    let asks = [visit.put_ask(&fresh), Ask::post(&deposit.id, "confirm", confirm), Ask::post_to("/v1/audits", vec![])];
+    for ask in asks {
+        let right = ask.content_type.unwrap();
+        for content_type in
+            [None, Some(""), Some("text/plain"), Some("multipart/form-data; boundary=x"), Some("application/cbor2")]
+        {
+            assert_refused(&visit.ask(&Ask { content_type, ..ask.clone() }), Problem::UnsupportedMediaType);
+        }
+        let shouted = if right == CBOR { "Application/CBOR; x=y" } else { "APPLICATION/octet-stream" };
+        assert_ne!(visit.ask(&Ask { content_type: Some(shouted), ..ask }).status, 415);
+    }
+}
+
+pub fn an_audit_shows_what_the_certificate_says(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let lens = [1, GROUP_LEN, GROUP_LEN + 1, 300_000];
+    let held = lens.map(|len| visit.held(len).0);
+    // First, last and another group of each, in one request.
+    let item = |deposit: &Deposit| {
+        let last = group_count(deposit.body.len() as u64) as u32 - 1;
+        let groups = [0, last / 2, last].to_vec();
+        AuditItem { deposit: deposit.id, secret: deposit.secrets.audit.clone(), groups }
+    };
+    let items: Vec<AuditItem> = held.iter().map(item).collect();
+    let results = visit.audit(&items);
+    for ((deposit, item), result) in held.iter().zip(&items).zip(&results) {
+        let AuditResult::Shown(slices) = result else { panic!("{result:?}") };
+        let (root, length) = (&deposit.statement.root, deposit.statement.length);
+        assert_eq!(slices.len(), 3);
+        for (slice, group) in slices.iter().zip(&item.groups) {
+            slice.verify(root, length, *group).unwrap();
+            let from = *group as usize * GROUP_LEN;
+            assert_eq!(slice.bytes[..], deposit.body[from..(from + GROUP_LEN).min(deposit.body.len())]);
+            // It shows nothing else than what it was asked for.
+            assert!(slice.verify(root, length, *group + 1).is_err());
+            assert!(slice.verify(&Root([0; 32]), length, *group).is_err());
+        }
+    }
+    // A group that is not there: whoever asks for it gets nothing that counts.
+    let beyond = AuditItem { groups: vec![1, u32::MAX], ..item(&held[0]) };
+    let AuditResult::Shown(slices) = &visit.audit(&[beyond])[0] else { panic!("shown") };
+    for (slice, group) in slices.iter().zip([1, u32::MAX]) {
+        assert_eq!(slice.verify(&held[0].statement.root, 1, group), Err(SliceError::NoSuchGroup));
+    }
+    assert_eq!(granted(visit.retrieve(&held[3]), 200, OCTETS), held[3].body);
+}
+
+pub fn an_audit_counts_for_its_right_only(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (deposit, ..) = visit.held(40_000);
+    let (offered, _) = visit.offered(10);
+    let (released, ..) = visit.held(10);
+    granted(visit.release(&released), 200, COSE);
+    let unknown = visit.draw(10);
+    let item =
+        |deposit: &Deposit, secret: &Secret| AuditItem { deposit: deposit.id, secret: secret.clone(), groups: vec![0] };
+    let items = [
+        item(&deposit, &deposit.secrets.retrieve),
+        item(&deposit, &deposit.secrets.release),
+        item(&deposit, &released.secrets.audit),
+        item(&offered, &offered.secrets.audit),
+        item(&released, &released.secrets.audit),
+        item(&unknown, &unknown.secrets.audit),
+        item(&deposit, &deposit.secrets.audit),
+        item(&deposit, &deposit.secrets.audit),
+    ];
+    let results = visit.audit(&items);
+    let refused = |problem: Problem| AuditResult::Refused(problem.slug().to_owned());
+    assert!(results[..4].iter().all(|result| *result == refused(Problem::NotFound)));
+    assert_eq!(results[4..6], [refused(Problem::Gone), refused(Problem::NotFound)]);
+    assert!(matches!(&results[6], AuditResult::Shown(_)));
+    // A deposit stands once in a request.
+    assert_eq!(results[7], refused(Problem::ClaimReplayed));
+    // The audit secret gives nothing else.
+    for verb in [Verb::Retrieve, Verb::Release] {
+        let claim = visit.claim(&deposit.id, verb, &deposit.secrets.audit);
+        assert_refused(&visit.present(&deposit.id, &claim), Problem::NotFound);
+    }
+    // A recorded request does not count again, nor at another safe, nor later.
+    let (entry, now) = (visit.entry(), visit.now());
+    let items = [item(&deposit, &deposit.secrets.audit)];
+    let recorded = AuditRequest::make(&items, &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
+    let post = |request: &AuditRequest| Ask::post_to("/v1/audits", codec::encode(request));
+    let first = parse_answer(&granted(visit.ask(&post(&recorded)), 200, CBOR), 1).unwrap();
+    assert!(matches!(first[0], AuditResult::Shown(_)));
+    let again = parse_answer(&granted(visit.ask(&post(&recorded)), 200, CBOR), 1).unwrap();
+    assert_eq!(again[0], refused(Problem::ClaimReplayed));
+    let prolonged = AuditRequest { expiry: recorded.expiry + 1, ..recorded.clone() };
+    assert_refused(&visit.ask(&post(&prolonged)), Problem::ClaimUnreadable);
+    let renumbered = AuditRequest { nonce: Nonce([1; 16]), ..recorded };
+    assert_refused(&visit.ask(&post(&renumbered)), Problem::ClaimUnreadable);
+    let other = TestSafe::make(99);
+    let foreign = AuditRequest::make(&items, other.identity.entry(1).unwrap(), now + 60, &mut visit.rng()).unwrap();
+    assert_refused(&visit.ask(&post(&foreign)), Problem::ClaimUnreadable);
+    for expiry in [now - 60, now + visit.descriptor.limits.claim + 60] {
+        let request = AuditRequest::make(&items, &entry, expiry, &mut visit.rng()).unwrap();
+        let answer = parse_answer(&granted(visit.ask(&post(&request)), 200, CBOR), 1).unwrap();
+        assert_eq!(answer[0], refused(Problem::ClaimExpired));
+    }
+}
+
+pub fn noise_is_no_audit(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (deposit, ..) = visit.held(100);
+    let (entry, now) = (visit.entry(), visit.now());
+    let item = AuditItem { deposit: deposit.id, secret: deposit.secrets.audit.clone(), groups: vec![0] };
+    let made = AuditRequest::make(std::slice::from_ref(&item), &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
+    let bytes = codec::encode(&made);
+    let suite = codec::encode(&AuditRequest { suite: 2, ..made.clone() });
+    let short = codec::encode(&AuditRequest { enc: vec![0; 5].into(), ..made.clone() });
+    for body in [vec![], bytes[1..].to_vec(), [&bytes[..], &[0]].concat(), suite, short] {
+        assert_refused(&visit.ask(&Ask::post_to("/v1/audits", body)), Problem::Malformed);
+    }
+    assert_refused(&visit.ask(&Ask::post_to("/v1/audits", vec![0; 9000])), Problem::TooLarge);
+    // Lists that are none: empty, without groups, too long. Our own maker refuses them, so they are sealed by hand.
+    let none = AuditItem { groups: vec![], ..item.clone() };
+    let wide = AuditItem { groups: vec![0; MAX_AUDIT_SLICES + 1], ..item.clone() };
+    let many = vec![item; MAX_AUDIT_ITEMS + 1];
+    for items in [vec![], vec![none], vec![wide], many] {
+        let mut rng = visit.rng();
+        assert!(AuditRequest::make(&items, &entry, now, &mut rng).is_err());
+        let (nonce, expiry) = (Nonce::make_random(&mut rng), now + CLAIM_SPAN);
+        let info = codec::encode(&(SUITE, "audit", entry.safe, entry.serial));
+        let aad = codec::encode(&(SUITE, nonce, expiry));
+        let plain = codec::encode(&items);
+        let (enc, ciphertext) = protocol::crypto::hpke_seal(&entry.hpke, &info, &aad, &plain, &mut rng).unwrap();
+        let (enc, ciphertext) = (enc.into(), ciphertext.into());
+        let request = AuditRequest { suite: SUITE, entry: entry.serial, nonce, expiry, enc, ciphertext };
+        assert_refused(&visit.ask(&Ask::post_to("/v1/audits", codec::encode(&request))), Problem::ClaimUnreadable);
+    }
+}
+
+pub fn a_demand_is_answered_whatever_became_of_the_deposit(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let unknown = visit.draw(100);
+    assert!(matches!(visit.demand(&unknown.id, &unknown.secrets.audit).verdict, Verdict::Unknown));
+    let (deposit, offer) = visit.offered(70_000);
+    // An offer promises nothing.
+    assert!(matches!(visit.demand(&deposit.id, &deposit.secrets.audit).verdict, Verdict::Unknown));
+    granted(visit.confirm(&deposit, &offer), 200, COSE);
+    let Verdict::Kept(length, root) = visit.demand(&deposit.id, &deposit.secrets.audit).verdict else { panic!("kept") };
+    assert_eq!((length, root), (70_000, deposit.statement.root));
+    granted(visit.release(&deposit), 200, COSE);
+    let Verdict::Released(shown) = visit.demand(&deposit.id, &deposit.secrets.audit).verdict else {
+        panic!("released")
+    };
+    assert!(shown.same_as(&deposit.secrets.release));
+}
+
+pub fn a_stranger_gets_no_verdict_on_the_deposit(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (deposit, ..) = visit.held(100);
+    let stranger = Secret::make_random(&mut visit.rng());
+    for secret in [&stranger, &deposit.secrets.retrieve, &deposit.secrets.release] {
+        let Verdict::NotOwner(hash) = visit.demand(&deposit.id, secret).verdict else { panic!("stranger") };
+        assert_eq!(hash, derive_hash(secret));
+    }
+    // A demand is single-use too.
+    let claim = visit.claim(&deposit.id, Verb::Demand, &deposit.secrets.audit);
+    granted(visit.present(&deposit.id, &claim), 200, COSE);
+    assert_refused(&visit.present(&deposit.id, &claim), Problem::ClaimReplayed);
+    let post = |act: &str, claim: &Claim| Ask::post(&deposit.id, act, codec::encode(claim));
+    assert_refused(&visit.ask(&post("renew", &claim)), Problem::Malformed);
+}
+
+pub fn a_certificate_can_be_had_again(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (deposit, _, certificate) = visit.held(100);
+    for _ in 0..2 {
+        let claim = visit.claim(&deposit.id, Verb::Renew, &deposit.secrets.audit);
+        assert_eq!(granted(visit.present(&deposit.id, &claim), 200, COSE), certificate);
+        assert_refused(&visit.present(&deposit.id, &claim), Problem::ClaimReplayed);
+    }
+    for secret in [&deposit.secrets.retrieve, &deposit.secrets.release] {
+        let claim = visit.claim(&deposit.id, Verb::Renew, secret);
+        assert_refused(&visit.present(&deposit.id, &claim), Problem::NotFound);
+    }
+    granted(visit.release(&deposit), 200, COSE);
+    let claim = visit.claim(&deposit.id, Verb::Renew, &deposit.secrets.audit);
+    assert_refused(&visit.present(&deposit.id, &claim), Problem::Gone);
+}
+
+/// A deposit of a unique value, held.
+pub fn held_unique(visit: &mut Visit<'_>) -> Deposit {
+    let drawn = visit.draw(500);
+    let statement = Statement { unique: Some(true), ..drawn.statement.clone() };
+    let deposit = Deposit { statement, ..drawn };
+    let offer = granted(visit.put(&deposit), 201, COSE);
+    let certificate = granted(visit.confirm(&deposit, &offer), 200, COSE);
+    let held = certificate::verify(&certificate, &visit.identity, Some(&deposit.statement)).unwrap();
+    assert_eq!(held.registration().unique, Some(true));
+    deposit
+}
+
+#[track_caller]
+fn register_says(got: Got) -> register::Answer {
+    codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap()
+}
+
+pub fn a_unique_value_goes_to_its_claimant(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let deposit = held_unique(&mut visit);
+    let (id, right) = (deposit.id, deposit.secrets.retrieve.clone());
+    let xs = [(); 2].map(|()| Secret::make_random(&mut visit.rng()));
+    let claimants = [derive_claimant(&xs[0]), derive_claimant(&xs[1])];
+    let fetch = |visit: &mut Visit<'_>, x: Option<&Secret>| {
+        let (entry, expiry) = (visit.entry(), visit.now() + CLAIM_SPAN);
+        let claim = Claim::make_with(&right, x, &entry, &id, Verb::Retrieve, expiry, &mut visit.rng()).unwrap();
+        visit.present(&id, &claim)
+    };
+    // Nobody has claimed it.
+    assert_refused(&fetch(&mut visit, None), Problem::Claimed);
+    assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
+    let low = Ballot { counter: 1, claimant: claimants[0] };
+    let high = Ballot { counter: 2, claimant: claimants[1] };
+    assert!(register_says(visit.propose(&id, &right, &Proposal::Prepare(0, low))).taken);
+    // A promise gives nothing yet.
+    assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
+    assert!(register_says(visit.propose(&id, &right, &Proposal::Accept(0, low, claimants[0]))).taken);
+    assert_eq!(granted(fetch(&mut visit, Some(&xs[0])), 200, OCTETS), deposit.body);
+    assert_refused(&fetch(&mut visit, Some(&xs[1])), Problem::Claimed);
+    assert_refused(&fetch(&mut visit, None), Problem::Claimed);
+    // A later ballot learns what was accepted, and with it no earlier one counts.
+    let learnt = register_says(visit.propose(&id, &right, &Proposal::Prepare(0, high)));
+    assert_eq!(learnt.register.accepted.unwrap().value, claimants[0]);
+    assert!(learnt.taken);
+    let late = register_says(visit.propose(&id, &right, &Proposal::Accept(0, low, claimants[1])));
+    assert!(!late.taken && late.register == learnt.register);
+    // A demand says to whom it goes.
+    let Verdict::Claimed(_, root, to) = visit.demand(&id, &deposit.secrets.audit).verdict else { panic!("claimed") };
+    assert_eq!((root, to), (deposit.statement.root, claimants[0]));
+    // The owner's override begins anew.
+    let release = deposit.secrets.release.clone();
+    assert!(register_says(visit.propose(&id, &release, &Proposal::Override(1))).taken);
+    assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
+    assert!(!register_says(visit.propose(&id, &right, &Proposal::Prepare(0, high))).taken);
+    let anew = Ballot { counter: 1, claimant: claimants[1] };
+    assert!(register_says(visit.propose(&id, &right, &Proposal::Prepare(1, anew))).taken);
+    assert!(register_says(visit.propose(&id, &right, &Proposal::Accept(1, anew, claimants[1]))).taken);
+    assert_eq!(granted(fetch(&mut visit, Some(&xs[1])), 200, OCTETS), deposit.body);
+    // After the release the register still answers who has it.
+    granted(visit.release(&deposit), 200, COSE);
+    let after = Ballot { counter: 9, claimant: claimants[0] };
+    let answer = register_says(visit.propose(&id, &right, &Proposal::Prepare(1, after)));
+    assert_eq!(answer.register.accepted.unwrap().value, claimants[1]);
+}
+
+pub fn a_register_hears_its_rights_only(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let deposit = held_unique(&mut visit);
+    let secrets = deposit.secrets.clone();
+    let stranger = Secret::make_random(&mut visit.rng());
+    let claimant = derive_claimant(&stranger);
+    let prepare = Proposal::Prepare(0, Ballot { counter: 1, claimant });
+    for secret in [&secrets.audit, &secrets.release, &stranger] {
+        assert_refused(&visit.propose(&deposit.id, secret, &prepare), Problem::NotFound);
+    }
+    for secret in [&secrets.audit, &secrets.retrieve, &stranger] {
+        assert_refused(&visit.propose(&deposit.id, secret, &Proposal::Override(1)), Problem::NotFound);
+    }
+    // Values that may live often have no register, and neither has what is not there.
+    let (common, ..) = visit.held(10);
+    assert_refused(&visit.propose(&common.id, &common.secrets.retrieve, &prepare), Problem::NotFound);
+    let unknown = visit.draw(10);
+    assert_refused(&visit.propose(&unknown.id, &unknown.secrets.retrieve, &prepare), Problem::NotFound);
+    // A recorded proposal changes nothing when it comes again, elsewhere or later.
+    let (entry, now) = (visit.entry(), visit.now());
+    let make = |expiry, visit: &mut Visit<'_>| {
+        RegisterRequest::make(&secrets.retrieve, &prepare, &entry, &deposit.id, expiry, &mut visit.rng()).unwrap()
+    };
+    let request = make(now + CLAIM_SPAN, &mut visit);
+    let post = |id: &DepositId, request: &RegisterRequest| Ask::post(id, "register", codec::encode(request));
+    let first = register_says(visit.ask(&post(&deposit.id, &request)));
+    assert!(first.taken);
+    let again = register_says(visit.ask(&post(&deposit.id, &request)));
+    assert!(!again.taken && again.register == first.register);
+    let other = held_unique(&mut visit);
+    assert_refused(&visit.ask(&post(&other.id, &request)), Problem::ClaimUnreadable);
+    let prolonged = RegisterRequest { expiry: request.expiry + 1, ..request.clone() };
+    assert_refused(&visit.ask(&post(&deposit.id, &prolonged)), Problem::ClaimUnreadable);
+    for expiry in [now - 60, now + visit.descriptor.limits.claim + 60] {
+        let stale = make(expiry, &mut visit);
+        assert_refused(&visit.ask(&post(&deposit.id, &stale)), Problem::ClaimExpired);
+    }
+    let bytes = codec::encode(&request);
+    for body in [vec![], bytes[1..].to_vec(), [&bytes[..], &[0]].concat()] {
+        assert_refused(&visit.ask(&Ask::post(&deposit.id, "register", body)), Problem::Malformed);
+    }
+}
+
+pub fn a_token_admits_within_its_quota(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let Some((token, text)) = visit.token(1000, 2, u64::MAX) else {
+        return assert_eq!(visit.descriptor.admission, Admission::Open);
+    };
+    assert_eq!(visit.descriptor.admission, Admission::Token);
+    let put =
+        |visit: &mut Visit<'_>, deposit: &Deposit| visit.ask(&Ask { token: Some(text.clone()), ..Ask::put(deposit) });
+    let [first, second, third, large] = [600, 400, 1, 401].map(|len| visit.draw(len));
+    let offer = granted(put(&mut visit, &first), 201, COSE);
+    // A retry costs nothing more.
+    assert_eq!(granted(put(&mut visit, &first), 200, COSE), offer);
+    let over = |got: &Got, bytes: u64, deposits: u64| {
+        assert_refused(got, Problem::OverQuota);
+        let json: serde_json::Value = serde_json::from_slice(&got.body).unwrap();
+        let figure = |name: &str| json["quota"][name].as_u64().unwrap();
+        assert_eq!((figure("bytes"), figure("deposits")), (token.bytes, token.deposits));
+        assert_eq!((figure("bytes_used"), figure("deposits_used")), (bytes, deposits));
+    };
+    over(&put(&mut visit, &large), 600, 1);
+    // What was refused leaves no trace, and what fits is taken.
+    granted(put(&mut visit, &second), 201, COSE);
+    over(&put(&mut visit, &third), 1000, 2);
+    // A body that does not fit its statement is charged no longer than it lies there: the same deposit goes in after it.
+    granted(visit.confirm(&first, &offer), 200, COSE);
+    granted(visit.release(&first), 200, COSE);
+    granted(put(&mut visit, &third), 201, COSE);
+    over(&put(&mut visit, &large), 401, 2);
+    // The deposits that are there need no token any more.
+    assert_refused(&visit.ask(&Ask::put(&second)), Problem::TokenRequired);
+    assert_refused(&visit.release(&second), Problem::Gone);
+    granted(put(&mut visit, &large), 201, COSE);
+}
+
+pub fn only_a_token_of_the_safe_admits(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let now = visit.now();
+    let Some((_, good)) = visit.token(1000, 2, now + 600) else { return };
+    let deposit = visit.draw(100);
+    let put = |visit: &mut Visit<'_>, token: Option<String>| visit.ask(&Ask { token, ..Ask::put(&deposit) });
+    assert_refused(&put(&mut visit, None), Problem::TokenRequired);
+    let (_, expired) = visit.token(1000, 2, now - 60).unwrap();
+    assert_refused(&put(&mut visit, Some(expired)), Problem::TokenExpired);
+    let other = TestSafe::make(99);
+    let key = visit.safe.token_key().unwrap();
+    let id = TokenId([1; 16]);
+    let foreign = Token::new(other.id(), id, 1000, 2, u64::MAX).mint(&key);
+    let forged = Token::new(visit.identity.id(), id, 1000, 2, u64::MAX).mint(&Secret::from_bytes([1; 32]));
+    let newer = Token { suite: 2, ..Token::new(visit.identity.id(), id, 1000, 2, u64::MAX) }.mint(&key);
+    let mut altered = good.clone();
+    // Not the last character, of which some bits mean nothing.
+    altered.replace_range(60..61, if &good[60..61] == "A" { "B" } else { "A" });
+    let shouted = good.to_uppercase();
+    let long = good.clone() + &"A".repeat(4000);
+    for token in [foreign, forged, newer, altered, shouted, long, good[1..].into(), String::new(), "x".into()] {
+        let got = put(&mut visit, Some(token));
+        // An empty header is no header to some.
+        let problem = if got.body.windows(14).any(|w| w == b"token-required") {
+            Problem::TokenRequired
+        } else {
+            Problem::TokenInvalid
+        };
+        assert_refused(&got, problem);
+    }
+    granted(put(&mut visit, Some(format!(" {good} "))), 201, COSE);
+}
+
+pub fn usage_is_for_the_operator(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let usage =
+        |secret: Option<String>, query: &str| Ask { authorization: secret, ..Ask::get(&format!("/v1/usage{query}")) };
+    for wrong in [None, Some(String::new()), Some("Bearer ".into()), Some(format!("Bearer {}", "00".repeat(32)))] {
+        assert_refused(&visit.ask(&usage(wrong, "")), Problem::Forbidden);
+    }
+    let Some(secret) = visit.safe.operator_secret() else { return };
+    let bearer = Some(format!("Bearer {}", data_encoding::HEXLOWER.encode(secret.expose())));
+    assert_refused(&visit.ask(&usage(bearer.clone(), "?after=x")), Problem::Malformed);
+    let mut page = |after: &str| -> serde_json::Value {
+        let query = if after.is_empty() { String::new() } else { format!("?after={after}") };
+        serde_json::from_slice(&granted(visit.ask(&usage(bearer.clone(), &query)), 200, "application/json")).unwrap()
+    };
+    assert!(page("")["removals_a_day"].as_u64() > page("")["removals_today"].as_u64());
+    let Some((token, text)) = visit.token(1000, 2, u64::MAX) else { return };
+    let deposit = visit.draw(300);
+    granted(visit.ask(&Ask { token: Some(text), ..Ask::put(&deposit) }), 201, COSE);
+    // Directly behind the ids that come before it, so that earlier runs do not matter.
+    let mut before = token.id;
+    before.0[15] = before.0[15].wrapping_sub(1);
+    let query = format!("?after={before}");
+    let got = visit.ask(&usage(bearer, &query));
+    let json: serde_json::Value = serde_json::from_slice(&granted(got, 200, "application/json")).unwrap();
+    let row = json["tokens"].as_array().unwrap().iter().find(|row| row["token"] == token.id.to_string()).unwrap();
+    assert_eq!((row["bytes"].as_u64(), row["deposits"].as_u64()), (Some(300), Some(1)));
 }

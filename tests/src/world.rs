@@ -72,7 +72,9 @@ impl Safes {
             method: request.method.to_owned(),
             path: request.url[self.all[index].url().len()..].to_owned(),
             statement: request.statement.clone(),
+            content_type: Some(request.content_type.to_owned()),
             length: Some(body.len() as u64),
+            ..Head::default()
         };
         let answer = block_on(self.all[index].handle(&head, body, now));
         let problem = (answer.content_type == safe_worker::flow::PROBLEM).then(|| {

@@ -1,10 +1,11 @@
 //! Safes that run as the product does, over HTTP: the suite of every safe, and what only a network and parallel requests
 //! can show.
 //!
-//! `cargo xtask test edge` starts them and sets `STRONGROOM_SAFES`; without it there is nothing to test here.
+//! `cargo xtask test edge` starts them and sets `STRONGROOM_SAFES` and `STRONGROOM_KEYS`; without it there is nothing to test here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
+    path::Path,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,16 +16,23 @@ use std::{
 
 use protocol::{
     SUITE, certificate,
-    claim::{Confirm, Verb},
+    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
-    crypto::blake3,
-    ids::{Root, Seconds},
+    crypto::{Secret, blake3},
+    identity::Entry,
+    ids::{ClaimantId, Root, Seconds},
     problem::Problem,
+    register::{
+        self, Accepted, Ballot, MAX_REGISTER_ANSWER_LEN, Next, Proposal, Proposer, Register, RegisterRequest,
+        derive_claimant, quorum,
+    },
 };
-use safe_worker::flow::{COSE, OCTETS};
+use rand_core::Rng;
+use safe_worker::flow::{CBOR, COSE, OCTETS};
 use tests::{
+    fixture::secret,
     safe_suite,
-    safe_suite::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
+    safe_suite::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted, held_unique},
 };
 use ureq::{Agent, SendBody, http};
 
@@ -33,23 +41,43 @@ use ureq::{Agent, SendBody, http};
 struct OverHttp {
     url: String,
     agent: Agent,
+    token_key: Option<Secret>,
+    operator_secret: Option<Secret>,
 }
 
 impl OverHttp {
-    fn new(url: &str) -> Self {
+    /// The safe at an address; its operator's keys are in a file.
+    fn new(url: &str, keys: &Path) -> Self {
+        let keys = std::fs::read(keys).unwrap_or_else(|e| panic!("{}: {e}", keys.display()));
+        let keys: serde_json::Value = serde_json::from_slice(&keys).unwrap();
+        let secret = |name: &str| {
+            let bytes = data_encoding::HEXLOWER.decode(keys[name].as_str()?.as_bytes()).unwrap();
+            Some(Secret::try_from(bytes.as_slice()).unwrap())
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .timeout_global(Some(Duration::from_secs(30)));
-        Self { url: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            agent: config.build().into(),
+            token_key: secret("token_key"),
+            operator_secret: secret("operator_secret"),
+        }
     }
 }
 
 impl SafeUnderTest for OverHttp {
     fn exchange(&mut self, ask: &Ask) -> Got {
         let mut request = http::Request::builder().method(ask.method).uri(format!("{}{}", self.url, ask.path));
-        if let Some(statement) = &ask.statement {
-            request = request.header("strongroom-statement", statement);
+        let headers = [
+            ("strongroom-statement", ask.statement.as_deref()),
+            ("strongroom-token", ask.token.as_deref()),
+            ("authorization", ask.authorization.as_deref()),
+            ("content-type", ask.content_type),
+        ];
+        for (name, value) in headers {
+            request = value.into_iter().fold(request, |request, value| request.header(name, value));
         }
         // A refusal by the head alone closes the connection; who is still sending then would see only that.
         if ask.body.len() > 1 << 20 {
@@ -78,6 +106,14 @@ impl SafeUnderTest for OverHttp {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
     }
 
+    fn token_key(&self) -> Option<Secret> {
+        self.token_key.clone()
+    }
+
+    fn operator_secret(&self) -> Option<Secret> {
+        self.operator_secret.clone()
+    }
+
     /// Safes keep what earlier runs put in: this run's numbers begin at its nanosecond.
     fn draw(&mut self) -> u64 {
         static BEGINNING: OnceLock<u64> = OnceLock::new();
@@ -92,7 +128,8 @@ fn safes() -> Vec<OverHttp> {
         println!("nothing tested: STRONGROOM_SAFES names no running safes; `cargo xtask test edge` starts them");
         return Vec::new();
     };
-    urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(OverHttp::new).collect()
+    let keys = std::env::var_os("STRONGROOM_KEYS").expect("STRONGROOM_KEYS names the keys files of STRONGROOM_SAFES");
+    urls.split(',').zip(std::env::split_paths(&keys)).map(|(url, keys)| OverHttp::new(url.trim(), &keys)).collect()
 }
 
 fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
@@ -155,7 +192,8 @@ fn parallel_requests_get_one_offer_and_one_certificate() {
         let door = safe.clone();
         let mut visit = Visit::new(&mut safe);
         let deposit = visit.draw(200_000);
-        let offers: Vec<_> = at_once(&door, &four_of(Ask::put(&deposit))).into_iter().map(|got| got.body).collect();
+        let offers: Vec<_> =
+            at_once(&door, &four_of(visit.put_ask(&deposit))).into_iter().map(|got| got.body).collect();
         assert!(offers.iter().all(|offer| offer == &offers[0]));
         let confirm = Confirm { suite: SUITE, offer: Root(blake3(&offers[0])) };
         let confirm = Ask::post(&deposit.id, "confirm", codec::encode(&confirm));
@@ -189,9 +227,114 @@ fn of_parallel_statements_under_one_id_one_wins() {
         let mut rivals: Vec<_> = (0..4).map(|_| visit.draw(5000)).collect();
         let id = rivals[0].id;
         rivals.iter_mut().for_each(|rival| (rival.id, rival.statement.deposit) = (id, id));
-        let answers = at_once(&door, &rivals.iter().map(Ask::put).collect::<Vec<_>>());
+        let answers = at_once(&door, &rivals.iter().map(|rival| visit.put_ask(rival)).collect::<Vec<_>>());
         let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|got| got.status == 201);
         assert_eq!(won.len(), 1);
         lost.iter().for_each(|got| assert_refused(got, Problem::Conflict));
+    }
+}
+
+/// One register of a generation, as its claimants know it.
+struct Place {
+    door: OverHttp,
+    entry: Entry,
+    deposit: Deposit,
+}
+
+impl Place {
+    /// Asks; what does not count as an answer is no answer.
+    fn propose(&self, proposal: &Proposal, seed: u64) -> register::Answer {
+        let (secret, expiry) = (&self.deposit.secrets.retrieve, self.door.now() + CLAIM_SPAN);
+        let mut rng = tests::fixture::rng(seed);
+        let request = RegisterRequest::make(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
+        let got = self.door.clone().exchange(&Ask::post(&self.deposit.id, "register", codec::encode(&request)));
+        codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap()
+    }
+
+    fn fetch(&self, x: &Secret, seed: u64) -> Got {
+        let (secret, expiry) = (&self.deposit.secrets.retrieve, self.door.now() + CLAIM_SPAN);
+        let mut rng = tests::fixture::rng(seed);
+        let (id, verb) = (&self.deposit.id, Verb::Retrieve);
+        let claim = Claim::make_with(secret, Some(x), &self.entry, id, verb, expiry, &mut rng).unwrap();
+        self.door.clone().exchange(&Ask::post(id, "retrieve", codec::encode(&claim)))
+    }
+}
+
+/// A claimant, until it knows who is chosen. Safe number `liar` says whatever helps this claimant.
+fn claim(places: &[Place], x: &Secret, liar: Option<usize>, seed: u64) -> ClaimantId {
+    let mine = derive_claimant(x);
+    let mut proposer = Proposer::new(places.len(), 1, 0, mine);
+    let mut rng = tests::fixture::rng(seed);
+    for round in 0..40u32 {
+        let mut at = (rng.next_u64() % 5) as usize;
+        loop {
+            let open = (0..places.len()).map(|i| (at + i) % places.len()).find(|i| !proposer.answers().contains_key(i));
+            // All have answered and there is no quorum: the round is lost.
+            let Some(safe) = open else { break };
+            let ask = proposer.ask();
+            let answer = if liar == Some(safe) {
+                // To each claimant it names that claimant, under the highest ballot there is.
+                let ballot = Ballot { counter: u32::MAX, claimant: mine };
+                let accepted = Some(Accepted { ballot, value: mine });
+                register::Answer { taken: true, register: Register { epoch: 0, promised: Some(ballot), accepted } }
+            } else {
+                places[safe].propose(&ask, rng.next_u64())
+            };
+            match proposer.take_in(safe, answer) {
+                Next::Chosen(who) => return who,
+                Next::Again => break,
+                _ => at = safe + 1,
+            }
+        }
+        // Not to meet the same rivals again: a random while, longer each time, as the specification says.
+        thread::sleep(Duration::from_millis(rng.next_u64() % (20 << round.min(6))));
+        proposer.begin_round();
+    }
+    panic!("nobody was chosen in forty rounds");
+}
+
+/// A hundred devices want the same ticket at once.
+#[test]
+fn of_a_hundred_claimants_one_gets_the_value() {
+    const CLAIMANTS: u64 = 100;
+    const ROUNDS: u64 = 20;
+    let mut safes = safes();
+    if safes.len() < 5 {
+        return;
+    }
+    let began = safes[0].draw() << 20;
+    for round in 0..ROUNDS {
+        // Every fourth time one of the five lies.
+        let liar = (round % 4 == 3).then_some((round % 5) as usize);
+        let place = |safe: &mut OverHttp| {
+            let door = safe.clone();
+            let mut visit = Visit::new(safe);
+            let deposit = held_unique(&mut visit);
+            Place { door, entry: visit.identity.current(visit.now()).unwrap().clone(), deposit }
+        };
+        let places: Vec<Place> = safes.iter_mut().take(5).map(place).collect();
+        let xs: Vec<Secret> = (0..CLAIMANTS).map(|i| secret(began + round * CLAIMANTS + i)).collect();
+        let heard: Vec<ClaimantId> = thread::scope(|scope| {
+            let claiming = |(i, x)| {
+                let (places, seed) = (&places, began + (1 << 19) + round * CLAIMANTS + i as u64);
+                scope.spawn(move || claim(places, x, liar, seed))
+            };
+            let claiming: Vec<_> = xs.iter().enumerate().map(claiming).collect();
+            claiming.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        // Everyone has heard the same, and it is one of them.
+        let chosen = heard[0];
+        assert!(heard.iter().all(|who| *who == chosen), "round {round}");
+        let winner = xs.iter().position(|x| derive_claimant(x) == chosen).expect("a claimant");
+        // The chosen one gets the pieces where a quorum accepted it, and another one gets none there.
+        let honest = (0..places.len()).filter(|safe| Some(*safe) != liar);
+        let handed: usize = honest
+            .map(|safe| {
+                let loser = (winner + 1) % xs.len();
+                assert_refused(&places[safe].fetch(&xs[loser], began + safe as u64), Problem::Claimed);
+                usize::from(places[safe].fetch(&xs[winner], began + 9 + safe as u64).status == 200)
+            })
+            .sum();
+        assert!(handed >= quorum(5, 1) - usize::from(liar.is_some()), "{handed} in round {round}");
     }
 }

@@ -856,7 +856,7 @@ fn rotated() -> (TestSafe, Vec<Bytes>, Vec<u8>) {
     let first = safe.identity.entry(1).unwrap().clone();
     let key = SigningKey::make_random(&mut rng(2)).verifying_key().to_compressed().to_vec();
     let second = Entry { serial: 2, signing: key.into(), from: NOW + 100, revoked: Some(NOW + 200), ..first.clone() };
-    let third = Entry { serial: 5, from: NOW + 300, ..first };
+    let third = Entry { serial: 3, from: NOW + 300, ..first };
     let chain =
         [&safe.keys.chain[0], &sign_entry(&safe.keys.identity, &second), &sign_entry(&safe.keys.identity, &third)];
     let chain = chain.map(Clone::clone).to_vec();
@@ -869,7 +869,7 @@ fn a_chain_counts_only_as_its_identity_signed_it() {
     let (safe, chain, key) = rotated();
     let verified = Identity::verify(&key, &chain).unwrap();
     assert_eq!(verified.id(), safe.id());
-    for (time, serial) in [(NOW, 1), (NOW + 99, 1), (NOW + 100, 2), (NOW + 199, 2), (NOW + 200, 1), (NOW + 300, 5)] {
+    for (time, serial) in [(NOW, 1), (NOW + 99, 1), (NOW + 100, 2), (NOW + 199, 2), (NOW + 200, 1), (NOW + 300, 3)] {
         assert_eq!(verified.current(time).unwrap().serial, serial, "at {}", time - NOW);
     }
     assert_eq!(verified.current(NOW - 1), Err(IdentityError::NoCurrentEntry));
@@ -882,6 +882,13 @@ fn a_chain_counts_only_as_its_identity_signed_it() {
     refused(&[second, first, third]);
     refused(&[first, third, second]);
     refused(&[first, first]);
+    // None may be left out, at the front, in the middle, or by another number.
+    refused(&[second, third]);
+    refused(&[first, third]);
+    let (entry, identity) = (safe.identity.entry(1).unwrap(), &safe.keys.identity);
+    refused(&[first, second, &sign_entry(identity, &Entry { serial: 4, from: NOW + 300, ..entry.clone() })]);
+    // None begins before the one ahead of it.
+    refused(&[first, second, &sign_entry(identity, &Entry { serial: 3, from: NOW + 99, ..entry.clone() })]);
     refused(&vec![first; MAX_ENTRIES + 1]);
     // Another identity, also for entries of its own that name our safe.
     let other = TestSafe::make(2);
@@ -910,14 +917,14 @@ fn a_certificate_counts_only_while_its_entry_does() {
     let verify = |bytes: &[u8], identity| certificate::verify(bytes, identity, Some(&statement)).map(drop);
     assert_eq!(verify(&signed(1, NOW), &all), Ok(()));
     assert_eq!(verify(&signed(1, NOW - 1), &all), Err(CertificateError::OutsideEntry));
-    assert_eq!(verify(&signed(5, NOW + 299), &all), Err(CertificateError::OutsideEntry));
-    assert_eq!(verify(&signed(5, NOW + 300), &all), Ok(()));
-    assert_eq!(verify(&signed(3, NOW), &all), Err(CertificateError::UnknownEntry(3)));
+    assert_eq!(verify(&signed(3, NOW + 299), &all), Err(CertificateError::OutsideEntry));
+    assert_eq!(verify(&signed(3, NOW + 300), &all), Ok(()));
+    assert_eq!(verify(&signed(4, NOW), &all), Err(CertificateError::UnknownEntry(4)));
     // Entry 2 has another key.
     assert!(matches!(verify(&signed(2, NOW + 150), &all), Err(CertificateError::Signed(_))));
     // Where an entry is left out, what it signed counts no longer.
     let without = Identity::verify(&key, &chain[..2]).unwrap();
-    assert_eq!(verify(&signed(5, NOW + 300), &without), Err(CertificateError::UnknownEntry(5)));
+    assert_eq!(verify(&signed(3, NOW + 300), &without), Err(CertificateError::UnknownEntry(3)));
 }
 
 #[test]
@@ -1006,7 +1013,7 @@ fn a_claim_opens_at_its_safe_for_its_deposit_and_verb_only() {
     let entry = safe.identity.entry(1).unwrap();
     let claim = Claim::make(&presented, entry, &deposit, Verb::Retrieve, NOW + 60, &mut rng(1)).unwrap();
     let open = |claim: &Claim| claim.open(&safe.keys.hpke, &safe.id(), &deposit);
-    assert!(open(&claim).unwrap().same_as(&presented));
+    assert!(open(&claim).unwrap().0.same_as(&presented));
     assert!(claim.open(&other.keys.hpke, &safe.id(), &deposit).is_err());
     assert!(claim.open(&safe.keys.hpke, &other.id(), &deposit).is_err());
     assert!(claim.open(&safe.keys.hpke, &safe.id(), &DepositId([5; 16])).is_err());

@@ -7,6 +7,7 @@
 
 use protocol::{
     SUITE,
+    audit::{AuditItem, AuditRequest, AuditResult, Slice, derive_leaves, parse_answer},
     book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle,
     certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
@@ -16,19 +17,23 @@ use protocol::{
     crypto::{PassphraseCost, Secret, blake3, derive_secret},
     deposit::{DepositSecrets, Face, LEASE, Statement},
     envelope::{Envelope, Head, PieceHead, Unsealed},
+    evidence::{Testimony, Verdict, verify_testimony},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, parse_chain_text},
-    ids::{AttemptId, BackupId, DepositId, Nonce, Root, SafeId},
+    ids::{AttemptId, BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
     passphrase::Stretch,
     plan::Plan,
     problem::Problem,
+    register::{self, Accepted, Ballot, Proposal, Register, RegisterRequest},
     seal::{self, Purpose},
+    token::Token,
 };
 use safe_worker::{
+    account,
     flow::Answer,
-    machine,
+    machine::{self, Removal},
     memory::LIMITS,
-    record::{Attempt, Record, Seen, State},
+    record::{Attempt, Charge, Record, Seen, State},
 };
 use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, read_book, rng, secret, write_book};
 use wallet_wasm::{
@@ -247,7 +252,7 @@ fn claims() {
         let stored = pin(file, "claim, HPKE-sealed to the key of chain_entry.txt", &inputs, &codec::encode(&claim));
         let parsed = Claim::parse(&stored).unwrap();
         assert_eq!((parsed.verb, parsed.entry, parsed.expiry), (verb, 1, expiry));
-        assert!(parsed.open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap().same_as(presented));
+        assert!(parsed.open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap().0.same_as(presented));
     }
 }
 
@@ -413,6 +418,103 @@ fn bodies() {
     }
 }
 
+/// What an auditor sends, and what comes back.
+#[test]
+fn audit() {
+    let safe = safe();
+    let entry = safe.identity.entry(1).unwrap();
+    let items = [
+        AuditItem { deposit: DEPOSIT, secret: DepositSecrets::derive(&d()).audit, groups: vec![0] },
+        AuditItem { deposit: DepositId([0xd2; 16]), secret: secret(2), groups: vec![2, 5] },
+    ];
+    let made = AuditRequest::make(&items, entry, NOW + CLAIM_SPAN, &mut rng(11)).unwrap();
+    let inputs = [("safe", "1".to_owned()), ("items", "d1… group 0; d2… secret 2 groups 2, 5".into())];
+    let stored = pin("audit_request.txt", "items sealed to a safe", &inputs, &codec::encode(&made));
+    let opened = AuditRequest::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id()).unwrap();
+    assert_eq!(codec::encode(&opened), codec::encode(&items.to_vec()));
+
+    let long: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+    let root = Root(blake3(&long));
+    let leaves = derive_leaves(&long);
+    let slices = [2, 6].map(|group| Slice::cut(&long, &leaves, group));
+    let results = vec![
+        AuditResult::Shown(vec![Slice::cut(BODY, &[], 0)]),
+        AuditResult::Refused("unavailable".into()),
+        AuditResult::Shown(slices.to_vec()),
+    ];
+    let inputs = [("results", "a short body; unavailable; groups 2 and 6 of 100000 bytes counted up".to_owned())];
+    let stored = pin("audit_answer.txt", "answer to an audit", &inputs, &codec::encode(&results));
+    let read = parse_answer(&stored, 3).unwrap();
+    assert_eq!(read, results);
+    for (result, at) in
+        [(&read[0], (Root(blake3(BODY)), BODY.len(), [0].as_slice())), (&read[2], (root, 100_000, &[2, 6]))]
+    {
+        let AuditResult::Shown(slices) = result else { panic!("shown") };
+        for (slice, group) in slices.iter().zip(at.2) {
+            slice.verify(&at.0, at.1 as u64, *group).unwrap();
+        }
+    }
+}
+
+/// What a safe states of a deposit.
+#[test]
+fn testimonies() {
+    let safe = safe();
+    let release = DepositSecrets::derive(&d()).release;
+    for (name, verdict) in [
+        ("testimony_kept.txt", Verdict::Kept(28, Root(blake3(BODY)))),
+        ("testimony_released.txt", Verdict::Released(release)),
+        ("testimony_expired.txt", Verdict::Expired),
+        ("testimony_not_owner.txt", Verdict::NotOwner(statement().hashes.retrieve)),
+        ("testimony_claimed.txt", Verdict::Claimed(28, Root(blake3(BODY)), ClaimantId([8; 32]))),
+        ("testimony_unknown.txt", Verdict::Unknown),
+        ("testimony_lost.txt", Verdict::Lost),
+    ] {
+        let made = Testimony::new(safe.id(), 1, DEPOSIT, Root([2; 32]), NOW + 300, verdict).sign(&safe.keys.signing);
+        let inputs = [("safe", "1".to_owned()), ("demand", "02…".into())];
+        let stored = pin(name, "signed answer to a demand", &inputs, &made);
+        let read = verify_testimony(&stored, &safe.identity).unwrap();
+        assert_eq!((read.deposit, read.issued), (DEPOSIT, NOW + 300));
+    }
+}
+
+/// What admits a deposit.
+#[test]
+fn token() {
+    let safe = safe();
+    let token = Token::new(safe.id(), TokenId([6; 16]), 100_000_000, 1000, NOW + 9000);
+    let inputs = [("key", "secret 6".to_owned()), ("token", "06…, 100 MB, 1000 deposits, 9000 seconds".into())];
+    let stored = pin("token.txt", "admission token, text", &inputs, token.mint(&secret(6)).as_bytes());
+    let text = String::from_utf8(stored).unwrap();
+    assert_eq!(Token::parse(&text, &secret(6), &safe.id(), NOW), Ok(token));
+}
+
+/// What a claimant of a unique value sends, and what comes back.
+#[test]
+fn proposals() {
+    let safe = safe();
+    let ballot = Ballot { counter: 7, claimant: ClaimantId([8; 32]) };
+    let retrieve = DepositSecrets::derive(&d()).retrieve;
+    for (name, proposal) in [
+        ("register_prepare.txt", Proposal::Prepare(1, ballot)),
+        ("register_accept.txt", Proposal::Accept(1, ballot, ClaimantId([9; 32]))),
+        ("register_override.txt", Proposal::Override(2)),
+    ] {
+        let entry = safe.identity.entry(1).unwrap();
+        let made =
+            RegisterRequest::make(&retrieve, &proposal, entry, &DEPOSIT, NOW + CLAIM_SPAN, &mut rng(12)).unwrap();
+        let inputs = [("safe", "1".to_owned()), ("secret", "retrieve".into())];
+        let stored = pin(name, "proposal sealed to a safe", &inputs, &codec::encode(&made));
+        let (secret, read) =
+            RegisterRequest::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap();
+        assert!(secret.same_as(&retrieve) && read == proposal);
+    }
+    let answer = register::Answer { taken: true, register: register() };
+    let inputs = [("register", "epoch 1, promised and accepted 7 08…".to_owned())];
+    let stored = pin("register_answer.txt", "answer of a register", &inputs, &codec::encode(&answer));
+    assert_eq!(codec::decode::<register::Answer>(&stored, register::MAX_REGISTER_ANSWER_LEN).unwrap(), answer);
+}
+
 /// What the safe remembers, in each of its states.
 #[test]
 fn records() {
@@ -423,6 +525,8 @@ fn records() {
         state: State::Offered,
         attempts: Vec::new(),
         committed: Some(attempt(1)),
+        committed_at: Some(NOW + 100),
+        charge: Some(Charge { token: TokenId([6; 16]), opened: attempt(1), until: NOW + 9000 }),
         offer: Some(safe.sign(&statement(), Kind::Offer).into()),
         confirm_by: Some(CONFIRM_BY),
         lease_end: Some(LEASE_END),
@@ -432,6 +536,8 @@ fn records() {
         state: State::Held,
         confirm_by: None,
         certificate: Some(safe.sign(&statement(), Kind::Certificate).into()),
+        signed_by: Some(1),
+        register: Some(register()),
         seen: vec![Seen { nonce: Nonce([5; 16]), expiry: NOW + 120 }],
         ..offered.clone()
     };
@@ -448,14 +554,20 @@ fn records() {
         receipt: Some(sign_receipt(&safe.keys.signing, &release()).into()),
         ..deleting.clone()
     };
-    let lapsing = Record { state: State::Lapsing, committed: None, erase: vec![attempt(1)], ..offered.clone() };
+    let lapsing = Record {
+        state: State::Lapsing,
+        committed: None,
+        erase: vec![attempt(1)],
+        wait_until: Some(NOW + 86_400),
+        ..offered.clone()
+    };
     for (file, what, record) in [
         ("record_writing.txt", "attempt 01… until an hour later", writing),
-        ("record_offered.txt", "attempt 01… committed, offer.txt", offered),
-        ("record_held.txt", "certificate.txt, claim 05… seen until two minutes later", held),
+        ("record_offered.txt", "attempt 01… committed, offer.txt, charged to token 06…", offered),
+        ("record_held.txt", "certificate.txt, claim 05… seen until two minutes later, register accepted 08…", held),
         ("record_deleting.txt", "attempts 01… and 02… to be erased, release secret", deleting),
         ("record_released.txt", "receipt.txt", released),
-        ("record_lapsing.txt", "attempt 01… to be erased", lapsing),
+        ("record_lapsing.txt", "attempt 01… to be erased, not before tomorrow", lapsing),
     ] {
         let inputs = [("statement", "statement.txt".to_owned()), ("state", what.to_owned())];
         let stored = pin(file, "what a safe remembers of a deposit", &inputs, &record.encode());
@@ -465,34 +577,72 @@ fn records() {
     }
 }
 
+fn register() -> Register {
+    let ballot = Ballot { counter: 7, claimant: ClaimantId([8; 32]) };
+    let accepted = Accepted { ballot, value: ClaimantId([8; 32]) };
+    Register { epoch: 1, promised: Some(ballot), accepted: Some(accepted) }
+}
+
 /// Between Worker and object; both are of one deployment, but a request may be under way while another one is made.
 #[test]
 fn ledger_messages() {
     let attempt = AttemptId([1; 16]);
+    let (safe, root) = (safe(), Root([2; 32]));
+    let token = Token::new(safe.id(), TokenId([6; 16]), 1000, 10, NOW + 9000);
+    let charge = Charge { token: token.id, opened: attempt, until: token.until };
+    let row = account::Row { deposit: DEPOSIT, opened: attempt };
+    let removal = Removal { writes: vec![attempt], charge: Some(charge) };
     let requests = vec![
-        machine::Request::Begin(Box::new(statement())),
+        machine::Request::Begin(Box::new(statement()), Some(token)),
         machine::Request::Commit { attempt, length: 28, root: Root(blake3(BODY)) },
-        machine::Request::Confirm(Root([2; 32])),
-        machine::Request::Erased(vec![attempt]),
+        machine::Request::Confirm(root),
+        machine::Request::Removed(removal.clone()),
         machine::Request::Alarm,
+        machine::Request::Abandon(attempt),
+        machine::Request::Audit { secret: Secret::from_bytes([3; 32]), nonce: Nonce([4; 16]), expiry: NOW },
+        machine::Request::Testify { demand: root, attempt, found: Some((28, root)) },
+        machine::Request::Expire,
+        machine::Request::Postpone,
     ];
-    let inputs = [("requests", "begin statement.txt; commit 01… 28; confirm 02…; erased [01…]; alarm".into())];
+    let inputs = [(
+        "requests",
+        "begin statement.txt under token 06…; commit 01… 28; confirm 02…; removed 01… and its row; alarm; abandon 01…; audit 03… 04…; \
+         testify 02… 01… 28 02…; expire; postpone"
+            .into(),
+    )];
     let stored = pin("ledger_requests.txt", "array of requests", &inputs, &codec::encode(&requests));
-    assert_eq!(codec::decode::<Vec<machine::Request>>(&stored, 1 << 14).unwrap(), requests);
+    let read: Vec<machine::Request> = codec::decode(&stored, 1 << 14).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{requests:?}"));
     let replies = vec![
-        machine::Reply::Write(attempt),
+        machine::Reply::Write(attempt, Some(row)),
         machine::Reply::Offer(vec![1].into()),
         machine::Reply::Certificate(vec![2].into()),
-        machine::Reply::Read(attempt),
-        machine::Reply::Erase(vec![attempt]),
+        machine::Reply::Read(attempt, 28),
+        machine::Reply::Remove(removal),
         machine::Reply::Receipt(vec![3].into()),
         machine::Reply::Done,
         machine::Reply::Refused(Problem::Gone),
+        machine::Reply::Measure(attempt, 28, root),
+        machine::Reply::Testimony(vec![4].into()),
+        machine::Reply::Overdue,
+        machine::Reply::Register(register::Answer { taken: true, register: register() }),
     ];
-    let inputs =
-        [("replies", "write, offer 01, certificate 02, read, erase [01…], receipt 03, done, refused gone".into())];
+    let inputs = [(
+        "replies",
+        "write 01… and its row, offer 01, certificate 02, read 01… 28, remove 01… and its row, receipt 03, done, refused gone, \
+         measure 01… 28 02…, testimony 04, overdue, register taken"
+            .into(),
+    )];
     let stored = pin("ledger_replies.txt", "array of replies", &inputs, &codec::encode(&replies));
     assert_eq!(codec::decode::<Vec<machine::Reply>>(&stored, 1 << 14).unwrap(), replies);
+    let accounts = vec![
+        account::Request::Reserve { row, bytes: 28, token },
+        account::Request::Free(row),
+        account::Request::Noted,
+        account::Request::Use,
+    ];
+    let stored = pin("account_requests.txt", "array of requests", &[], &codec::encode(&accounts));
+    assert_eq!(codec::decode::<Vec<account::Request>>(&stored, 1 << 14).unwrap(), accounts);
 }
 
 // ---- what lies in a wallet -----------------------------------------------------------------------------------------

@@ -9,20 +9,27 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex};
 use data_encoding::HEXLOWER;
 use protocol::{
     SUITE,
+    audit::{AuditItem, AuditRequest, AuditResult, GROUP_LEN, Slice, derive_leaves},
     book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle::{self, ValueMeta},
     certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
     claim::{Claim, Confirm, Verb},
     codec::{self, Bytes},
     cose::Kind,
-    crypto::{self, Secret, blake3, blake3_commit, derive_bytes, derive_secret, sha256},
+    crypto::{
+        self, Secret, blake3, blake3_commit, blake3_group, blake3_parent, blake3_root, derive_bytes, derive_secret,
+        sha256,
+    },
     deposit::{DEFAULT_BODY_LIMIT, DepositSecrets, Face, LEASE, Statement},
     envelope::Envelope,
+    evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits},
-    ids::{BackupId, DepositId, Nonce, Root, SafeId, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId, ValueId},
     layout::{Draft, Layout},
     plan::Plan,
+    register::{Ballot, Proposal, Register, RegisterRequest, derive_claimant},
     seal::{self, Purpose},
+    token::Token,
 };
 use tests::fixture::{NOW, TestSafe, URL, face_text, read_book, rng, secret, write_book};
 
@@ -113,7 +120,8 @@ fn the_safe() -> TestSafe {
 /// All rules of the specification, with the given one in front: the first is where validation begins.
 fn rules(start: &str) -> String {
     let mut all = format!("start = {start}\n");
-    for file in ["README.md", "safe.md", "deposit.md", "certificate.md", "piece.md", "recovery.md"] {
+    let files = ["README.md", "safe.md", "deposit.md", "certificate.md", "audit.md", "evidence.md", "unique.md"];
+    for file in files.into_iter().chain(["piece.md", "recovery.md"]) {
         let text = fs::read_to_string(spec(file)).unwrap();
         for block in text.split("```cddl\n").skip(1) {
             all.push_str(block.split_once("```").unwrap().0);
@@ -249,7 +257,7 @@ fn deposit() {
     let claim = Claim { suite: SUITE, verb: Verb::Retrieve, entry: 1, nonce, expiry, enc, ciphertext };
     conforms("claim", &codec::encode(&claim));
     let opened = claim.open(&safe.keys.hpke, &safe.id(), &statement.deposit).unwrap();
-    assert!(opened.same_as(&retrieve));
+    assert!(opened.0.same_as(&retrieve) && opened.1.is_none());
 }
 
 #[test]
@@ -291,6 +299,110 @@ fn certificate() {
     conforms("signed", &receipt);
     example.output("receipt", &receipt);
     assert!(verify_receipt(&receipt, &safe.identity, held.registration()).is_ok());
+}
+
+#[test]
+fn audit() {
+    let example = Example::read("audit.md", "audit");
+    let (length, group) = (example.input("length"), u32::from(example.input("group")[0]));
+    let length = length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte));
+    let body: Vec<u8> = (0..length).map(|i| i as u8).collect();
+    let node_0 = blake3_group(&body[..GROUP_LEN], 0);
+    example.output("node-0", &node_0);
+    let leaves = derive_leaves(&body);
+    assert_eq!(leaves[0], node_0);
+    // The tree of the text, for seven groups: the first four, and two of the three others.
+    let over = |l: &[u8; 32], r: &[u8; 32]| blake3_parent(l, r);
+    let left = over(&over(&leaves[0], &leaves[1]), &over(&leaves[2], &leaves[3]));
+    let right = over(&over(&leaves[4], &leaves[5]), &leaves[6]);
+    let root = blake3(&body);
+    assert_eq!((leaves.len(), blake3_root(&left, &right)), (7, root));
+    let path = [leaves[3], over(&leaves[0], &leaves[1]), right];
+    example.output("path", &path.concat());
+    example.output("root", &root);
+    let slice = Slice::cut(&body, &leaves, group);
+    conforms("slice", &codec::encode(&slice));
+    assert_eq!(slice.path.iter().map(|node| node.to_vec()).collect::<Vec<_>>().concat(), path.concat());
+    slice.verify(&Root(root), length as u64, group).unwrap();
+    example.output("slice-end", &slice.bytes[GROUP_LEN - 16..]);
+    let answer = vec![AuditResult::Shown(vec![slice]), AuditResult::Refused("gone".into())];
+    conforms("audit-answer", &codec::encode(&answer));
+    let item = AuditItem { deposit: DepositId([1; 16]), secret: secret(1), groups: vec![2, 9] };
+    conforms("audit-items", &codec::encode(&vec![item.clone()]));
+    let safe = the_safe();
+    let made = AuditRequest::make(&[item], safe.identity.entry(1).unwrap(), NOW, &mut rng(3)).unwrap();
+    conforms("audit-request", &codec::encode(&made));
+}
+
+#[test]
+fn evidence() {
+    let example = Example::read("evidence.md", "evidence");
+    let (_, statement) = the_statement(&Example::read("deposit.md", "deposit"));
+    let safe = the_safe();
+    let kept = Verdict::Kept(statement.length, statement.root);
+    let testimony = |verdict| Testimony::new(safe.id(), 1, statement.deposit, Root([2; 32]), NOW + 300, verdict);
+    let payload = codec::encode(&testimony(kept.clone()));
+    example.output("testimony", &payload);
+    let signed = testimony(kept.clone()).sign(&safe.keys.signing);
+    conforms("signed", &signed);
+    example.output("signed", &signed);
+    let (length, root, claimant) = (statement.length, statement.root, ClaimantId([8; 32]));
+    for verdict in [
+        kept,
+        Verdict::Released(secret(1)),
+        Verdict::Expired,
+        Verdict::NotOwner(statement.hashes.audit),
+        Verdict::Claimed(length, root, claimant),
+        Verdict::Unknown,
+        Verdict::Lost,
+    ] {
+        conforms("testimony", &codec::encode(&testimony(verdict)));
+    }
+}
+
+#[test]
+fn unique() {
+    let example = Example::read("unique.md", "unique");
+    let x = Secret::from_bytes(array(&example.input("x")));
+    let claimant = derive_claimant(&x);
+    assert_eq!(claimant.0, *derive_secret(&x, "claimant", b"").expose());
+    example.output("claimant", &claimant.0);
+    let ballot = Ballot { counter: 1, claimant };
+    let (prepare, accept) = (Proposal::Prepare(0, ballot), Proposal::Accept(0, ballot, claimant));
+    for (field, proposal) in [("prepare", prepare), ("accept", accept)] {
+        conforms("proposal", &codec::encode(&proposal));
+        example.output(field, &codec::encode(&proposal));
+    }
+    conforms("proposal", &codec::encode(&Proposal::Override(1)));
+    let mut register = Register::default();
+    assert!(register.step(&prepare).taken);
+    conforms("register", &codec::encode(&register));
+    let answer = register.step(&accept);
+    conforms("register", &codec::encode(&register));
+    example.output("register", &codec::encode(&register));
+    conforms("register-answer", &codec::encode(&answer));
+    example.output("answer", &codec::encode(&answer));
+    let safe = the_safe();
+    let (entry, deposit) = (safe.identity.entry(1).unwrap(), DepositId([1; 16]));
+    let made = RegisterRequest::make(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
+    conforms("register-request", &codec::encode(&made));
+}
+
+#[test]
+fn tokens() {
+    let example = Example::read("safe.md", "token");
+    let key = Secret::from_bytes(array(&example.input("key")));
+    let token = Token::new(the_safe().id(), TokenId([6; 16]), 50_000_000, 500, NOW + 86_400);
+    let bytes = codec::encode(&token);
+    conforms("token", &bytes);
+    example.output("token", &bytes);
+    let tag = crypto::mac(&derive_secret(&key, "token", b""), &bytes);
+    example.output("tag", &tag);
+    let text = codec::encode(&(Bytes(bytes), Bytes(tag.to_vec())));
+    conforms("token-text", &text);
+    let text = format!("strongroom-token-{}", data_encoding::BASE64URL_NOPAD.encode(&text));
+    example.output("text", text.as_bytes());
+    assert_eq!(token.mint(&key), text);
 }
 
 #[test]

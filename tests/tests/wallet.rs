@@ -1,7 +1,10 @@
 //! The wallet machine against safes in memory: registration, recovery and release, with the plug pulled at every step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use futures::executor::block_on;
 use protocol::{
@@ -302,4 +305,34 @@ fn a_wallet_whose_clock_is_a_day_slow_recovers_by_the_safes_clock() {
     wallet.ahead = 86_400;
     wallet.run(&safes, 1000);
     assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+}
+
+/// Two safes that lay all they hold of one value side by side see nothing there that two safes of strangers would not.
+#[test]
+fn safes_that_compare_notes_see_nothing_alike() {
+    const RUN: usize = 6;
+    let stored = |salt: u64, title: &str, content: &[u8]| {
+        let (safes, store) = (Safes::new(3), MemoryStore::default());
+        let mut wallet = Wallet::create(&store, salt);
+        let ids = wallet.trust(&safes);
+        // Twice, so that two backups of one wallet are compared too.
+        for _ in 0..2 {
+            let value = wallet.add(title, content);
+            wallet.register(value, &ids, 2);
+            wallet.run(&safes, 10_000);
+        }
+        safes.all.iter().map(|safe| safe.dump()).collect::<Vec<_>>()
+    };
+    let runs = |bytes: &[u8]| bytes.windows(RUN).map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
+    let ours: Vec<_> = stored(31, "Seed phrase", SECRET).iter().map(|dump| runs(dump)).collect();
+    let other: Vec<u8> = SECRET.iter().rev().copied().collect();
+    let theirs: Vec<_> = stored(32, "Seed phrasf", &other).iter().map(|dump| runs(dump)).collect();
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        let alike: BTreeSet<_> = ours[a].intersection(&ours[b]).collect();
+        // What any two safes have alike: heads of structures, names of types, the time.
+        let anyway: BTreeSet<_> = ours[a].intersection(&theirs[b]).chain(theirs[a].intersection(&ours[b])).collect();
+        let telling: Vec<_> = alike.difference(&anyway).collect();
+        assert!(telling.is_empty(), "safes {a} and {b} share {telling:02x?}");
+        assert!(!anyway.is_empty(), "the search finds what is there");
+    }
 }

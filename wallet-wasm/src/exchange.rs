@@ -249,9 +249,10 @@ fn problem(
             Meaning::Lied("says that it does not have what it signed for".to_owned())
         }
         (_, Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch)) => {
-            Meaning::Later(Contact::Reachable, known.map_or("", Problem::title).to_ascii_lowercase())
+            // What exactly went wrong there is nothing that a person could do something about.
+            Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned())
         }
-        (_, Some(problem)) => Meaning::Refused(problem.title().to_ascii_lowercase()),
+        (_, Some(problem)) => Meaning::Refused(format!("refuses ({})", problem.slug())),
         (_, None) => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
     }
 }

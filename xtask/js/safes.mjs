@@ -55,7 +55,7 @@ class Safe {
 
   async start({ port = this.#settings.port } = {}) {
     if (this.#miniflare) throw new Error(`${this.#settings.name} is running already`);
-    const { name, url, dir, chain, signingKey, hpkeKey } = this.#settings;
+    const { name, url, dir, chain, secrets } = this.#settings;
     this.#miniflare = starting.run(this, () => {
       return new Miniflare({
         // Part of the path of the state, so it must not differ from start to start.
@@ -72,14 +72,17 @@ class Safe {
         unsafeDirectSockets: [{ host: '127.0.0.1', port }],
         kvNamespaces: { BLOBS: 'blobs' },
         kvPersist: `${dir}/kv`,
-        durableObjects: { DEPOSITS: { className: 'DepositObject', useSQLite: true } },
+        durableObjects: {
+          DEPOSITS: { className: 'DepositObject', useSQLite: true },
+          ACCOUNTS: { className: 'AccountObject', useSQLite: true },
+          OPERATOR: { className: 'OperatorObject', useSQLite: true },
+        },
         durableObjectsPersist: `${dir}/objects`,
         bindings: {
           SAFE_NAME: name,
           SAFE_URL: url,
           CHAIN: chain,
-          SIGNING_KEY: signingKey,
-          HPKE_KEY: hpkeKey,
+          ...secrets,
         },
       });
     });

@@ -1,5 +1,6 @@
 //! A safe's keys on disk: `keys.json`, readable by its owner only.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +25,15 @@ pub struct Keys {
     pub signing_key: String,
     /// The key that requests are sealed to, hex: the secret `HPKE_KEY`.
     pub hpke_key: String,
+    /// The one before it, hex, for requests that were sealed ahead of a rotation: the secret `HPKE_KEY_PREVIOUS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hpke_key_previous: Option<String>,
+    /// The key of admission tokens, hex: the secret `TOKEN_KEY`. A safe that has it takes deposits only with a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_key: Option<String>,
+    /// What the operator shows to see usage figures, hex: the secret `OPERATOR_SECRET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_secret: Option<String>,
     /// The identity chain, base64url of its CBOR: the variable `CHAIN`.
     pub chain: String,
 }
@@ -49,6 +59,12 @@ impl Keys {
         if file.exists() {
             bail!("{shown} exists already and holds a safe's keys; move it away first or pass another --out");
         }
+        self.replace(file)
+    }
+
+    /// [`Keys::write`] over the file of the same safe.
+    pub fn replace(&self, file: &Path) -> Result<()> {
+        let shown = paths::show(file);
         let text = serde_json::to_string_pretty(self)?;
         // Written aside and renamed: a power cut must not leave half a key under the real name.
         let aside = file.with_extension("json.new");
@@ -75,23 +91,48 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Makes the keys of a new safe.
+    /// Makes the keys of a new safe that anybody may use.
     pub fn make() -> Result<Self> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).context("the system gives no random numbers")?;
-        let mut rng = expand_seed(&Secret::from_bytes(seed));
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .context("this machine's clock stands before 1970; set it")?
-            .as_secs();
-        let keys = SafeKeys::make_random(&mut rng, now)?;
+        let mut rng = expand_seed(&fresh_secret()?);
+        let keys = SafeKeys::make_random(&mut rng, now()?)?;
         Ok(Self {
             safe_id: keys.id().to_string(),
             identity_key: keys.identity_hex().to_string(),
             signing_key: keys.signing_hex().to_string(),
             hpke_key: keys.hpke_hex().to_string(),
             chain: keys.chain_text(),
+            hpke_key_previous: None,
+            token_key: None,
+            operator_secret: Some(fresh_hex()?),
         })
+    }
+
+    /// The same safe with new working keys. The HPKE key in use so far still opens what was sealed to it.
+    pub fn rotated(&self, revoke: bool) -> Result<Self> {
+        let mut keys = SafeKeys::from_hex(&self.identity_key, &self.signing_key, &self.hpke_key, &self.chain)
+            .context("the keys file is damaged")?;
+        let (_, chain) = parse_chain_text(&self.chain)?;
+        let last = u32::try_from(chain.len())?;
+        keys.rotate(&mut expand_seed(&fresh_secret()?), now()?, revoke.then_some(last))
+            .context("the chain takes no further keys, or its last ones begin in the future")?;
+        Ok(Self {
+            signing_key: keys.signing_hex().to_string(),
+            hpke_key: keys.hpke_hex().to_string(),
+            hpke_key_previous: Some(self.hpke_key.clone()),
+            chain: keys.chain_text(),
+            ..self.clone()
+        })
+    }
+
+    /// The Worker's secrets, by name.
+    pub fn secrets(&self) -> BTreeMap<&'static str, &str> {
+        let optional = [
+            ("HPKE_KEY_PREVIOUS", &self.hpke_key_previous),
+            ("TOKEN_KEY", &self.token_key),
+            ("OPERATOR_SECRET", &self.operator_secret),
+        ];
+        let given = optional.into_iter().filter_map(|(name, secret)| Some((name, secret.as_deref()?)));
+        [("SIGNING_KEY", self.signing_key.as_str()), ("HPKE_KEY", &self.hpke_key)].into_iter().chain(given).collect()
     }
 
     /// Whether the parts belong together: a chain of another safe would start a safe that every wallet refuses.
@@ -103,4 +144,22 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// A secret from the system's randomness.
+pub fn fresh_secret() -> Result<Secret> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system gives no random numbers")?;
+    Ok(Secret::from_bytes(secret))
+}
+
+/// The same in hex.
+pub fn fresh_hex() -> Result<String> {
+    Ok(base16ct::lower::encode_string(fresh_secret()?.expose()))
+}
+
+/// Seconds since 1970.
+pub fn now() -> Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("this machine's clock stands before 1970; set it")?.as_secs())
 }

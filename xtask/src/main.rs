@@ -6,6 +6,7 @@
 
 mod bench;
 mod build;
+mod cert;
 mod keys;
 mod lint;
 mod net;
@@ -45,9 +46,12 @@ enum Command {
     Bench(bench::Args),
     /// Take screenshots of the page into target/screens.
     Screens,
-    /// Make a safe's keys, deploy a safe.
+    /// Make a safe's keys, deploy a safe, invite to it, look after it.
     #[command(subcommand)]
     Safe(safe::Command),
+    /// Look into certificates, and decide who is at fault.
+    #[command(subcommand)]
+    Cert(cert::Command),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Screens => test::screens(),
         Command::Safe(command) => safe::run(&command),
+        Command::Cert(command) => cert::run(&command),
     });
     match outcome {
         // An interrupted child fails too, but the failure is what was asked for.

@@ -1,4 +1,4 @@
-//! Ports on this machine: whether they are free, and who holds them.
+//! Ports on this machine: whether they are free, and who holds them. And single requests to safes, which node makes.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -7,6 +7,45 @@ use std::net::TcpListener;
 use std::ops::RangeInclusive;
 
 use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use crate::{node, process};
+
+/// A safe's answer.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u64,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// One request. It fails only where there is no answer at all.
+pub fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Answer> {
+    let headers: serde_json::Map<String, Value> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let mut request = json!({ "method": method, "url": url, "headers": headers });
+    if let Some(body) = body {
+        request["body"] = json!(base16ct::lower::encode_string(body));
+    }
+    let output = process::output_of(&mut node::script("xtask/js/fetch.mjs"), request.to_string().as_bytes())?;
+    let answer: Value = serde_json::from_slice(&output)?;
+    if let Some(error) = answer["error"].as_str() {
+        bail!("{url} does not answer: {error}");
+    }
+    let body = base16ct::lower::decode_vec(answer["body"].as_str().unwrap_or_default())
+        .map_err(|_| anyhow::anyhow!("xtask/js/fetch.mjs gave no hex"))?;
+    Ok(Answer { status: answer["status"].as_u64().unwrap_or_default(), body })
+}
+
+/// What a safe tells its operator.
+pub fn get_json(url: &str, secret: &str) -> Result<Value> {
+    let answer = exchange("GET", url, &[("authorization", &format!("Bearer {secret}"))], None)?;
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        bail!("{url} answers {}: {}", answer.status, body["title"].as_str().unwrap_or("no reason given"));
+    }
+    Ok(body)
+}
 
 /// Fails with the holder's name if one of `ports` is taken.
 pub fn check_free(ports: RangeInclusive<u16>) -> Result<()> {

@@ -4,7 +4,7 @@
 //! to the whole group, so that the grandchildren (rustc, workerd, Chromium) go too.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -128,6 +128,22 @@ pub fn output(command: &mut Command) -> Result<Output> {
         stdout: stdout.unwrap_or_default(),
         stderr: stderr.and_then(|reader| reader.join().ok()).unwrap_or_default(),
     })
+}
+
+/// Runs `command` with an input and takes its output; anything but success is an error.
+pub fn output_of(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+    let mut running = Running::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+    let child = running.child();
+    if let Some(mut pipe) = child.stdin.take() {
+        // A child that ended early has said why on its error output, and its status tells.
+        let _ = pipe.write_all(input);
+    }
+    let stdout = child.stdout.take().map(read_all).unwrap_or_default();
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{} ended with {status}", program(command));
+    }
+    Ok(stdout)
 }
 
 fn read_all(mut pipe: impl Read) -> Vec<u8> {

@@ -15,6 +15,9 @@ pub struct Args {
     /// How many safes to start.
     #[arg(long, default_value_t = 5, value_name = "N")]
     safes: u16,
+    /// How many of them, from the last, want an admission token; `cargo xtask safe invite` makes one.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    tokens: u16,
     /// The page's port; the safes take the ones after it.
     #[arg(long, default_value_t = 4600, value_name = "P")]
     port: u16,
@@ -28,7 +31,14 @@ pub struct Args {
 
 /// Builds, starts, and stays until something ends it.
 pub fn run(args: &Args) -> Result<()> {
-    let plan = Plan { count: args.safes, port: args.port, state: args.state.clone(), page: true, show: true };
+    let plan = Plan {
+        count: args.safes,
+        tokens: args.tokens,
+        port: args.port,
+        state: args.state.clone(),
+        page: true,
+        show: true,
+    };
     // The state directory first: if it is in use, its user is also the one who holds the ports.
     let state = State::open(&plan.state)?;
     plan.check()?;

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 
-use crate::keys::Keys;
+use crate::keys::{Keys, fresh_hex};
 use crate::process::Running;
 use crate::{net, node, paths};
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub port: u16,
     /// The directory of keys and state.
     pub state: PathBuf,
+    /// How many of them, from the last, want an admission token.
+    pub tokens: u16,
     /// Whether to serve the page too.
     pub page: bool,
     /// Whether the lines that the runner prints are shown.
@@ -56,6 +58,11 @@ impl Plan {
     /// The addresses of all safes.
     pub fn urls(&self) -> Vec<String> {
         (1..=self.count).map(|index| self.url(index)).collect()
+    }
+
+    /// The keys files of all safes.
+    pub fn keys(&self) -> Vec<PathBuf> {
+        (1..=self.count).map(|index| keys_file(&safe_dir(&self.state, index))).collect()
     }
 
     /// The page's address. By name, not by number: passkeys are bound to a name.
@@ -97,7 +104,7 @@ impl State {
     }
 
     fn safe(&self, index: u16) -> Result<PathBuf> {
-        let dir = self.dir.join("safes").join(index.to_string());
+        let dir = safe_dir(&self.dir, index);
         fs::create_dir_all(&dir).with_context(|| {
             format!(
                 "the state directory is damaged: {} should be a directory; remove what is in its place",
@@ -106,6 +113,14 @@ impl State {
         })?;
         Ok(dir)
     }
+}
+
+fn safe_dir(state: &Path, index: u16) -> PathBuf {
+    state.join("safes").join(index.to_string())
+}
+
+fn keys_file(safe: &Path) -> PathBuf {
+    safe.join("keys.json")
 }
 
 /// Running safes. Dropping them ends them.
@@ -123,7 +138,12 @@ impl Safes {
         let mut safes = Vec::new();
         for index in 1..=plan.count {
             let dir = state.safe(index)?;
-            let keys = Keys::read_or_make(&dir.join("keys.json"))?;
+            let file = keys_file(&dir);
+            let mut keys = Keys::read_or_make(&file)?;
+            if index > plan.count.saturating_sub(plan.tokens) && keys.token_key.is_none() {
+                keys.token_key = Some(fresh_hex()?);
+                keys.replace(&file)?;
+            }
             safes.push(json!({
                 "name": name(index),
                 "port": plan.port + index,
@@ -131,8 +151,7 @@ impl Safes {
                 "dir": fs::canonicalize(&dir)?,
                 "id": keys.safe_id,
                 "chain": keys.chain,
-                "signingKey": keys.signing_key,
-                "hpkeKey": keys.hpke_key,
+                "secrets": keys.secrets(),
             }));
         }
         let root = paths::root();

@@ -112,7 +112,9 @@ fn webdriver(browser: &PathBuf) -> serde_json::Value {
 pub fn with_safes<T>(page: bool, run: impl FnOnce(&Plan) -> Result<T>) -> Result<T> {
     const COUNT: u16 = 5;
     let state = Temporary::make("safes")?;
-    let plan = Plan { count: COUNT, port: net::free_ports(COUNT + 1)?, state: state.0.clone(), page, show: false };
+    let port = net::free_ports(COUNT + 1)?;
+    // One of them wants a token, so that whatever runs on all of them runs with and without.
+    let plan = Plan { count: COUNT, tokens: 1, port, state: state.0.clone(), page, show: false };
     let safes = Safes::start(&plan, State::open(&plan.state)?)?;
     let outcome = run(&plan);
     drop(safes);
@@ -123,7 +125,11 @@ fn edge() -> Result<()> {
     build::safe()?;
     with_safes(false, |plan| {
         let mut cargo = process::cargo();
-        cargo.args(["test", "--package", "tests", "--test", "edge"]).env("STRONGROOM_SAFES", plan.urls().join(","));
+        let keys = env::join_paths(plan.keys())?;
+        cargo
+            .args(["test", "--package", "tests", "--test", "edge"])
+            .env("STRONGROOM_SAFES", plan.urls().join(","))
+            .env("STRONGROOM_KEYS", keys);
         process::run(&mut cargo, "the safe's suite on workerd")
     })
 }

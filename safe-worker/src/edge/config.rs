@@ -4,13 +4,13 @@ use std::{cell::OnceCell, rc::Rc};
 
 use protocol::{
     crypto::{HpkePrivateKey, Secret, SigningKey},
-    identity::{Identity, MAX_NAME_LEN, MAX_URL_LEN, parse_chain_text},
+    identity::{Entry, Identity, MAX_NAME_LEN, MAX_URL_LEN, parse_chain_text},
 };
 use worker::Env;
 use zeroize::Zeroizing;
 
 use crate::{
-    flow::Presence,
+    flow::{Policy, Presence},
     machine::{Config, Keys},
     memory::LIMITS,
 };
@@ -20,6 +20,9 @@ pub(crate) struct Safe {
     pub(crate) config: Config,
     pub(crate) keys: Keys,
     pub(crate) presence: Presence,
+    pub(crate) policy: Policy,
+    /// Whether every request is logged, by its route.
+    pub(crate) log: bool,
 }
 
 thread_local! {
@@ -40,24 +43,53 @@ pub(crate) fn load(env: &Env) -> Result<Rc<Safe>, String> {
 
 fn read(env: &Env) -> Result<Safe, String> {
     let var = |name: &str| env.var(name).map(|v| v.to_string()).map_err(|_| format!("{name} is not set"));
-    let key = |name: &str| {
-        let text = Zeroizing::new(env.secret(name).map_err(|_| format!("secret {name} is not set"))?.to_string());
-        let bytes = base16ct::lower::decode_vec(text.trim()).map_err(|_| format!("secret {name} is not hex"))?;
-        Ok::<_, String>(Zeroizing::new(bytes))
-    };
     let (name, url) = (var("SAFE_NAME")?, var("SAFE_URL")?);
     if name.len() > MAX_NAME_LEN || url.len() > MAX_URL_LEN {
         return Err("SAFE_NAME or SAFE_URL is too long".to_owned());
     }
     let (identity, chain) = parse_chain_text(&var("CHAIN")?).map_err(|e| format!("CHAIN: {e}"))?;
     let verified = Identity::verify(&identity, &chain).map_err(|e| format!("CHAIN: {e}"))?;
-    let signing = SigningKey::from_bytes(&key("SIGNING_KEY")?).map_err(|_| "SIGNING_KEY is not a P-384 key")?;
-    let hpke = Secret::try_from(key("HPKE_KEY")?.as_slice()).and_then(HpkePrivateKey::from_seed);
-    let hpke = hpke.map_err(|_| "HPKE_KEY is not a 32-byte seed")?;
+    let signing = hex(env, "SIGNING_KEY")?.ok_or("secret SIGNING_KEY is not set")?;
+    let signing = SigningKey::from_bytes(&signing).map_err(|_| "SIGNING_KEY is not a P-384 key")?;
     let entry = verified.current(super::now()).map_err(|e| e.to_string())?;
-    if *entry.signing != signing.verifying_key().to_compressed() || *entry.hpke != *hpke.public() {
-        return Err("SIGNING_KEY or HPKE_KEY is not the one of the chain's current entry".to_owned());
+    let hpke = hpke_key(env, "HPKE_KEY", entry)?.ok_or("secret HPKE_KEY is not set")?;
+    if *entry.signing != signing.verifying_key().to_compressed() {
+        return Err("SIGNING_KEY is not the one of the chain's current entry".to_owned());
     }
+    let mut opens = vec![(entry.serial, hpke)];
+    // Claims that were sealed before the keys were rotated.
+    if let Some(before) = entry.serial.checked_sub(1).and_then(|serial| verified.entry(serial)) {
+        opens.extend(hpke_key(env, "HPKE_KEY_PREVIOUS", before)?.map(|key| (before.serial, key)));
+    }
+    let policy = Policy { token_key: secret(env, "TOKEN_KEY")?, operator_secret: secret(env, "OPERATOR_SECRET")? };
     let config = Config { safe: verified.id(), url, entry: entry.serial, limits: LIMITS };
-    Ok(Safe { config, keys: Keys { signing, hpke }, presence: Presence { name, identity, chain } })
+    let log = var("LOG_REQUESTS").is_ok_and(|value| value == "1");
+    Ok(Safe { config, keys: Keys { signing, hpke: opens }, presence: Presence { name, identity, chain }, policy, log })
+}
+
+/// A secret in hex; `None` where it is not set, or set to nothing.
+fn hex(env: &Env, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+    let text = env.secret(name).map(|secret| Zeroizing::new(secret.to_string()));
+    match text.as_ref().map(|text| text.trim()) {
+        Err(_) | Ok("") => Ok(None),
+        Ok(text) => {
+            let bytes = base16ct::lower::decode_vec(text).map_err(|_| format!("secret {name} is not hex"))?;
+            Ok(Some(Zeroizing::new(bytes)))
+        }
+    }
+}
+
+fn secret(env: &Env, name: &str) -> Result<Option<Secret>, String> {
+    let secret = hex(env, name)?.map(|bytes| Secret::try_from(bytes.as_slice())).transpose();
+    secret.map_err(|_| format!("secret {name} is not 32 bytes"))
+}
+
+fn hpke_key(env: &Env, name: &str, entry: &Entry) -> Result<Option<HpkePrivateKey>, String> {
+    let Some(seed) = secret(env, name)? else { return Ok(None) };
+    let key = HpkePrivateKey::from_seed(seed).map_err(|_| format!("{name} is not an HPKE seed"))?;
+    if *entry.hpke == *key.public() {
+        Ok(Some(key))
+    } else {
+        Err(format!("{name} is not the one of the chain's entry {}", entry.serial))
+    }
 }

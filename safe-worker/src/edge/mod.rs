@@ -1,26 +1,34 @@
-//! The safe on Cloudflare: a Worker in front, one Durable Object per deposit, bodies in KV.
+//! The safe on Cloudflare: a Worker in front, a Durable Object per deposit and per token, one for the safe as a whole, bodies in KV.
 //!
 //! Only wiring: what a request means is decided in [`crate::flow`] and [`crate::machine`].
 
 mod config;
 mod object;
+mod tally;
 
+use minicbor::{Decode, Encode};
 use protocol::{
     codec,
-    ids::{AttemptId, DepositId, Seconds},
+    ids::{DepositId, Seconds, TokenId},
     problem::Problem,
 };
 use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, Result, event, kv::KvStore};
 
 use crate::{
-    flow::{self, Answer, Head, Platform, STATEMENT_HEADER},
+    account,
+    flow::{self, Answer, Head, Platform, STATEMENT_HEADER, TOKEN_HEADER},
     machine::{Reply, Request as Ask},
+    operator,
 };
 
 /// KV binding of the bodies.
-pub(crate) const BLOBS: &str = "BLOBS";
+const BLOBS: &str = "BLOBS";
 /// Durable Object binding of the ledger.
 const DEPOSITS: &str = "DEPOSITS";
+/// Durable Object binding of the tokens' accounts.
+const ACCOUNTS: &str = "ACCOUNTS";
+/// Durable Object binding of what belongs to the safe as a whole.
+const OPERATOR: &str = "OPERATOR";
 /// Longest message between Worker and object, bytes: a claim, a statement or a record's signed statement with its head.
 pub(crate) const MAX_MESSAGE_LEN: usize = 8 * 1024;
 
@@ -29,48 +37,74 @@ pub(crate) fn now() -> Seconds {
     worker::Date::now().as_millis() / 1000
 }
 
-struct Edge<'a> {
-    request: &'a mut Request,
-    length: Option<u64>,
-    env: &'a Env,
-}
-
 /// A storage that fails is a storage that fails: never an empty answer.
 pub(crate) fn unavailable<E: core::fmt::Display>(error: E) -> Problem {
-    worker::console_error!("storage: {error}");
+    worker::console_error!("{}", serde_json::json!({ "event": "storage", "error": error.to_string() }));
     Problem::Unavailable
 }
 
-pub(crate) fn blobs(env: &Env) -> core::result::Result<KvStore, Problem> {
-    env.kv(BLOBS).map_err(unavailable)
+/// Asks an object, found by its name.
+async fn ask<Q: Encode<()>, R>(env: &Env, binding: &str, name: &str, message: &Q) -> core::result::Result<R, Problem>
+where
+    R: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    let stub = env.durable_object(binding).and_then(|objects| objects.get_by_name(name)).map_err(unavailable)?;
+    let message = js_sys::Uint8Array::from(codec::encode(message).as_slice());
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(message.into()));
+    // The host is never resolved; the object is addressed by its stub.
+    let request = Request::new_with_init("https://object/", &init).map_err(unavailable)?;
+    let mut response = stub.fetch_with_request(request).await.map_err(unavailable)?;
+    let bytes = response.bytes().await.map_err(unavailable)?;
+    codec::decode(&bytes, MAX_MESSAGE_LEN).map_err(unavailable)
 }
 
-pub(crate) async fn delete_bodies(
-    env: &Env,
-    deposit: &DepositId,
-    attempts: &[AttemptId],
-) -> core::result::Result<(), Problem> {
-    for attempt in attempts {
-        blobs(env)?.delete(&flow::body_key(deposit, attempt)).await.map_err(unavailable)?;
+/// What requests and alarms have in common: KV, and the objects but the deposit's own.
+pub(crate) struct Shared<'a>(pub(crate) &'a Env);
+
+impl Shared<'_> {
+    fn blobs(&self) -> core::result::Result<KvStore, Problem> {
+        self.0.kv(BLOBS).map_err(unavailable)
     }
-    Ok(())
+
+    pub(crate) async fn account(
+        &self,
+        token: &TokenId,
+        request: account::Request,
+    ) -> core::result::Result<account::Reply, Problem> {
+        ask(self.0, ACCOUNTS, &token.to_string(), &request).await
+    }
+
+    pub(crate) async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {
+        ask(self.0, OPERATOR, "operator", &request).await
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> core::result::Result<(), Problem> {
+        self.blobs()?.delete(key).await.map_err(unavailable)
+    }
+}
+
+struct Edge<'a> {
+    request: &'a mut Request,
+    length: Option<u64>,
+    shared: Shared<'a>,
 }
 
 impl Platform for Edge<'_> {
-    async fn ledger(&self, deposit: &DepositId, ask: Ask) -> core::result::Result<Reply, Problem> {
-        let stub = self
-            .env
-            .durable_object(DEPOSITS)
-            .and_then(|namespace| namespace.get_by_name(&deposit.to_string()))
-            .map_err(unavailable)?;
-        let message = js_sys::Uint8Array::from(codec::encode(&(*deposit, ask)).as_slice());
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(message.into()));
-        // The host is never resolved; the object is addressed by its stub.
-        let request = Request::new_with_init("https://ledger/", &init).map_err(unavailable)?;
-        let mut response = stub.fetch_with_request(request).await.map_err(unavailable)?;
-        let bytes = response.bytes().await.map_err(unavailable)?;
-        codec::decode(&bytes, MAX_MESSAGE_LEN).map_err(unavailable)
+    async fn ledger(&self, deposit: &DepositId, request: Ask) -> core::result::Result<Reply, Problem> {
+        ask(self.shared.0, DEPOSITS, &deposit.to_string(), &(*deposit, request)).await
+    }
+
+    async fn account(
+        &self,
+        token: &TokenId,
+        request: account::Request,
+    ) -> core::result::Result<account::Reply, Problem> {
+        self.shared.account(token, request).await
+    }
+
+    async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {
+        self.shared.operator(request).await
     }
 
     async fn body(&mut self, most: u64) -> core::result::Result<Vec<u8>, Problem> {
@@ -84,16 +118,16 @@ impl Platform for Edge<'_> {
     }
 
     async fn put(&self, key: &str, value: Vec<u8>) -> core::result::Result<(), Problem> {
-        let put = blobs(self.env)?.put_bytes(key, &value).map_err(unavailable)?;
+        let put = self.shared.blobs()?.put_bytes(key, &value).map_err(unavailable)?;
         put.execute().await.map_err(unavailable)
     }
 
     async fn get(&self, key: &str) -> core::result::Result<Option<Vec<u8>>, Problem> {
-        blobs(self.env)?.get(key).bytes().await.map_err(unavailable)
+        self.shared.blobs()?.get(key).bytes().await.map_err(unavailable)
     }
 
     async fn delete(&self, key: &str) -> core::result::Result<(), Problem> {
-        blobs(self.env)?.delete(key).await.map_err(unavailable)
+        self.shared.delete(key).await
     }
 }
 
@@ -101,22 +135,35 @@ impl Platform for Edge<'_> {
 #[event(fetch)]
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
     if request.method() == Method::Options {
-        return respond(Answer { status: 204, content_type: "", allow: None, body: Vec::new() });
+        return respond(Answer { status: 204, content_type: "", allow: None, problem: None, body: Vec::new() });
     }
     let header = |name: &str| request.headers().get(name).ok().flatten();
+    // By hand: a whole URL library would be a third of the Worker.
+    let url = request.inner().url();
+    let query = url.split_once('?').map(|(_, query)| query.split('#').next().unwrap_or_default().to_owned());
     let head = Head {
         method: request.method().to_string(),
         path: request.path(),
+        query,
         statement: header(STATEMENT_HEADER),
+        token: header(TOKEN_HEADER),
+        authorization: header("authorization"),
+        content_type: header("content-type"),
         length: header("content-length").and_then(|l| l.parse().ok()),
     };
     let answer = match config::load(&env) {
         Ok(safe) => {
-            let mut edge = Edge { length: head.length, request: &mut request, env: &env };
-            flow::handle(&mut edge, &head, now(), &safe.config, &safe.presence).await
+            let (config, keys, presence, policy) = (&safe.config, &safe.keys, &safe.presence, &safe.policy);
+            let mut edge = Edge { length: head.length, request: &mut request, shared: Shared(&env) };
+            let view = flow::Safe { config, keys, presence, policy, now: now() };
+            let answer = flow::handle(&mut edge, &head, &view).await;
+            if safe.log || answer.status >= 500 {
+                worker::console_log!("{}", flow::log_line(&head, &answer));
+            }
+            answer
         }
         Err(reason) => {
-            worker::console_error!("configuration: {reason}");
+            worker::console_error!("{}", serde_json::json!({ "event": "configuration", "error": reason }));
             Answer::problem(Problem::Internal, now())
         }
     };
@@ -131,7 +178,7 @@ fn respond(answer: Answer) -> Result<Response> {
     headers.set("x-content-type-options", "nosniff")?;
     if answer.status == 204 {
         headers.set("access-control-allow-methods", "GET, PUT, POST")?;
-        headers.set("access-control-allow-headers", "content-type, strongroom-statement")?;
+        headers.set("access-control-allow-headers", "content-type, strongroom-statement, strongroom-token")?;
         headers.set("access-control-max-age", "86400")?;
         return Ok(Response::empty()?.with_status(204).with_headers(headers));
     }

@@ -6,15 +6,18 @@
 use protocol::{
     codec,
     crypto::{Secret, expand_seed},
-    ids::DepositId,
+    ids::{DepositId, TokenId},
     problem::Problem,
 };
 use serde::Deserialize;
 use worker::{DurableObject, Env, Request, Response, Result, ScheduledTime, State, durable_object};
 
 use crate::{
-    edge::{MAX_MESSAGE_LEN, config, delete_bodies, now, unavailable},
+    account,
+    edge::{MAX_MESSAGE_LEN, Shared, config, now, unavailable},
+    flow::{self, Platform},
     machine::{self, ERASE_RETRY, Reply, Request as Ask},
+    operator,
     record::Record,
 };
 
@@ -65,7 +68,7 @@ impl DepositObject {
 
     async fn step(&self, id: &DepositId, ask: Ask) -> core::result::Result<Reply, Problem> {
         let safe = config::load(&self.env).map_err(|reason| {
-            worker::console_error!("configuration: {reason}");
+            worker::console_error!("{}", serde_json::json!({ "event": "configuration", "error": reason }));
             Problem::Internal
         })?;
         let mut seed = [0; 32];
@@ -74,7 +77,7 @@ impl DepositObject {
         let stored = self.stored()?;
         let existed = stored.is_some();
         let record = stored.map(|(_, record)| record);
-        let step = machine::step(record, ask, now(), &mut rng, &safe.config, &safe.keys);
+        let step = machine::step(id, record, ask, now(), &mut rng, &safe.config, &safe.keys);
         self.store(id, step.record.as_ref()).map_err(unavailable)?;
         let storage = self.state.storage();
         match step.effects.alarm {
@@ -88,11 +91,49 @@ impl DepositObject {
 
     async fn wake(&self) -> core::result::Result<(), Problem> {
         let Some((id, _)) = self.stored()? else { return Ok(()) };
-        if let Reply::Erase(attempts) = self.step(&id, Ask::Alarm).await? {
-            delete_bodies(&self.env, &id, &attempts).await?;
-            self.step(&id, Ask::Erased(attempts)).await?;
-        }
-        Ok(())
+        flow::wake(&Alarm { object: self, shared: Shared(&self.env) }, &id).await
+    }
+}
+
+/// The object's own alarm: its ledger is at hand, and it removes.
+struct Alarm<'a> {
+    object: &'a DepositObject,
+    shared: Shared<'a>,
+}
+
+impl Platform for Alarm<'_> {
+    async fn ledger(&self, deposit: &DepositId, request: Ask) -> core::result::Result<Reply, Problem> {
+        self.object.step(deposit, request).await
+    }
+
+    async fn account(
+        &self,
+        token: &TokenId,
+        request: account::Request,
+    ) -> core::result::Result<account::Reply, Problem> {
+        self.shared.account(token, request).await
+    }
+
+    async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {
+        self.shared.operator(request).await
+    }
+
+    async fn delete(&self, key: &str) -> core::result::Result<(), Problem> {
+        self.shared.delete(key).await
+    }
+
+    // Bodies never pass through an object.
+
+    async fn body(&mut self, _: u64) -> core::result::Result<Vec<u8>, Problem> {
+        Err(Problem::Internal)
+    }
+
+    async fn put(&self, _: &str, _: Vec<u8>) -> core::result::Result<(), Problem> {
+        Err(Problem::Internal)
+    }
+
+    async fn get(&self, _: &str) -> core::result::Result<Option<Vec<u8>>, Problem> {
+        Err(Problem::Internal)
     }
 }
 
@@ -108,7 +149,7 @@ impl DurableObject for DepositObject {
         );
         if let Err(error) = created {
             // The first query will fail and be answered as unavailable.
-            worker::console_error!("storage: {error}");
+            unavailable(error);
         }
         Self { state, env }
     }
@@ -125,7 +166,7 @@ impl DurableObject for DepositObject {
     async fn alarm(&self) -> Result<Response> {
         if let Err(problem) = self.wake().await {
             // An alarm that throws is retried a few times and then forgotten; this one re-arms itself instead.
-            worker::console_error!("alarm: {}", problem.slug());
+            worker::console_error!("{}", serde_json::json!({ "event": "alarm", "problem": problem.slug() }));
             self.state.storage().set_alarm(date(now() + ERASE_RETRY)).await?;
         }
         Response::ok("")

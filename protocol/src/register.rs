@@ -1,0 +1,365 @@
+//! Values that may live only once (tickets, vouchers, cash): who, of several claimants, gets the pieces.
+//!
+//! Every deposit of a unique value carries a register at its safe. The n registers of one generation agree on a single claimant by Paxos
+//! (Lamport 1998), hardened so that up to f safes may lie about what they accepted, or be set back to an earlier state:
+//!
+//! ```text
+//! claimant              safes
+//!   ── prepare(ballot) ──▶   promise: nothing below this ballot; what was accepted so far
+//!   ◀─ promises of q ───
+//!   ── accept(ballot, value) ▶   unless a higher ballot was promised
+//!   ◀─ accepted by q ───         chosen, for good
+//! ```
+//!
+//! A claimant is `H(x)` of a secret x that its wallet has stored first; the safe hands out pieces to whoever shows the x behind the claimant that it accepted. Two
+//! quorums of `q = ⌈(n + 2f + 1) / 2⌉` share at least f + 1 honest safes, so that a chosen claimant is vouched for by f + 1 safes in
+//! every later quorum, and what fewer vouch for was not chosen and cannot become so. Spec: `spec/unique.md`.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::{
+    SUITE,
+    codec::{self, Bytes, CodecError},
+    crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, TAG_LEN, derive_secret, hpke_seal},
+    identity::Entry,
+    ids::{ClaimantId, DepositId, Nonce, SafeId, Seconds},
+};
+
+/// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, nonce 17, tag 16, and less than 80 for the rest.
+pub const MAX_REGISTER_LEN: usize = HPKE_ENC_LEN + 280;
+/// Longest answer, bytes.
+pub const MAX_REGISTER_ANSWER_LEN: usize = 192;
+/// Longest list of one proposal, bytes.
+const MAX_PROPOSAL_LEN: usize = 160;
+
+/// Who claims: `derive(x, "claimant")` of the claimant's secret x.
+pub fn derive_claimant(x: &Secret) -> ClaimantId {
+    ClaimantId(*derive_secret(x, "claimant", b"").expose())
+}
+
+/// A ballot: higher counters first, and no two claimants share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Ballot {
+    /// Round.
+    #[n(0)]
+    pub counter: u32,
+    /// Whose round.
+    #[n(1)]
+    pub claimant: ClaimantId,
+}
+
+/// What was accepted under a ballot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Accepted {
+    /// The ballot.
+    #[n(0)]
+    pub ballot: Ballot,
+    /// The claimant who is to have the value.
+    #[n(1)]
+    pub value: ClaimantId,
+}
+
+/// What a safe remembers of a unique value's claims.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct Register {
+    /// How often the owner has overridden. Each override begins anew.
+    #[n(0)]
+    pub epoch: u32,
+    /// Nothing below this ballot is accepted.
+    #[n(1)]
+    pub promised: Option<Ballot>,
+    /// What was accepted last.
+    #[n(2)]
+    pub accepted: Option<Accepted>,
+}
+
+/// What a proposer asks of a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(flat)]
+#[non_exhaustive]
+pub enum Proposal {
+    /// Promise this ballot. Secret: retrieve.
+    #[n(0)]
+    Prepare(#[n(0)] u32, #[n(1)] Ballot),
+    /// Accept this claimant under this ballot. Secret: retrieve.
+    #[n(1)]
+    Accept(#[n(0)] u32, #[n(1)] Ballot, #[n(2)] ClaimantId),
+    /// Forget the claims of all earlier epochs; the owner has decided so. Secret: release.
+    #[n(2)]
+    Override(#[n(0)] u32),
+}
+
+/// What a register answers: whether it did so, and where it stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Answer {
+    /// Whether the proposal was taken.
+    #[n(0)]
+    pub taken: bool,
+    /// Where the register stands.
+    #[n(1)]
+    pub register: Register,
+}
+
+impl Register {
+    /// One step. What is refused changes nothing, and what is repeated changes nothing.
+    pub fn step(&mut self, proposal: &Proposal) -> Answer {
+        let taken = match *proposal {
+            // A ballot is promised once: a claimant that begins anew after a crash must go above what it may have proposed before.
+            Proposal::Prepare(epoch, ballot) => {
+                let taken = epoch == self.epoch && self.promised.is_none_or(|promised| promised < ballot);
+                if taken {
+                    self.promised = Some(ballot);
+                }
+                taken
+            }
+            Proposal::Accept(epoch, ballot, value) => {
+                let taken = epoch == self.epoch && self.promised.is_none_or(|promised| promised <= ballot);
+                if taken {
+                    self.promised = Some(ballot);
+                    self.accepted = Some(Accepted { ballot, value });
+                }
+                taken
+            }
+            Proposal::Override(epoch) => {
+                if epoch > self.epoch {
+                    *self = Self { epoch, ..Self::default() };
+                }
+                epoch == self.epoch
+            }
+        };
+        Answer { taken, register: *self }
+    }
+
+    /// Whether the holder of `x` is the one whom this register accepted.
+    pub fn accepts(&self, x: Option<&Secret>) -> bool {
+        let claimant = x.map(derive_claimant);
+        self.accepted.is_some_and(|accepted| Some(accepted.value) == claimant)
+    }
+}
+
+/// How many safes must accept: `⌈(n + 2f + 1) / 2⌉`; 4 of 5, 3 of 3, 5 of 7 with f = 1. Two such quorums share at least f + 1 honest safes.
+pub const fn quorum(n: usize, f: usize) -> usize {
+    (n + 2 * f + 1).div_ceil(2)
+}
+
+/// What a claimant does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Next {
+    /// Send this to every safe that has not answered it.
+    Ask(Proposal),
+    /// This round is lost to a higher ballot: wait a random while, then [`Proposer::begin_round`].
+    Again,
+    /// This claimant is chosen: ours, and we may fetch; or another's, and we know who.
+    Chosen(ClaimantId),
+    /// The owner has overridden meanwhile: the register is at this epoch.
+    Superseded(u32),
+}
+
+/// One claimant's side, for one generation over n safes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Proposer {
+    safes: usize,
+    liars: usize,
+    epoch: u32,
+    ballot: Ballot,
+    highest: u32,
+    phase: Phase,
+    answers: BTreeMap<usize, Answer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Prepare,
+    Accept(ClaimantId),
+}
+
+impl Proposer {
+    /// Begins the first round of a claimant at `safes` safes, of which `liars` may lie.
+    pub const fn new(safes: usize, liars: usize, epoch: u32, claimant: ClaimantId) -> Self {
+        Self {
+            safes,
+            liars,
+            epoch,
+            ballot: Ballot { counter: 1, claimant },
+            highest: 1,
+            phase: Phase::Prepare,
+            answers: BTreeMap::new(),
+        }
+    }
+
+    /// What is to be sent now.
+    pub const fn ask(&self) -> Proposal {
+        match self.phase {
+            Phase::Prepare => Proposal::Prepare(self.epoch, self.ballot),
+            Phase::Accept(value) => Proposal::Accept(self.epoch, self.ballot, value),
+        }
+    }
+
+    /// The answers to what is being asked, by safe.
+    pub const fn answers(&self) -> &BTreeMap<usize, Answer> {
+        &self.answers
+    }
+
+    /// The highest round that was seen; the next one is above it.
+    pub const fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    /// Begins the next round, above every ballot that was seen.
+    pub fn begin_round(&mut self) {
+        // A liar may name the highest counter there is; then our own last ballot is as high as it gets, and a round of it.
+        self.ballot.counter = self.highest.saturating_add(1).max(self.ballot.counter);
+        self.phase = Phase::Prepare;
+        self.answers.clear();
+    }
+
+    /// Takes in a safe's answer to [`Self::ask`].
+    pub fn take_in(&mut self, safe: usize, answer: Answer) -> Next {
+        if safe < self.safes {
+            // A lone liar must not be able to end the counting.
+            let named = answer.register.promised.map_or(0, |ballot| ballot.counter);
+            if named < self.highest.saturating_add(MAX_LEAP) {
+                self.highest = self.highest.max(named);
+            }
+            self.answers.insert(safe, answer);
+        }
+        let q = quorum(self.safes, self.liars);
+        let later: Vec<u32> =
+            self.answers.values().map(|answer| answer.register.epoch).filter(|epoch| *epoch > self.epoch).collect();
+        if later.len() > self.liars {
+            return Next::Superseded(later.iter().copied().min().unwrap_or(self.epoch));
+        }
+        let alike = self.most_alike();
+        if let Some((accepted, named)) = alike
+            && named >= q
+        {
+            return Next::Chosen(accepted.value);
+        }
+        let taken = self.answers.values().filter(|answer| answer.taken).count();
+        if taken >= q {
+            return match self.phase {
+                Phase::Accept(value) => Next::Chosen(value),
+                Phase::Prepare => {
+                    self.phase = Phase::Accept(self.vouched_for().unwrap_or(self.ballot.claimant));
+                    self.answers.clear();
+                    Next::Ask(self.ask())
+                }
+            };
+        }
+        let missing = self.safes - self.answers.len();
+        let may_learn = alike.map_or(0, |(_, named)| named) + missing >= q;
+        if taken + missing >= q || may_learn { Next::Ask(self.ask()) } else { Next::Again }
+    }
+
+    /// What most safes accepted, under one and the same ballot, and how many: with a quorum of them it is chosen, whoever's round it was.
+    fn most_alike(&self) -> Option<(Accepted, usize)> {
+        let accepted = || self.answers.values().filter_map(|answer| answer.register.accepted);
+        accepted().map(|one| (one, accepted().filter(|other| *other == one).count())).max_by_key(|(_, named)| *named)
+    }
+
+    /// The claimant that must be proposed: the one for whom f + 1 promises vouch, with the highest ballot that f + 1 of them reach. With at
+    /// most f liars, one of them at least is honest.
+    fn vouched_for(&self) -> Option<ClaimantId> {
+        let mut by_value: BTreeMap<ClaimantId, Vec<Ballot>> = BTreeMap::new();
+        for answer in self.answers.values().filter(|answer| answer.taken) {
+            if let Some(accepted) = answer.register.accepted {
+                by_value.entry(accepted.value).or_default().push(accepted.ballot);
+            }
+        }
+        let reach = |mut ballots: Vec<Ballot>| {
+            ballots.sort_unstable();
+            let at = ballots.len().checked_sub(self.liars + 1)?;
+            ballots.get(at).copied()
+        };
+        let candidates = by_value.into_iter().filter_map(|(value, ballots)| Some((reach(ballots)?, value)));
+        candidates.max().map(|(_, value)| value)
+    }
+}
+
+/// How far above the highest known round a safe's word is believed.
+const MAX_LEAP: u32 = 1 << 16;
+
+/// Body of `POST /v1/deposits/{id}/register`: a secret and a proposal, sealed to one safe, once.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RegisterRequest {
+    /// Format generation.
+    #[n(0)]
+    pub suite: u8,
+    /// Serial of the chain entry to whose HPKE key it is sealed.
+    #[n(1)]
+    pub entry: u32,
+    /// Single-use number.
+    #[n(2)]
+    pub nonce: Nonce,
+    /// First second in which it no longer counts.
+    #[n(3)]
+    pub expiry: Seconds,
+    /// HPKE encapsulated key.
+    #[n(4)]
+    pub enc: Bytes,
+    /// HPKE ciphertext of CBOR `[secret, proposal]`.
+    #[n(5)]
+    pub ciphertext: Bytes,
+}
+
+fn info(safe: &SafeId, entry: u32) -> Vec<u8> {
+    codec::encode(&(SUITE, "register", *safe, entry))
+}
+
+fn aad(deposit: &DepositId, nonce: &Nonce, expiry: Seconds) -> Vec<u8> {
+    codec::encode(&(SUITE, *deposit, *nonce, expiry))
+}
+
+impl RegisterRequest {
+    /// Seals a proposal to a safe. Inverse of [`Self::open`].
+    ///
+    /// # Errors
+    /// If the entry's HPKE key is not one.
+    pub fn make<R: CryptoRng>(
+        secret: &Secret,
+        proposal: &Proposal,
+        entry: &Entry,
+        deposit: &DepositId,
+        expiry: Seconds,
+        rng: &mut R,
+    ) -> Result<Self, CryptoError> {
+        let nonce = Nonce::make_random(rng);
+        let plain = Zeroizing::new(codec::encode(&(secret.clone(), *proposal)));
+        let info = info(&entry.safe, entry.serial);
+        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info, &aad(deposit, &nonce, expiry), &plain, rng)?;
+        Ok(Self { suite: SUITE, entry: entry.serial, nonce, expiry, enc: enc.into(), ciphertext: ciphertext.into() })
+    }
+
+    /// Decodes and checks the form.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
+        let request: Self = codec::decode(bytes, MAX_REGISTER_LEN)?;
+        codec::expect_suite(request.suite)?;
+        let lengths = request.enc.len() == HPKE_ENC_LEN && request.ciphertext.len() <= MAX_PROPOSAL_LEN + TAG_LEN;
+        if lengths { Ok(request) } else { Err(CodecError::Malformed) }
+    }
+
+    /// Opens the request at the safe.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if it was sealed to another safe, deposit, nonce or expiry, or holds no proposal.
+    pub fn open(
+        &self,
+        key: &HpkePrivateKey,
+        safe: &SafeId,
+        deposit: &DepositId,
+    ) -> Result<(Secret, Proposal), CryptoError> {
+        let aad = aad(deposit, &self.nonce, self.expiry);
+        let plain = key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?;
+        codec::decode(&plain, MAX_PROPOSAL_LEN).map_err(|_| CryptoError)
+    }
+}
