@@ -116,7 +116,7 @@ problems! {
         "The token allows no more"
         "Release deposits, or ask for a larger token.";
     /// The operator's secret is missing or another one.
-    Forbidden 403 "forbidden"
+    Unauthorized 401 "unauthorized"
         "This is for the operator"
         "Send the operator's secret.";
     /// The storage did not answer as it should.

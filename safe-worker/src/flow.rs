@@ -110,8 +110,8 @@ pub struct Answer {
     pub status: u16,
     /// Media type.
     pub content_type: &'static str,
-    /// Methods that the path takes, where the method was wrong.
-    pub allow: Option<&'static str>,
+    /// A further header: `allow` where the method was wrong, `www-authenticate` where the operator is asked who he is.
+    pub header: Option<(&'static str, &'static str)>,
     /// Why not, if it is a refusal.
     pub problem: Option<Problem>,
     /// Body.
@@ -120,7 +120,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, allow: None, problem: None, body }
+        Self { status, content_type, header: None, problem: None, body }
     }
 
     /// A refusal, with the safe's clock: a wallet whose claim came at the wrong time sets its own by it.
@@ -146,7 +146,9 @@ impl Answer {
             });
         }
         let answer = Self::new(problem.status(), PROBLEM, body.to_string().into_bytes());
-        Self { allow: refusal.allow, problem: Some(problem), ..answer }
+        let bearer = (problem == Problem::Unauthorized).then_some(("www-authenticate", "Bearer"));
+        let header = refusal.allow.map(|methods| ("allow", methods)).or(bearer);
+        Self { header, problem: Some(problem), ..answer }
     }
 
     fn json(body: &serde_json::Value) -> Self {
@@ -525,10 +527,10 @@ async fn show<P: Platform>(
 
 async fn usage<P: Platform>(p: &P, head: &Head, safe: &Safe<'_>) -> Result<Answer, Problem> {
     let shown = head.authorization.as_deref().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().trim();
-    let secret = safe.policy.operator_secret.as_ref().ok_or(Problem::Forbidden)?;
+    let secret = safe.policy.operator_secret.as_ref().ok_or(Problem::Unauthorized)?;
     let expected = base16ct::lower::encode_string(secret.expose());
     if !same_bytes(shown.as_bytes(), expected.as_bytes()) {
-        return Err(Problem::Forbidden);
+        return Err(Problem::Unauthorized);
     }
     let after = head.query.as_deref().and_then(|query| query.strip_prefix("after="));
     let after = after.map(str::parse).transpose().map_err(|_| Problem::Malformed)?;

@@ -704,7 +704,7 @@ pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {
         ("/v1/audits".into(), "POST"),
         ("/v1/usage".into(), "GET"),
     ] {
-        for method in ["GET", "PUT", "POST", "DELETE", "PATCH"].into_iter().filter(|m| *m != allow) {
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "QUERY", "SEARCH"].into_iter().filter(|m| *m != allow) {
             let got = visit.ask(&Ask { method, ..Ask::get(&path) });
             assert_refused(&got, Problem::MethodNotAllowed);
             assert_eq!(got.headers["allow"], allow);
@@ -1152,7 +1152,9 @@ pub fn usage_is_for_the_operator(safe: &mut dyn SafeUnderTest) {
     let usage =
         |secret: Option<String>, query: &str| Ask { authorization: secret, ..Ask::get(&format!("/v1/usage{query}")) };
     for wrong in [None, Some(String::new()), Some("Bearer ".into()), Some(format!("Bearer {}", "00".repeat(32)))] {
-        assert_refused(&visit.ask(&usage(wrong, "")), Problem::Forbidden);
+        let got = visit.ask(&usage(wrong, ""));
+        assert_refused(&got, Problem::Unauthorized);
+        assert_eq!(got.headers["www-authenticate"], "Bearer");
     }
     let Some(secret) = visit.safe.operator_secret() else { return };
     let bearer = Some(format!("Bearer {}", data_encoding::HEXLOWER.encode(secret.expose())));

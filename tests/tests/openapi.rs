@@ -60,7 +60,6 @@ fn operation(path: &str, body: Option<&str>) -> Value {
         parameters.push(header("Strongroom-Token", false, MAX_TOKEN_LEN, what, "^strongroom-token-[A-Za-z0-9_-]*$"));
     }
     if path == "/v1/usage" {
-        parameters.push(header("Authorization", true, 80, "The operator's secret.", "^Bearer [0-9a-f]{64}$"));
         let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
         parameters.push(json!({ "name": "after", "in": "query", "required": false, "schema": schema }));
     }
@@ -75,9 +74,14 @@ fn operation(path: &str, body: Option<&str>) -> Value {
         responses.insert(range.to_owned(), json!({ "description": "Refused.", "content": refusal }));
     }
     let mut operation = json!({ "summary": summary, "parameters": parameters, "responses": responses });
+    if path == "/v1/usage" {
+        operation["security"] = json!([{ "operator": [] }]);
+    }
     if let Some(content_type) = body {
-        let schema = json!({ "type": "string", "format": "binary", "maxLength": most });
-        operation["requestBody"] = json!({ "required": true, "content": { content_type: { "schema": schema } } });
+        let what = format!("At most {most} bytes.");
+        let schema = json!({ "type": "string", "format": "binary" });
+        operation["requestBody"] =
+            json!({ "required": true, "description": what, "content": { content_type: { "schema": schema } } });
     }
     operation
 }
@@ -100,7 +104,9 @@ fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": {
+        "components": {
+        "securitySchemes": { "operator": { "type": "http", "scheme": "bearer", "description": "The operator's secret, 64 hex digits." } },
+        "schemas": { "Problem": {
             "type": "object",
             "required": ["type", "title", "status", "next", "time"],
             "properties": {

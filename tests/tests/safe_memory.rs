@@ -64,8 +64,9 @@ impl SafeUnderTest for InMemory {
     fn exchange(&mut self, ask: &Ask) -> Got {
         let head = head_of(ask);
         let answer = block_on(self.safe.handle(&head, ask.body.clone(), self.clock.get()));
-        let allow = answer.allow.map(|allow| ("allow".to_owned(), allow.to_owned()));
-        let headers = [("content-type".to_owned(), answer.content_type.to_owned())].into_iter().chain(allow).collect();
+        let further = answer.header.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let headers =
+            [("content-type".to_owned(), answer.content_type.to_owned())].into_iter().chain(further).collect();
         Got { status: answer.status, headers, body: answer.body }
     }
 

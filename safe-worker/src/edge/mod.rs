@@ -134,15 +134,16 @@ impl Platform for Edge<'_> {
 /// Entry of every request.
 #[event(fetch)]
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
-    if request.method() == Method::Options {
-        return respond(Answer { status: 204, content_type: "", allow: None, problem: None, body: Vec::new() });
+    if request.inner().method() == "OPTIONS" {
+        return respond(Answer { status: 204, content_type: "", header: None, problem: None, body: Vec::new() });
     }
     let header = |name: &str| request.headers().get(name).ok().flatten();
     // By hand: a whole URL library would be a third of the Worker.
     let url = request.inner().url();
     let query = url.split_once('?').map(|(_, query)| query.split('#').next().unwrap_or_default().to_owned());
     let head = Head {
-        method: request.method().to_string(),
+        // As it was sent: the library takes methods that it does not know for GET.
+        method: request.inner().method(),
         path: request.path(),
         query,
         statement: header(STATEMENT_HEADER),
@@ -182,8 +183,8 @@ fn respond(answer: Answer) -> Result<Response> {
         headers.set("access-control-max-age", "86400")?;
         return Ok(Response::empty()?.with_status(204).with_headers(headers));
     }
-    if let Some(allow) = answer.allow {
-        headers.set("allow", allow)?;
+    if let Some((name, value)) = answer.header {
+        headers.set(name, value)?;
     }
     headers.set("content-type", answer.content_type)?;
     Ok(Response::from_bytes(answer.body)?.with_status(answer.status).with_headers(headers))
