@@ -76,6 +76,9 @@ pub struct KnownSafe {
     /// Largest body, bytes.
     #[n(6)]
     pub limit_body: u64,
+    /// The operator's admission token, where the owner has one. It stays in the wallet: recovery needs none.
+    #[n(7)]
+    pub token: Option<String>,
 }
 
 impl KnownSafe {

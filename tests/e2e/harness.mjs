@@ -4,7 +4,7 @@
 // browser profile in Chromium, driven through the page's test ids only. Nothing here waits for time to pass: every
 // wait is for a condition.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -44,13 +45,15 @@ export class Product {
   #port;
   #state;
   #count;
+  #tokens;
   #exited;
   #replies = new Map();
   #lastId = 0;
 
-  static async start({ safes = 5 } = {}) {
+  static async start({ safes = 5, tokens = 0 } = {}) {
     const product = new Product();
     product.#count = safes;
+    product.#tokens = tokens;
     product.#port = await freePorts(safes + 1);
     product.#state = await mkdtemp(join(tmpdir(), 'strongroom-e2e-'));
     await product.#run();
@@ -64,6 +67,14 @@ export class Product {
   /** The addresses of the safes; safe number n, counted from 1, is at n - 1. */
   get safes() {
     return Array.from({ length: this.#count }, (_, index) => `http://127.0.0.1:${this.#port + index + 1}`);
+  }
+
+  /** An admission token of a safe's operator. */
+  async invite(number, { megabytes = 50, deposits = 500 } = {}) {
+    const keys = join(this.#state, 'safes', String(number), 'keys.json');
+    const args = ['safe', 'invite', '--keys', keys, '--megabytes', megabytes, '--deposits', deposits];
+    const { stdout } = await promisify(execFile)(XTASK, args.map(String), { cwd: ROOT });
+    return stdout.trim();
   }
 
   /** Takes a safe down in the ordinary way. */
@@ -98,6 +109,7 @@ export class Product {
 
   async #run() {
     const args = ['run', '--safes', this.#count, '--port', this.#port, '--state', this.#state, '--control'];
+    args.push('--tokens', this.#tokens);
     this.#child = spawn(XTASK, args.map(String), { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
     this.#exited = once(this.#child, 'exit');
     // What is written to a product that was just killed is lost, and that is what was wanted.
@@ -242,16 +254,27 @@ export class Wallet {
   }
 
   /** Adds every safe of the product; their nicknames are `safe-1`, `safe-2`, … */
-  async addSafes(urls = this.#product.safes) {
+  async addSafes(urls = this.#product.safes, tokens = {}) {
     await this.click('nav-safes');
     for (const [index, url] of urls.entries()) {
       await this.fill('safe-url', url);
       await this.click('safe-probe');
       await this.find('safe-fingerprint').waitFor();
       await this.fill('safe-nickname', nickname(index + 1));
+      if (tokens[index + 1]) await this.fill('safe-token', tokens[index + 1]);
       await this.click('safe-add');
       await this.find('safe-row', { safe: nickname(index + 1) }).waitFor();
     }
+  }
+
+  /** Gives the wallet another token for a safe. */
+  async setToken(number, token) {
+    await this.click('nav-safes');
+    const row = this.find('safe-row', { safe: nickname(number) });
+    await row.locator('summary').click();
+    await row.getByTestId('safe-token-new').fill(token);
+    await row.getByTestId('safe-token-set').click();
+    await row.getByTestId('safe-token-kept').waitFor();
   }
 
   /** Adds a typed value; gives its id. */

@@ -97,6 +97,7 @@ impl Safes {
             identity: descriptor.identity,
             chain: descriptor.chain,
             limit_body: descriptor.limits.body,
+            token: None,
         }
     }
 }

@@ -1075,6 +1075,7 @@ fn small_book(seed: u64) -> (Book, Vec<TestSafe>) {
         identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
         chain: safe.keys.chain.clone(),
         limit_body: LIMITS.body,
+        token: None,
     };
     let book = Book { suite: SUITE, written: NOW, safes: safes.iter().map(known).collect(), entries: vec![entry] };
     (book, safes)

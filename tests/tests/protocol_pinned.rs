@@ -656,6 +656,7 @@ fn known(safe: &TestSafe) -> KnownSafe {
         identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
         chain: safe.keys.chain.clone(),
         limit_body: LIMITS.body,
+        token: None,
     }
 }
 

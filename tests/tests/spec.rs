@@ -624,6 +624,7 @@ fn the_backup(content: &[u8]) -> Backup {
         identity: safe.keys.identity.verifying_key().to_compressed().to_vec().into(),
         chain: safe.keys.chain.clone(),
         limit_body: DEFAULT_BODY_LIMIT,
+        token: None,
     });
     let book = Book { suite: SUITE, written: NOW + 300, safes: known.collect(), entries: vec![entry] };
     Backup { book, bodies, bundle }

@@ -34,6 +34,8 @@ pub struct Request {
     pub url: String,
     /// Header `Strongroom-Statement`, where there is one.
     pub statement: Option<String>,
+    /// Header `Strongroom-Token`, where the owner has one.
+    pub token: Option<String>,
     /// Header `Content-Type`, where there is a body.
     pub content_type: &'static str,
     /// The body; `None`: the body that was prepared for this deposit.
@@ -111,6 +113,7 @@ pub fn request<R: CryptoRng>(
         method,
         url,
         statement: None,
+        token: None,
         content_type,
         body,
         most,
@@ -120,7 +123,7 @@ pub fn request<R: CryptoRng>(
             let statement = deposit.statement.as_ref().ok_or(WalletError::Unknown("deposit"))?;
             let header = format!(":{}:", Base64::encode_string(&codec::encode(statement)));
             let put = request("PUT", path, "application/octet-stream", None, MAX_SIGNED_LEN as u64);
-            Ok(Request { statement: Some(header), ..put })
+            Ok(Request { statement: Some(header), token: safe.token.clone(), ..put })
         }
         Errand::Confirm => {
             let offer = deposit.offer.as_ref().ok_or(WalletError::Unknown("deposit"))?;
@@ -252,6 +255,10 @@ fn problem(
             // What exactly went wrong there is nothing that a person could do something about.
             Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned())
         }
+        (_, Some(Problem::TokenRequired | Problem::TokenInvalid | Problem::TokenExpired)) => {
+            Meaning::Refused("wants a token of its operator, which you enter under Safes".to_owned())
+        }
+        (_, Some(Problem::OverQuota)) => Meaning::Refused("has no more room under your token".to_owned()),
         (_, Some(problem)) => Meaning::Refused(format!("refuses ({})", problem.slug())),
         (_, None) => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
     }

@@ -15,6 +15,7 @@ use protocol::{
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Layout,
     plan::{Plan, PlanError},
+    token::MAX_TOKEN_LEN,
 };
 use rand_core::CryptoRng;
 
@@ -73,6 +74,8 @@ pub enum Event {
     AddSafe(KnownSafe),
     /// The owner removes a safe.
     RemoveSafe(SafeId),
+    /// The owner has a token of the safe's operator; an empty one: no longer.
+    SetToken(SafeId, String),
     /// A safe showed a newer chain or address.
     SafeSeen(KnownSafe),
     /// A value was put in; its content is durable.
@@ -171,6 +174,7 @@ impl Transition<'_> {
         match event {
             Event::AddSafe(safe) => self.add_safe(safe),
             Event::RemoveSafe(id) => self.remove_safe(id),
+            Event::SetToken(id, token) => self.set_token(id, &token),
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
             Event::RemoveValue(id) => self.remove_value(&id),
@@ -235,12 +239,19 @@ impl Transition<'_> {
         Ok(())
     }
 
+    fn set_token(&mut self, id: SafeId, token: &str) -> Result<(), WalletError> {
+        let mut safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?.clone();
+        safe.token = given(token);
+        self.changes.put.push(Row::Safe(Box::new(safe)));
+        Ok(())
+    }
+
     fn safe_seen(&mut self, seen: KnownSafe) -> Result<(), WalletError> {
         seen.verify()?;
         let known = self.state.safes.get(&seen.id).ok_or(WalletError::Unknown("safe"))?;
         // Certificates name old entries: a chain that lost one must not replace one that has it.
         if seen.chain.len() >= known.chain.len() {
-            let safe = KnownSafe { nickname: known.nickname.clone(), ..seen };
+            let safe = KnownSafe { nickname: known.nickname.clone(), token: known.token.clone(), ..seen };
             self.changes.put.push(Row::Safe(Box::new(safe)));
         }
         Ok(())
@@ -610,6 +621,12 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
         });
     }
     let used = |safe: &&KnownSafe| entries.iter().flat_map(|e| &e.deposits).any(|d| d.safe == safe.id);
-    let safes = state.safes.values().filter(used).cloned().collect();
+    let safes = state.safes.values().filter(used).map(|safe| KnownSafe { token: None, ..safe.clone() }).collect();
     Ok(Book { suite: SUITE, written: now, safes, entries })
+}
+
+/// A token as the owner pasted it; none if it is nothing or too long to be one.
+pub fn given(token: &str) -> Option<String> {
+    let token = token.trim();
+    (!token.is_empty() && token.len() <= MAX_TOKEN_LEN).then(|| token.to_owned())
 }

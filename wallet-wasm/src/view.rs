@@ -41,6 +41,7 @@ pub struct SafeView {
     pub limit_body: u64,
     pub contact: &'static str,
     pub deposits: usize,
+    pub token: bool,
 }
 
 /// One value.
@@ -162,8 +163,8 @@ fn draw_activity(line: &Activity) -> ActivityView {
 }
 
 fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
-    let (name, url, limit_body) =
-        state.safes.get(id).map(|s| (s.name.clone(), s.url.clone(), s.limit_body)).unwrap_or_default();
+    let known = state.safes.get(id);
+    let (name, url, limit_body) = known.map(|s| (s.name.clone(), s.url.clone(), s.limit_body)).unwrap_or_default();
     let contact = match session.contact(id).0 {
         Contact::Untried => "untried",
         Contact::Reachable => "reachable",
@@ -177,6 +178,7 @@ fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
         url,
         fingerprint: fingerprint(id),
         limit_body,
+        token: known.is_some_and(|s| s.token.is_some()),
         contact,
         deposits: state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count(),
     }

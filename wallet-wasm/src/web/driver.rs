@@ -337,6 +337,7 @@ impl Driver {
             method: request.method,
             url: &request.url,
             statement: request.statement.as_deref(),
+            token: request.token.as_deref(),
             content_type: request.content_type,
             body: body.as_ref(),
             most: request.most,

@@ -156,9 +156,19 @@ impl Engine {
 
     /// Pins a safe.
     #[wasm_bindgen(js_name = addSafe)]
-    pub fn add_safe(&self, url: String, id: String, nickname: String) -> Promise {
+    pub fn add_safe(&self, url: String, id: String, nickname: String, token: String) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move { driver.pin(&url, safe_id(&id)?, &nickname).await })
+        done(async move { driver.pin(&url, safe_id(&id)?, &nickname, &token).await })
+    }
+
+    /// Takes an admission token of a safe's operator, and asks again what was refused without it.
+    #[wasm_bindgen(js_name = setToken)]
+    pub fn set_token(&self, id: String, token: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            driver.handle(Event::SetToken(safe_id(&id)?, token)).await?;
+            driver.again()
+        })
     }
 
     /// Removes a safe that holds nothing.
@@ -233,12 +243,7 @@ impl Engine {
     /// Tries everything again at once.
     pub fn retry(&self) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move {
-            driver.with(|open| open.session.retry())?;
-            driver.show();
-            driver.pump();
-            Ok(())
-        })
+        done(async move { driver.again() })
     }
 
     /// The certificate file of some values.

@@ -31,6 +31,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) method: &'a str,
     pub(crate) url: &'a str,
     pub(crate) statement: Option<&'a str>,
+    pub(crate) token: Option<&'a str>,
     pub(crate) content_type: &'a str,
     pub(crate) body: Option<&'a Blob>,
     pub(crate) most: u64,
@@ -64,6 +65,9 @@ async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Received>, JsValue> 
     let headers = Headers::new()?;
     if let Some(statement) = outgoing.statement {
         headers.set("Strongroom-Statement", statement)?;
+    }
+    if let Some(token) = outgoing.token {
+        headers.set("Strongroom-Token", token)?;
     }
     let init = RequestInit::new();
     init.set_method(outgoing.method);

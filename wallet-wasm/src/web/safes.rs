@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::{
     exchange::descriptor_url,
-    machine::Event,
+    machine::{Event, given},
     session::Contact,
     view::fingerprint,
     web::{
@@ -64,6 +64,7 @@ async fn ask(
         method: "GET",
         url: &descriptor_url(url),
         statement: None,
+        token: None,
         content_type: "",
         body: None,
         most: MAX_DESCRIPTOR_LEN as u64,
@@ -83,6 +84,7 @@ async fn ask(
         identity: descriptor.identity,
         chain: descriptor.chain,
         limit_body: descriptor.limits.body,
+        token: None,
     };
     Ok((safe, descriptor.admission, descriptor.time))
 }
@@ -103,10 +105,17 @@ impl Driver {
         })
     }
 
-    pub(crate) async fn pin(self: &Rc<Self>, url: &str, id: SafeId, nickname: &str) -> Result<(), EngineError> {
+    pub(crate) async fn pin(
+        self: &Rc<Self>,
+        url: &str,
+        id: SafeId,
+        nickname: &str,
+        token: &str,
+    ) -> Result<(), EngineError> {
         let url = check_address(url)?;
         let nickname = protocol::deposit::cut_text(nickname.trim(), MAX_NAME_LEN);
         let (mut safe, _, clock) = ask(&url, Some(id), nickname).await?;
+        safe.token = given(token);
         if safe.nickname.is_empty() {
             safe.nickname.clone_from(&safe.name);
         }
@@ -121,6 +130,14 @@ impl Driver {
             open.session.set_clock(id, clock, now());
         })?;
         self.show();
+        Ok(())
+    }
+
+    /// Asks again at once what waits or was refused.
+    pub(crate) fn again(self: &Rc<Self>) -> Result<(), EngineError> {
+        self.with(|open| open.session.retry())?;
+        self.show();
+        self.pump();
         Ok(())
     }
 
@@ -139,7 +156,8 @@ impl Driver {
     async fn look_at(self: Rc<Self>, known: KnownSafe) -> Result<(), EngineError> {
         let id = known.id;
         match ask(&known.url, Some(id), &known.nickname).await {
-            Ok((seen, _, clock)) => {
+            Ok((mut seen, _, clock)) => {
+                seen.token.clone_from(&known.token);
                 self.with(|open| {
                     open.session.reached(id);
                     open.session.set_clock(id, clock, now());

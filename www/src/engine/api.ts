@@ -33,6 +33,8 @@ export interface SafeView {
   limitBody: number;
   /** Last contact in this session. */
   contact: 'untried' | 'reachable' | 'away' | 'not-itself';
+  /** Whether the wallet has an admission token of its operator. */
+  token: boolean;
   /** How many deposits of this wallet it holds. */
   deposits: number;
 }
@@ -172,8 +174,10 @@ export interface Engine {
 
   /** Asks a safe who it is. Error `safe-away`, `not-a-safe`, `bad-address`. */
   probeSafe(url: string): Promise<SafeProbe>;
-  /** Pins the safe whose id was shown. Error `safe-mismatch` if it has changed meanwhile. */
-  addSafe(url: string, id: string, nickname: string): Promise<void>;
+  /** Pins the safe whose id was shown; `token` is empty where it wants none. Error `safe-mismatch` if it has changed meanwhile. */
+  addSafe(url: string, id: string, nickname: string, token: string): Promise<void>;
+  /** Takes another admission token of the safe's operator (empty: none) and asks again what was refused. */
+  setToken(id: string, token: string): Promise<void>;
   /** Error `safe-in-use` while values have pieces there. */
   removeSafe(id: string): Promise<void>;
 

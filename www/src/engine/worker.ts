@@ -66,7 +66,9 @@ const host = {
     }),
 
   probeSafe: (url: string) => engine().probeSafe(url),
-  addSafe: (url: string, id: string, nickname: string) => engine().addSafe(url, id, nickname),
+  addSafe: (url: string, id: string, nickname: string, token: string) =>
+    engine().addSafe(url, id, nickname, token),
+  setToken: (id: string, token: string) => engine().setToken(id, token),
   removeSafe: (id: string) => engine().removeSafe(id),
 
   addValue: ({ title, kind, fileName, mime }: NewValue, content: Uint8Array) =>

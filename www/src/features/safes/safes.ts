@@ -29,7 +29,11 @@ export class Safes extends Page {
       .url {
         overflow-wrap: anywhere;
       }
-      details button {
+      details {
+        display: grid;
+        gap: 0.75rem;
+      }
+      details > * + * {
         margin-top: 0.75rem;
       }
       summary {
@@ -63,6 +67,8 @@ export class Safes extends Page {
 
   @property({ attribute: false }) view!: WalletView;
   @state() private found: SafeProbe | null = null;
+  /** The safe whose token was just kept. */
+  @state() private kept = '';
 
   protected override render(): TemplateResult {
     const { safes } = this.view;
@@ -136,8 +142,30 @@ export class Safes extends Page {
           : nothing
       }
       <details>
-        <summary>Fingerprint and removal</summary>
+        <summary>Fingerprint, token and removal</summary>
         <p class="mono">${safe.fingerprint}</p>
+        <form class="stack tight" @submit=${(event: SubmitEvent) => this.#token(event, safe)}>
+          <label for="token-${safe.id}">${safe.token ? 'Another token of its operator' : 'Token of its operator, if it wants one'}</label>
+          <div class="ask">
+            <input
+              id="token-${safe.id}"
+              name="token"
+              autocomplete="off"
+              autocapitalize="none"
+              spellcheck="false"
+              placeholder="strongroom-token-…"
+              data-testid="safe-token-new"
+            />
+            <button data-testid="safe-token-set" ?disabled=${this.busy}>Keep the token</button>
+          </div>
+          ${
+            this.kept === safe.id
+              ? html`<p class="muted small" role="status" data-testid="safe-token-kept">
+                  The token is kept. What was refused without it is asked again.
+                </p>`
+              : nothing
+          }
+        </form>
         <button
           type="button"
           class="small danger"
@@ -179,6 +207,28 @@ export class Safes extends Page {
                   data-testid="safe-nickname"
                 />
               </div>
+              ${
+                found.admission === 'token'
+                  ? html`<div class="stack tight">
+                      <label for="token">Token of its operator</label>
+                      <input
+                        id="token"
+                        name="token"
+                        autocomplete="off"
+                        autocapitalize="none"
+                        spellcheck="false"
+                        placeholder="strongroom-token-…"
+                        required
+                        aria-describedby="token-why"
+                        data-testid="safe-token"
+                      />
+                      <p id="token-why" class="muted small">
+                        It takes deposits only from people whom its operator has invited. Ask for a token and paste it here; it stays
+                        in this wallet.
+                      </p>
+                    </div>`
+                  : nothing
+              }
               <div class="row">
                 <button class="primary" data-testid="safe-add" aria-describedby="compare" ?disabled=${this.busy}>
                   It matches: add this safe
@@ -197,6 +247,18 @@ export class Safes extends Page {
     </form>`;
   }
 
+  #token(event: SubmitEvent, safe: SafeView): void {
+    event.preventDefault();
+    const form = event.currentTarget as HTMLFormElement;
+    const token = field(event, 'token').trim();
+    this.kept = '';
+    void this.act(async () => {
+      await session.engine.setToken(safe.id, token);
+      form.reset();
+      this.kept = safe.id;
+    });
+  }
+
   #probe(event: SubmitEvent): void {
     event.preventDefault();
     const url = withScheme(field(event, 'url').trim());
@@ -211,8 +273,9 @@ export class Safes extends Page {
     const { found } = this;
     if (!found) return;
     const nickname = field(event, 'nickname').trim();
+    const token = found.admission === 'token' ? field(event, 'token').trim() : '';
     void this.act(async () => {
-      await session.engine.addSafe(found.url, found.id, nickname);
+      await session.engine.addSafe(found.url, found.id, nickname, token);
       this.found = null;
       const url = this.renderRoot.querySelector<HTMLInputElement>('#url');
       if (url) {
