@@ -29,10 +29,6 @@ export class Safes extends Page {
       .url {
         overflow-wrap: anywhere;
       }
-      details {
-        display: grid;
-        gap: 0.75rem;
-      }
       details > * + * {
         margin-top: 0.75rem;
       }
