@@ -28,6 +28,9 @@ struct World {
     rounds: u8,
     crashes: u8,
     losses: u8,
+    /// What a claimant had sent when it crashed: it may still arrive, anywhere and any number of times. With two claimants only, for their worlds
+    /// are few enough.
+    flying: Option<Proposal>,
 }
 
 impl World {
@@ -41,6 +44,7 @@ impl World {
             rounds,
             crashes,
             losses,
+            flying: None,
         }
     }
 
@@ -60,7 +64,7 @@ impl World {
         for p in &self.proposers {
             (p.ask(), p.highest()).hash(&mut hasher);
         }
-        (self.chosen, self.rounds, self.crashes, self.losses).hash(&mut hasher);
+        (self.chosen, self.rounds, self.crashes, self.losses, self.flying).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -94,6 +98,13 @@ impl World {
 
     fn next(&self) -> Vec<Self> {
         let mut worlds = Vec::new();
+        for safe in 0..self.flying.map_or(0, |_| self.registers.len()) {
+            let mut late = self.clone();
+            if let Some(proposal) = &self.flying {
+                late.registers[safe].step(proposal);
+            }
+            worlds.push(late);
+        }
         for (p, proposer) in self.proposers.iter().enumerate().filter(|(p, _)| self.chosen[*p].is_none()) {
             let ask = proposer.ask();
             for safe in (0..self.safes).filter(|safe| !proposer.answers().contains_key(safe)) {
@@ -112,10 +123,13 @@ impl World {
                 }
             }
             // A crash ahead of the first proposal leaves promises behind, as any rival's ballot does.
-            // Any claimant's crash is like the first one's, up to the order of names: all of them, tried once, are 12 million worlds.
-            let proposed = p == 0 && matches!(ask, Proposal::Accept(..)) && !proposer.answers().is_empty();
+            // The last claimant's ballots are above the others', so that it may have to propose somebody else: before its crash, and not after it. (All
+            // claimants' crashes, tried once, are 12 million worlds.)
+            let last = p + 1 == self.proposers.len();
+            let proposed = last && matches!(ask, Proposal::Accept(..)) && !proposer.answers().is_empty();
             if let Some(crashes) = self.crashes.checked_sub(1).filter(|_| proposed) {
-                let mut crashed = Self { crashes, ..self.clone() };
+                let flying = (self.proposers.len() == 2).then_some(ask);
+                let mut crashed = Self { crashes, flying, ..self.clone() };
                 crashed.proposers[p] = Proposer::new(self.safes, 1, 0, claimant(p));
                 worlds.push(crashed);
             }
