@@ -694,7 +694,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 6] {
+fn rows() -> [(&'static str, &'static str, Row); 7] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -731,10 +731,12 @@ fn rows() -> [(&'static str, &'static str, Row); 6] {
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
+    let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
     let first = Value { meta: values[0].clone(), content: Some(content(0)), backup: Some(BACKUP) };
     let moved = Value { meta: values[1].clone(), content: None, backup: Some(BACKUP) };
     [
         ("row_safe.txt", "safe 1, nickname mine", Row::Safe(Box::new(book.safes[0].clone()))),
+        ("row_safe_token.txt", "safe 1, nickname mine, token strongroom-token-abc", Row::Safe(Box::new(invited))),
         ("row_value.txt", "value 0 with content and backup", Row::Value(Box::new(first))),
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
@@ -760,7 +762,7 @@ fn vault() {
     let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut random);
     let kek = stretch.derive_key(PASSPHRASE).unwrap();
     let (mut vault, header) = Vault::create(&stretch, &kek, &mut random).unwrap();
-    let changes = Changes { put: vec![rows().into_iter().nth(1).unwrap().2], ..Changes::default() };
+    let changes = Changes { put: vec![rows().into_iter().nth(2).unwrap().2], ..Changes::default() };
     let (commit, pending) = vault.seal(&changes, &mut rng(4)).unwrap();
     vault.committed(pending);
     let inputs = [("passphrase", PASSPHRASE.to_owned()), ("cost", "19456 KiB, 2 passes, 1 lane".to_owned())];
@@ -774,7 +776,7 @@ fn vault() {
     assert_eq!(Vault::stretch(&stored).unwrap(), stretch);
     let (_, state) = Vault::open(&kek, &stored).unwrap();
     let mut expected = state::State::default();
-    expected.put(rows().into_iter().nth(1).unwrap().2);
+    expected.put(rows().into_iter().nth(2).unwrap().2);
     assert_eq!(format!("{state:?}"), format!("{expected:?}"));
     let wrong = stretch.derive_key("correct horse battery stapl").unwrap();
     assert!(Vault::open(&wrong, &stored).is_err());

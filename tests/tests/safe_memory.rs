@@ -6,7 +6,7 @@ use std::{cell::Cell, rc::Rc};
 use futures::executor::block_on;
 use protocol::{claim::Verb, crypto::Secret, ids::Seconds, problem::Problem};
 use safe_worker::{
-    flow::{COSE, Head, OCTETS, Policy},
+    flow::{COSE, Head, OCTETS, Policy, log_line},
     machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
     memory::MemorySafe,
     record::{MAX_ATTEMPTS, MAX_NONCES},
@@ -221,4 +221,41 @@ fn a_corrupted_body_is_handed_out_for_its_wallet_to_judge() {
     memory.safe.corrupt(|body| body[0] ^= 1);
     // Checking it here would cost processor time; the wallet checks it against the certificate anyway.
     assert_ne!(granted(visit.retrieve(&deposit), 200, OCTETS), deposit.body);
+}
+
+#[test]
+fn what_is_logged_names_routes_and_nobody() {
+    let memory = InMemory::admitting(true);
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (deposit, offer) = visit.offered(500);
+    let asks = [
+        visit.put_ask(&deposit),
+        Ask::put(&deposit),
+        Ask::post(&deposit.id, "retrieve", offer),
+        Ask { method: "BREW", authorization: Some("Bearer secret".into()), ..Ask::get("/v1/usage?after=secret") },
+        Ask::get(&format!("/v1/{}/secret", deposit.id)),
+    ];
+    let lines = asks.map(|ask| {
+        let head = head_of(&ask);
+        let answer = block_on(memory.safe.handle(&head, ask.body.clone(), memory.clock.get()));
+        let line = log_line(&head, &answer);
+        let told = [head.token, head.statement, head.authorization].into_iter().flatten();
+        for secret in told.chain([deposit.id.to_string(), deposit.id.to_string()[..8].to_owned(), "secret".into()]) {
+            assert!(!line.contains(&secret), "{line}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        (text("method"), text("route"), json["status"].as_u64().unwrap(), text("problem"))
+    });
+    let expected = [
+        ("PUT", "/v1/deposits/{id}", 200, ""),
+        ("PUT", "/v1/deposits/{id}", 403, "token-required"),
+        ("POST", "/v1/deposits/{id}/retrieve", 400, "malformed"),
+        ("(other)", "/v1/usage", 405, "method-not-allowed"),
+        ("GET", "(none)", 404, "no-such-path"),
+    ];
+    for (line, (method, route, status, problem)) in lines.iter().zip(expected) {
+        assert_eq!((line.0.as_str(), line.1.as_str(), line.2, line.3.as_str()), (method, route, status, problem));
+    }
 }

@@ -14,8 +14,9 @@ use protocol::{
 use tests::fixture::{read_book, write_book};
 use tests::world::{Fault, PASSPHRASE, START, Safes, Wallet};
 use wallet_wasm::{
+    exchange,
     machine::{Event, WalletError, book_of},
-    session::Fetch,
+    session::{Errand, Fetch},
     state::{Operation, Stage},
     store::{MemoryStore, Store, StoreError},
 };
@@ -334,5 +335,37 @@ fn safes_that_compare_notes_see_nothing_alike() {
         let telling: Vec<_> = alike.difference(&anyway).collect();
         assert!(telling.is_empty(), "safes {a} and {b} share {telling:02x?}");
         assert!(!anyway.is_empty(), "the search finds what is there");
+    }
+}
+
+/// A token is for deposits: it stays when the safe is seen again, goes with `PUT` only, and is in no certificate file.
+#[test]
+fn a_token_stays_in_the_wallet_and_goes_with_deposits_only() {
+    let (safes, store) = (Safes::new(3), MemoryStore::default());
+    let mut wallet = Wallet::create(&store, 41);
+    let ids = wallet.trust(&safes);
+    wallet.handle(Event::SetToken(ids[0], " strongroom-token-abc\n".into())).unwrap();
+    wallet.handle(Event::SafeSeen(safes.probe(0, START))).unwrap();
+    let value = wallet.add("Ticket", b"row 7");
+    let backup = wallet.register(value, &ids, 2);
+    wallet.run(&safes, 10_000);
+    let mut wallet = Wallet::open(&store, 42);
+    assert_eq!(wallet.state.safes[&ids[0]].token.as_deref(), Some("strongroom-token-abc"));
+    let deposits = wallet.state.backups[&backup].deposits.clone();
+    for deposit in &deposits {
+        for errand in [Errand::Put, Errand::Confirm, Errand::Retrieve, Errand::Release] {
+            let mut rng = expand_seed(&Secret::from_bytes([5; 32]));
+            let Ok(request) = exchange::request(&wallet.state, &backup, &deposit.id, errand, START, &mut rng) else {
+                continue;
+            };
+            let expected = (errand == Errand::Put && deposit.safe == ids[0]).then_some("strongroom-token-abc");
+            assert_eq!(request.token.as_deref(), expected, "{errand:?}");
+        }
+    }
+    let book = book_of(&wallet.state, &[value], START).unwrap();
+    assert!(book.safes.len() == 3 && book.safes.iter().all(|safe| safe.token.is_none()));
+    for nothing in [String::new(), " ".into(), "x".repeat(4000)] {
+        wallet.handle(Event::SetToken(ids[0], nothing)).unwrap();
+        assert_eq!(wallet.state.safes[&ids[0]].token, None);
     }
 }
