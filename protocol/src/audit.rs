@@ -15,14 +15,14 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    SUITE,
     codec::{self, Bytes, CodecError},
     crypto::{
         CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Node, Secret, TAG_LEN, blake3, blake3_group, blake3_parent,
-        blake3_root, hpke_seal,
+        blake3_root,
     },
     identity::Entry,
-    ids::{DepositId, Nonce, Root, SafeId, Seconds},
+    ids::{DepositId, Root, SafeId, Seconds},
+    sealed::{Sealed, Subject},
 };
 
 /// Length of a group, bytes: 16 chunks of BLAKE3. A slice is one group: 16 KiB go over any line, and 2 MiB have 128 of them.
@@ -173,79 +173,33 @@ fn is_askable(items: &[AuditItem]) -> bool {
         && items.iter().all(|item| !item.groups.is_empty())
 }
 
-/// Body of `POST /v1/audits`: items sealed to one safe, once.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct AuditRequest {
-    /// Format generation.
-    #[n(0)]
-    pub suite: u8,
-    /// Serial of the chain entry to whose HPKE key it is sealed.
-    #[n(1)]
-    pub entry: u32,
-    /// Single-use number.
-    #[n(2)]
-    pub nonce: Nonce,
-    /// First second in which it no longer counts.
-    #[n(3)]
-    pub expiry: Seconds,
-    /// HPKE encapsulated key.
-    #[n(4)]
-    pub enc: Bytes,
-    /// HPKE ciphertext of the list of items.
-    #[n(5)]
-    pub ciphertext: Bytes,
+const SUBJECT: Subject<'static> = Subject("audit", None);
+
+/// Seals items to a safe: the body of `POST /v1/audits`, at most [`MAX_AUDIT_LEN`] bytes. Inverse of [`open_items`].
+///
+/// # Errors
+/// If the entry's HPKE key is not one, or there are no items, no slices of one, or more than [`MAX_AUDIT_ITEMS`] or
+/// [`MAX_AUDIT_SLICES`].
+pub fn seal_items<R: CryptoRng>(
+    items: &[AuditItem],
+    entry: &Entry,
+    expiry: Seconds,
+    rng: &mut R,
+) -> Result<Sealed, CryptoError> {
+    if !is_askable(items) {
+        return Err(CryptoError);
+    }
+    Sealed::make(SUBJECT, &Zeroizing::new(codec::encode(&items.to_vec())), entry, expiry, rng)
 }
 
-fn info(safe: &SafeId, entry: u32) -> Vec<u8> {
-    codec::encode(&(SUITE, "audit", *safe, entry))
-}
-
-fn aad(nonce: &Nonce, expiry: Seconds) -> Vec<u8> {
-    codec::encode(&(SUITE, *nonce, expiry))
-}
-
-impl AuditRequest {
-    /// Seals items to a safe. Inverse of [`Self::open`].
-    ///
-    /// # Errors
-    /// If the entry's HPKE key is not one, or there are no items, no slices of one, or more than [`MAX_AUDIT_ITEMS`] or
-    /// [`MAX_AUDIT_SLICES`].
-    pub fn make<R: CryptoRng>(
-        items: &[AuditItem],
-        entry: &Entry,
-        expiry: Seconds,
-        rng: &mut R,
-    ) -> Result<Self, CryptoError> {
-        if !is_askable(items) {
-            return Err(CryptoError);
-        }
-        let nonce = Nonce::make_random(rng);
-        let plain = Zeroizing::new(codec::encode(&items.to_vec()));
-        let info = info(&entry.safe, entry.serial);
-        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info, &aad(&nonce, expiry), &plain, rng)?;
-        Ok(Self { suite: SUITE, entry: entry.serial, nonce, expiry, enc: enc.into(), ciphertext: ciphertext.into() })
-    }
-
-    /// Decodes and checks the form.
-    ///
-    /// # Errors
-    /// [`CodecError`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
-        let request: Self = codec::decode(bytes, MAX_AUDIT_LEN)?;
-        codec::expect_suite(request.suite)?;
-        if request.enc.len() == HPKE_ENC_LEN { Ok(request) } else { Err(CodecError::Malformed) }
-    }
-
-    /// Opens the request at the safe.
-    ///
-    /// # Errors
-    /// [`CryptoError`] if it was sealed to another safe, nonce or expiry, or holds no list of items.
-    pub fn open(&self, key: &HpkePrivateKey, safe: &SafeId) -> Result<Vec<AuditItem>, CryptoError> {
-        let plain = key.open(&self.enc, &info(safe, self.entry), &aad(&self.nonce, self.expiry), &self.ciphertext)?;
-        let items: Vec<AuditItem> = codec::decode(&plain, MAX_ITEMS_LEN).map_err(|_| CryptoError)?;
-        if is_askable(&items) { Ok(items) } else { Err(CryptoError) }
-    }
+/// Opens the items at the safe.
+///
+/// # Errors
+/// [`CryptoError`] if they were sealed to another safe, nonce or expiry, or are no list of items.
+pub fn open_items(request: &Sealed, key: &HpkePrivateKey, safe: &SafeId) -> Result<Vec<AuditItem>, CryptoError> {
+    let items: Vec<AuditItem> =
+        codec::decode(&request.open(SUBJECT, key, safe)?, MAX_ITEMS_LEN).map_err(|_| CryptoError)?;
+    if is_askable(&items) { Ok(items) } else { Err(CryptoError) }
 }
 
 /// A group's bytes and its way to the root, from the bottom.

@@ -29,6 +29,7 @@ pub mod plan;
 pub mod problem;
 pub mod register;
 pub mod seal;
+pub mod sealed;
 pub mod token;
 
 /// The generation of formats and primitives, in every persisted and sent format:

@@ -22,11 +22,11 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    SUITE,
-    codec::{self, Bytes, CodecError},
-    crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, TAG_LEN, derive_secret, hpke_seal},
+    codec,
+    crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, derive_secret},
     identity::Entry,
-    ids::{ClaimantId, DepositId, Nonce, SafeId, Seconds},
+    ids::{ClaimantId, DepositId, SafeId, Seconds},
+    sealed::{Sealed, Subject},
 };
 
 /// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, nonce 17, tag 16, and less than 80 for the rest.
@@ -285,81 +285,33 @@ impl Proposer {
 /// How far above the highest known round a safe's word is believed.
 const MAX_LEAP: u32 = 1 << 16;
 
-/// Body of `POST /v1/deposits/{id}/register`: a secret and a proposal, sealed to one safe, once.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct RegisterRequest {
-    /// Format generation.
-    #[n(0)]
-    pub suite: u8,
-    /// Serial of the chain entry to whose HPKE key it is sealed.
-    #[n(1)]
-    pub entry: u32,
-    /// Single-use number.
-    #[n(2)]
-    pub nonce: Nonce,
-    /// First second in which it no longer counts.
-    #[n(3)]
-    pub expiry: Seconds,
-    /// HPKE encapsulated key.
-    #[n(4)]
-    pub enc: Bytes,
-    /// HPKE ciphertext of CBOR `[secret, proposal]`.
-    #[n(5)]
-    pub ciphertext: Bytes,
+/// Seals a secret and a proposal to a safe: the body of `POST /v1/deposits/{id}/register`, at most [`MAX_REGISTER_LEN`] bytes. Inverse of
+/// [`open_proposal`].
+///
+/// # Errors
+/// If the entry's HPKE key is not one.
+pub fn seal_proposal<R: CryptoRng>(
+    secret: &Secret,
+    proposal: &Proposal,
+    entry: &Entry,
+    deposit: &DepositId,
+    expiry: Seconds,
+    rng: &mut R,
+) -> Result<Sealed, CryptoError> {
+    let plain = Zeroizing::new(codec::encode(&(secret.clone(), *proposal)));
+    Sealed::make(Subject("register", Some(deposit)), &plain, entry, expiry, rng)
 }
 
-fn info(safe: &SafeId, entry: u32) -> Vec<u8> {
-    codec::encode(&(SUITE, "register", *safe, entry))
-}
-
-fn aad(deposit: &DepositId, nonce: &Nonce, expiry: Seconds) -> Vec<u8> {
-    codec::encode(&(SUITE, *deposit, *nonce, expiry))
-}
-
-impl RegisterRequest {
-    /// Seals a proposal to a safe. Inverse of [`Self::open`].
-    ///
-    /// # Errors
-    /// If the entry's HPKE key is not one.
-    pub fn make<R: CryptoRng>(
-        secret: &Secret,
-        proposal: &Proposal,
-        entry: &Entry,
-        deposit: &DepositId,
-        expiry: Seconds,
-        rng: &mut R,
-    ) -> Result<Self, CryptoError> {
-        let nonce = Nonce::make_random(rng);
-        let plain = Zeroizing::new(codec::encode(&(secret.clone(), *proposal)));
-        let info = info(&entry.safe, entry.serial);
-        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info, &aad(deposit, &nonce, expiry), &plain, rng)?;
-        Ok(Self { suite: SUITE, entry: entry.serial, nonce, expiry, enc: enc.into(), ciphertext: ciphertext.into() })
-    }
-
-    /// Decodes and checks the form.
-    ///
-    /// # Errors
-    /// [`CodecError`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
-        let request: Self = codec::decode(bytes, MAX_REGISTER_LEN)?;
-        codec::expect_suite(request.suite)?;
-        let lengths = request.enc.len() == HPKE_ENC_LEN && request.ciphertext.len() <= MAX_PROPOSAL_LEN + TAG_LEN;
-        if lengths { Ok(request) } else { Err(CodecError::Malformed) }
-    }
-
-    /// Opens the request at the safe.
-    ///
-    /// # Errors
-    /// [`CryptoError`] if it was sealed to another safe, deposit, nonce or expiry, or holds no proposal.
-    pub fn open(
-        &self,
-        key: &HpkePrivateKey,
-        safe: &SafeId,
-        deposit: &DepositId,
-    ) -> Result<(Secret, Proposal), CryptoError> {
-        let aad = aad(deposit, &self.nonce, self.expiry);
-        let plain = key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?;
-        codec::decode(&plain, MAX_PROPOSAL_LEN).map_err(|_| CryptoError)
-    }
+/// Opens secret and proposal at the safe.
+///
+/// # Errors
+/// [`CryptoError`] if they were sealed to another safe, deposit, nonce or expiry, or are none.
+pub fn open_proposal(
+    request: &Sealed,
+    key: &HpkePrivateKey,
+    safe: &SafeId,
+    deposit: &DepositId,
+) -> Result<(Secret, Proposal), CryptoError> {
+    let plain = request.open(Subject("register", Some(deposit)), key, safe)?;
+    codec::decode(&plain, MAX_PROPOSAL_LEN).map_err(|_| CryptoError)
 }

@@ -6,7 +6,7 @@
 use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
-    audit::{AuditRequest, AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, root_of},
+    audit::{AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, open_items, root_of},
     claim::{Claim, Confirm, MAX_CLAIM_LEN, MAX_CONFIRM_LEN, Verb},
     codec,
     crypto::{Node, Secret, same_bytes},
@@ -14,7 +14,8 @@ use protocol::{
     identity::{API_VERSION, Admission, Descriptor},
     ids::{AttemptId, DepositId, Seconds, TokenId},
     problem::Problem,
-    register::{MAX_REGISTER_LEN, RegisterRequest},
+    register::MAX_REGISTER_LEN,
+    sealed::Sealed,
     token::{Token, TokenError},
 };
 
@@ -481,7 +482,7 @@ async fn claim<P: Platform>(p: &mut P, id: &DepositId, verb: Verb) -> Result<Ans
 
 async fn register<P: Platform>(p: &mut P, id: &DepositId) -> Result<Answer, Problem> {
     let body = p.body(MAX_REGISTER_LEN as u64).await?;
-    let request = RegisterRequest::parse(&body).map_err(|_| Problem::Malformed)?;
+    let request = Sealed::parse(&body, MAX_REGISTER_LEN).map_err(|_| Problem::Malformed)?;
     match p.ledger(id, Request::Register(request)).await? {
         Reply::Register(answer) => Ok(Answer::new(200, CBOR, codec::encode(&answer))),
         reply => Err(refusal(reply)),
@@ -490,8 +491,8 @@ async fn register<P: Platform>(p: &mut P, id: &DepositId) -> Result<Answer, Prob
 
 async fn audits<P: Platform>(p: &mut P, safe: &Safe<'_>) -> Result<Answer, Problem> {
     let body = p.body(MAX_AUDIT_LEN as u64).await?;
-    let request = AuditRequest::parse(&body).map_err(|_| Problem::Malformed)?;
-    let opened = safe.keys.hpke(request.entry).and_then(|key| request.open(key, &safe.config.safe));
+    let request = Sealed::parse(&body, MAX_AUDIT_LEN).map_err(|_| Problem::Malformed)?;
+    let opened = safe.keys.hpke(request.entry).and_then(|key| open_items(&request, key, &safe.config.safe));
     let items = opened.map_err(|_| Problem::ClaimUnreadable)?;
     let mut results = Vec::with_capacity(items.len());
     let mut budget = AUDIT_BYTES;
@@ -511,7 +512,7 @@ async fn show<P: Platform>(
     id: &DepositId,
     secret: &Secret,
     groups: &[u32],
-    request: &AuditRequest,
+    request: &Sealed,
     budget: &mut u64,
 ) -> Result<Vec<Slice>, Problem> {
     let ask = Request::Audit { secret: secret.clone(), nonce: request.nonce, expiry: request.expiry };

@@ -26,7 +26,8 @@ use protocol::{
     identity::Limits,
     ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
     problem::Problem,
-    register::{self, Proposal, RegisterRequest},
+    register::{self, Proposal, open_proposal},
+    sealed::Sealed,
     token::Token,
 };
 use rand_core::CryptoRng;
@@ -156,7 +157,7 @@ pub enum Request {
     Postpone,
     /// A proposal for the register of a unique value.
     #[n(11)]
-    Register(#[n(0)] RegisterRequest),
+    Register(#[n(0)] Sealed),
 }
 
 /// What is to be removed: writes from KV, and the row of the account.
@@ -586,12 +587,13 @@ impl Machine<'_> {
         Reply::Testimony(Bytes(testimony.sign(&self.keys.signing)))
     }
 
-    fn register(&mut self, request: &RegisterRequest) -> Reply {
+    fn register(&mut self, request: &Sealed) -> Reply {
         if !self.in_time(request.expiry) {
             return Reply::Refused(Problem::ClaimExpired);
         }
         let Some(record) = &mut self.record else { return Reply::Refused(Problem::NotFound) };
-        let opened = self.keys.hpke(request.entry).and_then(|key| request.open(key, &self.config.safe, &self.deposit));
+        let opened =
+            self.keys.hpke(request.entry).and_then(|key| open_proposal(request, key, &self.config.safe, &self.deposit));
         let Ok((secret, proposal)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let hashes = &record.statement.hashes;
         let hash = if matches!(proposal, Proposal::Override(_)) { &hashes.release } else { &hashes.retrieve };

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use protocol::{
     SUITE,
     audit::{
-        AuditItem, AuditRequest, AuditResult, GROUP_LEN, MAX_AUDIT_ITEMS, MAX_AUDIT_SLICES, SliceError, group_count,
-        parse_answer,
+        AuditItem, AuditResult, GROUP_LEN, MAX_AUDIT_ITEMS, MAX_AUDIT_SLICES, SliceError, group_count, parse_answer,
+        seal_items,
     },
     certificate::{self, Offered, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
@@ -24,7 +24,8 @@ use protocol::{
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity},
     ids::{DepositId, Nonce, Root, SafeId, Seconds, TokenId},
     problem::Problem,
-    register::{self, Ballot, MAX_REGISTER_ANSWER_LEN, Proposal, RegisterRequest, derive_claimant},
+    register::{self, Ballot, MAX_REGISTER_ANSWER_LEN, Proposal, derive_claimant, seal_proposal},
+    sealed::Sealed,
     token::Token,
 };
 use rand_core::{CryptoRng, Rng};
@@ -197,7 +198,7 @@ impl<'a> Visit<'a> {
     /// `POST /v1/audits`.
     pub fn audit(&mut self, items: &[AuditItem]) -> Vec<AuditResult> {
         let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
-        let request = AuditRequest::make(items, &entry, expiry, &mut self.rng()).unwrap();
+        let request = seal_items(items, &entry, expiry, &mut self.rng()).unwrap();
         let answer = self.ask(&Ask::post_to("/v1/audits", codec::encode(&request)));
         parse_answer(&granted(answer, 200, CBOR), items.len()).unwrap()
     }
@@ -215,7 +216,7 @@ impl<'a> Visit<'a> {
     /// `POST …/register`.
     pub fn propose(&mut self, deposit: &DepositId, secret: &Secret, proposal: &Proposal) -> Got {
         let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
-        let request = RegisterRequest::make(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap();
+        let request = seal_proposal(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap();
         self.ask(&Ask::post(deposit, "register", codec::encode(&request)))
     }
 
@@ -871,21 +872,21 @@ pub fn an_audit_counts_for_its_right_only(safe: &mut dyn SafeUnderTest) {
     // A recorded request does not count again, nor at another safe, nor later.
     let (entry, now) = (visit.entry(), visit.now());
     let items = [item(&deposit, &deposit.secrets.audit)];
-    let recorded = AuditRequest::make(&items, &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
-    let post = |request: &AuditRequest| Ask::post_to("/v1/audits", codec::encode(request));
+    let recorded = seal_items(&items, &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
+    let post = |request: &Sealed| Ask::post_to("/v1/audits", codec::encode(request));
     let first = parse_answer(&granted(visit.ask(&post(&recorded)), 200, CBOR), 1).unwrap();
     assert!(matches!(first[0], AuditResult::Shown(_)));
     let again = parse_answer(&granted(visit.ask(&post(&recorded)), 200, CBOR), 1).unwrap();
     assert_eq!(again[0], refused(Problem::ClaimReplayed));
-    let prolonged = AuditRequest { expiry: recorded.expiry + 1, ..recorded.clone() };
+    let prolonged = Sealed { expiry: recorded.expiry + 1, ..recorded.clone() };
     assert_refused(&visit.ask(&post(&prolonged)), Problem::ClaimUnreadable);
-    let renumbered = AuditRequest { nonce: Nonce([1; 16]), ..recorded };
+    let renumbered = Sealed { nonce: Nonce([1; 16]), ..recorded };
     assert_refused(&visit.ask(&post(&renumbered)), Problem::ClaimUnreadable);
     let other = TestSafe::make(99);
-    let foreign = AuditRequest::make(&items, other.identity.entry(1).unwrap(), now + 60, &mut visit.rng()).unwrap();
+    let foreign = seal_items(&items, other.identity.entry(1).unwrap(), now + 60, &mut visit.rng()).unwrap();
     assert_refused(&visit.ask(&post(&foreign)), Problem::ClaimUnreadable);
     for expiry in [now - 60, now + visit.descriptor.limits.claim + 60] {
-        let request = AuditRequest::make(&items, &entry, expiry, &mut visit.rng()).unwrap();
+        let request = seal_items(&items, &entry, expiry, &mut visit.rng()).unwrap();
         let answer = parse_answer(&granted(visit.ask(&post(&request)), 200, CBOR), 1).unwrap();
         assert_eq!(answer[0], refused(Problem::ClaimExpired));
     }
@@ -896,10 +897,10 @@ pub fn noise_is_no_audit(safe: &mut dyn SafeUnderTest) {
     let (deposit, ..) = visit.held(100);
     let (entry, now) = (visit.entry(), visit.now());
     let item = AuditItem { deposit: deposit.id, secret: deposit.secrets.audit.clone(), groups: vec![0] };
-    let made = AuditRequest::make(std::slice::from_ref(&item), &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
+    let made = seal_items(std::slice::from_ref(&item), &entry, now + CLAIM_SPAN, &mut visit.rng()).unwrap();
     let bytes = codec::encode(&made);
-    let suite = codec::encode(&AuditRequest { suite: 2, ..made.clone() });
-    let short = codec::encode(&AuditRequest { enc: vec![0; 5].into(), ..made.clone() });
+    let suite = codec::encode(&Sealed { suite: 2, ..made.clone() });
+    let short = codec::encode(&Sealed { enc: vec![0; 5].into(), ..made.clone() });
     for body in [vec![], bytes[1..].to_vec(), [&bytes[..], &[0]].concat(), suite, short] {
         assert_refused(&visit.ask(&Ask::post_to("/v1/audits", body)), Problem::Malformed);
     }
@@ -910,14 +911,14 @@ pub fn noise_is_no_audit(safe: &mut dyn SafeUnderTest) {
     let many = vec![item; MAX_AUDIT_ITEMS + 1];
     for items in [vec![], vec![none], vec![wide], many] {
         let mut rng = visit.rng();
-        assert!(AuditRequest::make(&items, &entry, now, &mut rng).is_err());
+        assert!(seal_items(&items, &entry, now, &mut rng).is_err());
         let (nonce, expiry) = (Nonce::make_random(&mut rng), now + CLAIM_SPAN);
         let info = codec::encode(&(SUITE, "audit", entry.safe, entry.serial));
         let aad = codec::encode(&(SUITE, nonce, expiry));
         let plain = codec::encode(&items);
         let (enc, ciphertext) = protocol::crypto::hpke_seal(&entry.hpke, &info, &aad, &plain, &mut rng).unwrap();
         let (enc, ciphertext) = (enc.into(), ciphertext.into());
-        let request = AuditRequest { suite: SUITE, entry: entry.serial, nonce, expiry, enc, ciphertext };
+        let request = Sealed { suite: SUITE, entry: entry.serial, nonce, expiry, enc, ciphertext };
         assert_refused(&visit.ask(&Ask::post_to("/v1/audits", codec::encode(&request))), Problem::ClaimUnreadable);
     }
 }
@@ -1058,17 +1059,17 @@ pub fn a_register_hears_its_rights_only(safe: &mut dyn SafeUnderTest) {
     // A recorded proposal changes nothing when it comes again, elsewhere or later.
     let (entry, now) = (visit.entry(), visit.now());
     let make = |expiry, visit: &mut Visit<'_>| {
-        RegisterRequest::make(&secrets.retrieve, &prepare, &entry, &deposit.id, expiry, &mut visit.rng()).unwrap()
+        seal_proposal(&secrets.retrieve, &prepare, &entry, &deposit.id, expiry, &mut visit.rng()).unwrap()
     };
     let request = make(now + CLAIM_SPAN, &mut visit);
-    let post = |id: &DepositId, request: &RegisterRequest| Ask::post(id, "register", codec::encode(request));
+    let post = |id: &DepositId, request: &Sealed| Ask::post(id, "register", codec::encode(request));
     let first = register_says(visit.ask(&post(&deposit.id, &request)));
     assert!(first.taken);
     let again = register_says(visit.ask(&post(&deposit.id, &request)));
     assert!(!again.taken && again.register == first.register);
     let other = held_unique(&mut visit);
     assert_refused(&visit.ask(&post(&other.id, &request)), Problem::ClaimUnreadable);
-    let prolonged = RegisterRequest { expiry: request.expiry + 1, ..request.clone() };
+    let prolonged = Sealed { expiry: request.expiry + 1, ..request.clone() };
     assert_refused(&visit.ask(&post(&deposit.id, &prolonged)), Problem::ClaimUnreadable);
     for expiry in [now - 60, now + visit.descriptor.limits.claim + 60] {
         let stale = make(expiry, &mut visit);

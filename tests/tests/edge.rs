@@ -23,8 +23,8 @@ use protocol::{
     ids::{ClaimantId, Root, Seconds},
     problem::Problem,
     register::{
-        self, Accepted, Ballot, MAX_REGISTER_ANSWER_LEN, Next, Proposal, Proposer, Register, RegisterRequest,
-        derive_claimant, quorum,
+        self, Accepted, Ballot, MAX_REGISTER_ANSWER_LEN, Next, Proposal, Proposer, Register, derive_claimant, quorum,
+        seal_proposal,
     },
 };
 use rand_core::Rng;
@@ -246,7 +246,7 @@ impl Place {
     fn propose(&self, proposal: &Proposal, seed: u64) -> register::Answer {
         let (secret, expiry) = (&self.deposit.secrets.retrieve, self.door.now() + CLAIM_SPAN);
         let mut rng = tests::fixture::rng(seed);
-        let request = RegisterRequest::make(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
+        let request = seal_proposal(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
         let got = self.door.clone().exchange(&Ask::post(&self.deposit.id, "register", codec::encode(&request)));
         codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap()
     }

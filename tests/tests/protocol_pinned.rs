@@ -7,7 +7,7 @@
 
 use protocol::{
     SUITE,
-    audit::{AuditItem, AuditRequest, AuditResult, Slice, derive_leaves, parse_answer},
+    audit::{AuditItem, AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, open_items, parse_answer, seal_items},
     book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle,
     certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
@@ -24,8 +24,9 @@ use protocol::{
     passphrase::Stretch,
     plan::Plan,
     problem::Problem,
-    register::{self, Accepted, Ballot, Proposal, Register, RegisterRequest},
+    register::{self, Accepted, Ballot, MAX_REGISTER_LEN, Proposal, Register, open_proposal, seal_proposal},
     seal::{self, Purpose},
+    sealed::Sealed,
     token::Token,
 };
 use safe_worker::{
@@ -427,10 +428,11 @@ fn audit() {
         AuditItem { deposit: DEPOSIT, secret: DepositSecrets::derive(&d()).audit, groups: vec![0] },
         AuditItem { deposit: DepositId([0xd2; 16]), secret: secret(2), groups: vec![2, 5] },
     ];
-    let made = AuditRequest::make(&items, entry, NOW + CLAIM_SPAN, &mut rng(11)).unwrap();
+    let made = seal_items(&items, entry, NOW + CLAIM_SPAN, &mut rng(11)).unwrap();
     let inputs = [("safe", "1".to_owned()), ("items", "d1… group 0; d2… secret 2 groups 2, 5".into())];
     let stored = pin("audit_request.txt", "items sealed to a safe", &inputs, &codec::encode(&made));
-    let opened = AuditRequest::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id()).unwrap();
+    let request = Sealed::parse(&stored, MAX_AUDIT_LEN).unwrap();
+    let opened = open_items(&request, &safe.keys.hpke, &safe.id()).unwrap();
     assert_eq!(codec::encode(&opened), codec::encode(&items.to_vec()));
 
     let long: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
@@ -501,12 +503,12 @@ fn proposals() {
         ("register_override.txt", Proposal::Override(2)),
     ] {
         let entry = safe.identity.entry(1).unwrap();
-        let made =
-            RegisterRequest::make(&retrieve, &proposal, entry, &DEPOSIT, NOW + CLAIM_SPAN, &mut rng(12)).unwrap();
+        let made = seal_proposal(&retrieve, &proposal, entry, &DEPOSIT, NOW + CLAIM_SPAN, &mut rng(12)).unwrap();
         let inputs = [("safe", "1".to_owned()), ("secret", "retrieve".into())];
         let stored = pin(name, "proposal sealed to a safe", &inputs, &codec::encode(&made));
         let (secret, read) =
-            RegisterRequest::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap();
+            open_proposal(&Sealed::parse(&stored, MAX_REGISTER_LEN).unwrap(), &safe.keys.hpke, &safe.id(), &DEPOSIT)
+                .unwrap();
         assert!(secret.same_as(&retrieve) && read == proposal);
     }
     let answer = register::Answer { taken: true, register: register() };

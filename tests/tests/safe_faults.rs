@@ -12,7 +12,7 @@ use std::{
 use proptest::prelude::*;
 use protocol::{
     SUITE,
-    audit::{AuditItem, AuditRequest, AuditResult, parse_answer},
+    audit::{AuditItem, AuditResult, parse_answer, seal_items},
     certificate::{self, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
@@ -123,7 +123,7 @@ impl Client {
         let identity = self.safe.identity().unwrap();
         let item = AuditItem { deposit: self.id(), secret: self.secrets.audit.clone(), groups };
         let (entry, expiry) = (identity.current(self.now).unwrap(), self.now + CLAIM_SPAN);
-        let request = AuditRequest::make(&[item], entry, expiry, &mut rng(self.drawn)).unwrap();
+        let request = seal_items(&[item], entry, expiry, &mut rng(self.drawn)).unwrap();
         self.message("POST", "/v1/audits", CBOR, codec::encode(&request))
     }
 

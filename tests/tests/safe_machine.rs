@@ -13,7 +13,7 @@ use protocol::{
     evidence::{Verdict, verify_testimony},
     ids::{AttemptId, DepositId, Nonce, Root, Seconds, TokenId},
     problem::Problem,
-    register::{Ballot, Proposal, RegisterRequest, derive_claimant},
+    register::{Ballot, Proposal, derive_claimant, seal_proposal},
     token::Token,
 };
 use safe_worker::{
@@ -252,7 +252,7 @@ impl Ledger {
                 self.drawn += 1;
                 let (mut rng, expiry) = (rng(self.drawn), self.now + CLAIM_SPAN);
                 let (entry, secret) = (self.safe.identity.entry(1).unwrap(), &self.secrets[0].retrieve);
-                let made = RegisterRequest::make(secret, &proposal, entry, &DEPOSIT, expiry, &mut rng).unwrap();
+                let made = seal_proposal(secret, &proposal, entry, &DEPOSIT, expiry, &mut rng).unwrap();
                 Request::Register(made)
             }
             Act::Alarm(granted) => {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex};
 use data_encoding::HEXLOWER;
 use protocol::{
     SUITE,
-    audit::{AuditItem, AuditRequest, AuditResult, GROUP_LEN, Slice, derive_leaves},
+    audit::{AuditItem, AuditResult, GROUP_LEN, Slice, derive_leaves, seal_items},
     book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle::{self, ValueMeta},
     certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
@@ -27,7 +27,7 @@ use protocol::{
     ids::{BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId, ValueId},
     layout::{Draft, Layout},
     plan::Plan,
-    register::{Ballot, Proposal, Register, RegisterRequest, derive_claimant},
+    register::{Ballot, Proposal, Register, derive_claimant, seal_proposal},
     seal::{self, Purpose},
     token::Token,
 };
@@ -330,7 +330,7 @@ fn audit() {
     let item = AuditItem { deposit: DepositId([1; 16]), secret: secret(1), groups: vec![2, 9] };
     conforms("audit-items", &codec::encode(&vec![item.clone()]));
     let safe = the_safe();
-    let made = AuditRequest::make(&[item], safe.identity.entry(1).unwrap(), NOW, &mut rng(3)).unwrap();
+    let made = seal_items(&[item], safe.identity.entry(1).unwrap(), NOW, &mut rng(3)).unwrap();
     conforms("audit-request", &codec::encode(&made));
 }
 
@@ -384,7 +384,7 @@ fn unique() {
     example.output("answer", &codec::encode(&answer));
     let safe = the_safe();
     let (entry, deposit) = (safe.identity.entry(1).unwrap(), DepositId([1; 16]));
-    let made = RegisterRequest::make(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
+    let made = seal_proposal(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
     conforms("register-request", &codec::encode(&made));
 }
 
