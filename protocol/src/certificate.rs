@@ -107,6 +107,14 @@ impl Registration {
             && self.unique == statement.unique
     }
 
+    /// Whether it is the same promise as an earlier one, at least as far into the future: what a renewed certificate must be.
+    pub fn renews(&self, earlier: &Self) -> bool {
+        let Self { entry, issued, lease_end, .. } = *self;
+        lease_end >= earlier.lease_end
+            && issued >= earlier.issued
+            && Self { entry, issued, lease_end, ..earlier.clone() } == *self
+    }
+
     /// Signs it as an offer or a certificate.
     pub fn sign(&self, key: &SigningKey, kind: Kind) -> Vec<u8> {
         cose::sign(key, kind, &codec::encode(self))

@@ -25,6 +25,8 @@ pub const FACE_TEXT_LEN: usize = 256;
 pub const MAX_STATEMENT_LEN: usize = 1024;
 /// Default lease: two years.
 pub const LEASE: Seconds = 2 * 365 * 86_400;
+/// A contact renews the lease when this part of it has passed: a month of two years, so that a deposit costs at most a signature a month.
+pub const RENEW_PART: Seconds = 24;
 
 /// What a safe keeps to recognise the secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -101,7 +103,9 @@ pub struct FaceText {
 
 /// Longest title on a face, bytes of UTF-8.
 pub const MAX_FACE_TITLE: usize = 96;
-/// Longest hint on a face, bytes of UTF-8: 96 + 96 + 32 (kind) and 32 for CBOR make [`FACE_TEXT_LEN`].
+/// Longest kind on a face, bytes of UTF-8.
+pub const MAX_FACE_KIND: usize = 24;
+/// Longest hint on a face, bytes of UTF-8: 96 + 96 + 24 (kind) and 40 for date and CBOR make [`FACE_TEXT_LEN`].
 pub const MAX_FACE_HINT: usize = 96;
 
 /// The face as it stands in statement and certificate: CBOR `[0, sealed]` or `[1, text]`.
@@ -130,6 +134,18 @@ pub fn cut_text(text: &str, most: usize) -> &str {
     &text[..end]
 }
 
+impl FaceText {
+    /// With a title, kind and hint that fit.
+    pub fn cut(&self) -> Self {
+        Self {
+            title: cut_text(&self.title, MAX_FACE_TITLE).to_owned(),
+            kind: cut_text(&self.kind, MAX_FACE_KIND).to_owned(),
+            date: self.date,
+            hint: self.hint.as_deref().map(|h| cut_text(h, MAX_FACE_HINT).to_owned()),
+        }
+    }
+}
+
 impl Face {
     /// Seals a face for the wallet under `derive(d, "face")`. Over-long titles and hints are cut.
     ///
@@ -141,13 +157,7 @@ impl Face {
         deposit: &DepositId,
         rng: &mut R,
     ) -> Result<Self, CryptoError> {
-        let text = FaceText {
-            title: cut_text(&text.title, MAX_FACE_TITLE).to_owned(),
-            kind: cut_text(&text.kind, 24).to_owned(),
-            date: text.date,
-            hint: text.hint.as_deref().map(|h| cut_text(h, MAX_FACE_HINT).to_owned()),
-        };
-        let encoded = codec::encode(&text);
+        let encoded = codec::encode(&text.cut());
         // One length byte is enough: the padded length is 256, the head takes one.
         let len = u8::try_from(encoded.len()).ok().filter(|l| usize::from(*l) < FACE_TEXT_LEN).ok_or(CryptoError)?;
         let mut padded = vec![0; FACE_TEXT_LEN];

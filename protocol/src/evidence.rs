@@ -12,9 +12,9 @@ use crate::{
     certificate::{self, CertificateError, MAX_SIGNED_LEN, Registration, Release, verify_receipt},
     codec::{self, CodecError},
     cose::{self, Kind, Unverified},
-    crypto::{Secret, SigningKey, same_bytes},
+    crypto::{Secret, SigningKey, blake3, same_bytes},
     deposit::{derive_hash, recognises},
-    identity::{Entry, Identity, IdentityError},
+    identity::{Descriptor, Entry, Identity, IdentityError},
     ids::{ClaimantId, DepositId, Root, SafeId, Seconds, SecretHash},
 };
 
@@ -121,6 +121,47 @@ pub fn verify_testimony(bytes: &[u8], identity: &Identity) -> Result<Testimony, 
     codec::expect_suite(testimony.suite)?;
     certificate::check_signature(&unverified, identity, testimony.safe, testimony.entry, testimony.issued)?;
     Ok(testimony)
+}
+
+/// Checks that a testimony answers this very demand: the request's body as it was sent.
+///
+/// # Errors
+/// [`CertificateError`]; `Differs` for a testimony about another demand.
+pub fn verify_answer(bytes: &[u8], demand: &[u8], identity: &Identity) -> Result<Testimony, CertificateError> {
+    let testimony = verify_testimony(bytes, identity)?;
+    if testimony.demand.0 == blake3(demand) { Ok(testimony) } else { Err(CertificateError::Differs) }
+}
+
+/// Something that a safe signs or serves, told apart and read; of what it says, nothing has been checked but a descriptor's chain.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Exhibit {
+    /// A registration certificate.
+    Certificate(Registration),
+    /// An offer. It binds nobody.
+    Offer(Registration),
+    /// A receipt for a release.
+    Receipt(Release),
+    /// The answer to a demand.
+    Testimony(Testimony),
+    /// What a safe says of itself.
+    Descriptor(Box<(Descriptor, Identity)>),
+}
+
+impl Exhibit {
+    /// Reads whatever it is; `None`: nothing that a safe signs or serves.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        fn content<T: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8], kind: Kind) -> Option<T> {
+            let signed = Unverified::parse(bytes, kind, MAX_SIGNED_LEN).ok()?;
+            codec::decode(signed.payload(), MAX_SIGNED_LEN).ok()
+        }
+        content(bytes, Kind::Certificate)
+            .map(Self::Certificate)
+            .or_else(|| content(bytes, Kind::Offer).map(Self::Offer))
+            .or_else(|| content(bytes, Kind::Receipt).map(Self::Receipt))
+            .or_else(|| content(bytes, Kind::Testimony).map(Self::Testimony))
+            .or_else(|| Some(Self::Descriptor(Box::new(Identity::of_descriptor(bytes, None).ok()?))))
+    }
 }
 
 /// What is brought before the judge.

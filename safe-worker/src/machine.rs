@@ -21,7 +21,7 @@ use protocol::{
     codec::{self, Bytes},
     cose::Kind,
     crypto::{CryptoError, HpkePrivateKey, Secret, SigningKey, blake3},
-    deposit::{Statement, recognises},
+    deposit::{RENEW_PART, Statement, recognises},
     evidence::{Testimony, Verdict, stranger},
     identity::Limits,
     ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
@@ -47,8 +47,6 @@ pub const CLAIM_LIMIT: Seconds = 300;
 pub const ERASE_RETRY: Seconds = 60;
 /// How long a body is kept after the certified end of its lease, seconds: half a year, for an owner who was away.
 pub const GRACE: Seconds = 182 * DAY;
-/// A contact renews the lease when this part of it has passed: a month of two years, so that a deposit costs at most a signature a month.
-pub const RENEW_PART: Seconds = 24;
 /// How long the storage may show nothing of a value that was written, seconds, before the safe states that it is lost. KV promises a minute.
 pub const SETTLE_SPAN: Seconds = 3600;
 /// The farthest alarm, seconds ahead: a token may name any end, and a platform takes no date that is none. Woken early, the object asks for the

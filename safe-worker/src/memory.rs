@@ -151,6 +151,8 @@ impl MemorySafe {
         self.config.entry += 1;
         self.keys.signing = self.operator.signing.clone();
         self.keys.hpke.insert(0, (self.config.entry, self.operator.hpke.clone()));
+        // As on the edge: the present one and the one before.
+        self.keys.hpke.truncate(2);
         self.presence.chain.clone_from(&self.operator.chain);
         Ok(())
     }

@@ -92,6 +92,13 @@ export class Product {
     return this.#command({ do: 'start', safe: number, port });
   }
 
+  /** Takes a safe down, makes it forget every deposit, and starts it again: its bodies are there, its ledger is not. */
+  async loseLedger(number) {
+    await this.stopSafe(number);
+    await rm(join(this.#state, 'safes', String(number), 'objects'), { recursive: true });
+    await this.startSafe(number);
+  }
+
   /** Kills every process of the product at once and starts it again on the same ports with the same state. */
   async killAndRestart() {
     for (let number = 1; number <= this.#count; number += 1) await this.killSafe(number);
@@ -317,10 +324,15 @@ export class Wallet {
     await this.find('value-state').first().waitFor();
   }
 
-  /** Begins to back a value up over all safes, any three of which suffice. */
-  async startBackup(id) {
+  /** Begins to back a value up over all safes; with `readable`, title and `hint` stand on the certificates for everybody. */
+  async startBackup(id, { readable = false, hint = '' } = {}) {
     await this.openValue(id);
     await this.click('backup-start');
+    if (readable || hint) {
+      await this.click('backup-face');
+      if (readable) await this.click('backup-readable');
+      await this.fill('backup-hint', hint);
+    }
     await this.click('backup-submit');
     await this.find('progress-safe').or(this.find('certificate-row')).first().waitFor();
   }
@@ -332,8 +344,8 @@ export class Wallet {
   }
 
   /** Backs a value up and checks that every safe has certified. */
-  async backUp(id) {
-    await this.startBackup(id);
+  async backUp(id, face) {
+    await this.startBackup(id, face);
     await this.expectProtected(id);
   }
 
@@ -410,6 +422,40 @@ export class Wallet {
     return this.#download('download-content');
   }
 
+  /** Opens the certificate of a safe on the page of the open value, and looks into it. */
+  async examineCertificate(number) {
+    const row = this.find('certificate-row', { safe: nickname(number) });
+    await row.locator('summary').click();
+    await row.getByTestId('certificate-examine').click();
+    await this.find('exhibit', { kind: 'certificate' }).waitFor();
+  }
+
+  /** Looks into files; `names` and contents. */
+  async examineFiles(files) {
+    await this.page.goto(`${this.#product.page}/#/evidence`);
+    const inputs = files.map((buffer, at) => ({
+      name: `file-${at}`,
+      mimeType: 'application/octet-stream',
+      buffer,
+    }));
+    await this.find('evidence-files').setInputFiles(inputs);
+    await this.find('exhibit')
+      .nth(files.length - 1)
+      .waitFor();
+  }
+
+  /** The signed certificate of a safe, as the page of the open value lets it be saved. */
+  async certificate(number) {
+    const row = this.find('certificate-row', { safe: nickname(number) });
+    await row.locator('summary').click();
+    return this.#download('certificate-download', row);
+  }
+
+  /** Saves what the safe answered. */
+  async evidence(kind) {
+    return this.#download('exhibit-save', this.find('exhibit', { kind }));
+  }
+
   /** The lines of the activity page that say something is wrong. */
   async warnings() {
     await this.click('nav-activity');
@@ -420,9 +466,9 @@ export class Wallet {
     return texts.filter((_, index) => levels[index] !== 'info');
   }
 
-  async #download(testId) {
+  async #download(testId, scope) {
     const download = this.#page.waitForEvent('download', { timeout: PATIENCE });
-    await this.click(testId);
+    await this.find(testId, {}, scope).click();
     return readFile(await (await download).path());
   }
 }

@@ -32,19 +32,31 @@ async function takeAll(look, options) {
   await take('3-safes');
   const id = await wallet.addText('Seed of the savings wallet', 'legal winner thank year wave sausage worth');
   await wallet.addFile('Deed of the house', 'deed.pdf', noise(180_000));
-  await wallet.backUp(id);
-  await take('4-value');
+  await wallet.openValue(id);
+  await wallet.click('backup-start');
+  await wallet.click('backup-face');
+  await take('4-backup');
+  await wallet.backUp(id, { hint: 'the paper is at the notary' });
+  await wallet.click('audit');
+  for (let number = 1; number <= 5; number += 1) {
+    await wallet.find('certificate-row', { safe: `safe-${number}`, audit: 'sound' }).waitFor();
+  }
+  await take('5-value');
+  await wallet.examineCertificate(1);
+  await wallet.click('evidence-ask');
+  await wallet.find('exhibit', { kind: 'testimony' }).waitFor();
+  await take('6-evidence');
   await wallet.click('nav-values');
   await wallet.find('value-row').first().waitFor();
-  await take('5-list');
+  await take('7-list');
   const file = await wallet.exportCertificates();
   await wallet.close();
 
   const second = await Wallet.fresh(product, options);
   await second.create();
   await second.importCertificates(file);
-  await second.page.screenshot({ path: join(OUT, `6-import-${look}.png`), fullPage: true });
+  await second.page.screenshot({ path: join(OUT, `8-import-${look}.png`), fullPage: true });
   await second.recover(await second.recoverableId('Seed of the savings wallet'));
-  await second.page.screenshot({ path: join(OUT, `7-recovered-${look}.png`), fullPage: true });
+  await second.page.screenshot({ path: join(OUT, `9-recovered-${look}.png`), fullPage: true });
   await second.close();
 }

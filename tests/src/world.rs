@@ -10,7 +10,7 @@ use protocol::{
     bundle::{self, ValueMeta},
     crypto::{PassphraseCost, Secret, blake3, derive_secret, expand_seed},
     envelope::Envelope,
-    identity::Identity,
+    identity::{Identity, SafeKeys},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
     passphrase::Stretch,
@@ -18,10 +18,11 @@ use protocol::{
 };
 use safe_worker::{flow::Head, memory::MemorySafe};
 use wallet_wasm::{
+    audits,
     exchange::{self, Answer, Meaning, Request},
     machine::{Changes, Event, WalletError, transition},
     session::{Action, Contact, Errand, Fetch, Session},
-    state::{Backup, Content, Row, State},
+    state::{Backup, Content, FaceWish, Row, State},
     store::{Commit, MemoryStore, Store},
     vault::{Pending, Vault},
 };
@@ -55,11 +56,17 @@ pub struct Safes {
 impl Safes {
     /// `n` safes with keys from their number.
     pub fn new(n: usize) -> Self {
-        let make = |i: usize| {
-            let seed = derive_secret(&Secret::from_bytes([7; 32]), "safe", &i.to_be_bytes());
-            MemorySafe::new(&format!("safe-{i}"), &seed, START).unwrap()
-        };
+        let make = |i| MemorySafe::new(&format!("safe-{i}"), &Self::seed(i), START).unwrap();
         Self { all: (0..n).map(make).collect(), away: Vec::new() }
+    }
+
+    fn seed(index: usize) -> Secret {
+        derive_secret(&Secret::from_bytes([7; 32]), "safe", &index.to_be_bytes())
+    }
+
+    /// The keys with which a safe begins: for tests that lie in its name.
+    pub fn keys(index: usize) -> SafeKeys {
+        SafeKeys::make_random(&mut expand_seed(&Self::seed(index)), START).unwrap()
     }
 
     /// Sends a request to whom it is addressed.
@@ -283,6 +290,7 @@ impl<'a> Wallet<'a> {
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand, safes, fault),
             Action::Gather(id, segment) => self.gather(id, *segment),
             Action::Finish(id) => self.finish(id),
+            Action::Audit(safe) => self.audit(safe, safes, fault),
             _ => unreachable!("no such action"),
         }
     }
@@ -303,23 +311,15 @@ impl<'a> Wallet<'a> {
             Some(body) => body,
             None => self.body_of(backup, deposit),
         };
-        let answer = match fault {
-            Fault::None => safes.send(&request, body, self.now + self.ahead),
-            Fault::LostBefore => None,
-            Fault::LostAfter => {
-                safes.send(&request, body, self.now + self.ahead);
-                None
-            }
-            Fault::Twice => {
-                safes.send(&request, body.clone(), self.now + self.ahead);
-                safes.send(&request, body, self.now + self.ahead)
-            }
-        };
+        let answer = self.send(&request, body, safes, fault);
         let meaning = exchange::interpret(&self.state, backup, deposit, errand, answer);
         let meaning = match meaning {
             Meaning::Body(body) => self.open_body(backup, deposit, &body),
             other => other,
         };
+        if errand == Errand::Renew && matches!(meaning, Meaning::Event(_) | Meaning::Refused(_)) {
+            self.session.renewed(deposit);
+        }
         match meaning {
             Meaning::Event(event) => {
                 self.session.reached(safe);
@@ -346,9 +346,59 @@ impl<'a> Wallet<'a> {
             Meaning::Refused(why) if errand == Errand::Retrieve => {
                 self.fetched(backup, deposit, Fetch::Refused(why));
             }
+            Meaning::Refused(_) if errand == Errand::Renew => {}
+            Meaning::Keys => self.look_at(&safe, safes)?,
             Meaning::Refused(why) => drop(self.session.refusals.insert(*deposit, why)),
             _ => unreachable!("no such meaning"),
         }
+        Ok(())
+    }
+
+    fn send(&self, request: &Request, body: Vec<u8>, safes: &Safes, fault: Fault) -> Option<Answer> {
+        let send = |body| safes.send(request, body, self.now + self.ahead);
+        match fault {
+            Fault::None => send(body),
+            Fault::LostBefore => None,
+            Fault::LostAfter => {
+                send(body);
+                None
+            }
+            Fault::Twice => {
+                send(body.clone());
+                send(body)
+            }
+        }
+    }
+
+    fn audit(&mut self, safe: &SafeId, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
+        let batch = self.session.audit_batch(safe);
+        let clock = self.session.clock_of(safe, self.now);
+        let mut rng = self.rng();
+        let audit = audits::request(&self.state, safe, &batch, clock, &mut rng)?;
+        let body = audit.request.body.clone().unwrap();
+        let answer = self.send(&audit.request, body, safes, fault);
+        match audits::interpret(&audit.asked, answer, self.now + self.ahead) {
+            Meaning::Event(event) => {
+                self.handle(*event.clone())?;
+                self.session.reached(*safe);
+                let Event::Audited(shown) = *event else { unreachable!("an audit shows something") };
+                let settled: Vec<_> = shown.iter().map(|(backup, deposit, _)| (*backup, *deposit)).collect();
+                self.session.audited(safe, &settled);
+                self.session.look_for_renewals(&self.state, safe, self.now);
+            }
+            Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
+            Meaning::Clock(theirs) => self.session.set_clock(*safe, theirs, self.now),
+            Meaning::Keys => self.look_at(safe, safes)?,
+            other => panic!("an audit means {other:?}"),
+        }
+        Ok(())
+    }
+
+    /// Fetches a safe's descriptor, as at every unlock.
+    pub fn look_at(&mut self, safe: &SafeId, safes: &Safes) -> Result<(), WalletError> {
+        let seen = (0..safes.all.len()).map(|i| safes.probe(i, self.now)).find(|seen| seen.id == *safe).unwrap();
+        self.handle(Event::SafeSeen(seen))?;
+        self.session.look_for_renewals(&self.state, safe, self.now);
         Ok(())
     }
 
@@ -424,7 +474,7 @@ impl<'a> Wallet<'a> {
 
     /// Starts a registration over all safes.
     pub fn register(&mut self, value: ValueId, safes: &[SafeId], k: usize) -> BackupId {
-        self.handle(Event::Register { value, safes: safes.to_vec(), k }).unwrap();
+        self.handle(Event::Register { value, safes: safes.to_vec(), k, face: FaceWish::default() }).unwrap();
         self.backup_of(&value)
     }
 

@@ -39,7 +39,7 @@ use safe_worker::{
 use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, read_book, rng, secret, write_book};
 use wallet_wasm::{
     machine::Changes,
-    state::{self, Activity, Backup, Content, Level, Operation, Row, Stage, Value},
+    state::{self, Activity, Backup, Content, FaceWish, Level, Operation, PieceFault, Row, Stage, Value},
     store::Stored,
     vault::Vault,
 };
@@ -696,7 +696,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 7] {
+fn rows() -> [(&'static str, &'static str, Row); 8] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -715,6 +715,8 @@ fn rows() -> [(&'static str, &'static str, Row); 7] {
             offer: (stage == Stage::Offered).then(|| safe.sign(&stated, Kind::Offer).into()),
             certificate: (stage >= Stage::Held).then(|| of.certificate.clone()),
             receipt: (stage == Stage::Released).then(|| Bytes(vec![1, 2, 3])),
+            audited: None,
+            fault: None,
         }
     };
     let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {
@@ -728,9 +730,14 @@ fn rows() -> [(&'static str, &'static str, Row); 7] {
         deposits: stages.into_iter().enumerate().map(|(i, stage)| deposit(i, stage)).collect(),
         operation,
         finished,
+        face: None,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
+    let mut audited = backup([Stage::Held; 3], None, Some(NOW + 200));
+    audited.face = Some(FaceWish { readable: true, hint: Some("blue box".into()) });
+    audited.deposits[0].audited = Some(NOW + 300);
+    audited.deposits[1].fault = Some(PieceFault { since: NOW + 300, what: "does not have what it signed for".into() });
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
     let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
@@ -743,6 +750,11 @@ fn rows() -> [(&'static str, &'static str, Row); 7] {
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
         ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
+        (
+            "row_backup_audited.txt",
+            "deposits held: shown at 300, not shown since 300, never asked; face readable, hint blue box",
+            Row::Backup(Box::new(audited)),
+        ),
         ("row_activity.txt", "two lines", Row::Activity(lines)),
     ]
 }

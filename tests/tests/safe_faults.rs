@@ -17,7 +17,7 @@ use protocol::{
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
     crypto::{Secret, blake3},
-    deposit::{DepositSecrets, Face, LEASE, Statement},
+    deposit::{DepositSecrets, Face, LEASE, RENEW_PART, Statement},
     evidence::{Verdict, verify_testimony},
     ids::{DepositId, Root, Seconds, TokenId},
     problem::Problem,
@@ -25,7 +25,7 @@ use protocol::{
 };
 use safe_worker::{
     flow::{Answer, CBOR, Head, OCTETS, PROBLEM, Policy},
-    machine::{ATTEMPT_SPAN, CONFIRM_SPAN, ERASE_RETRY, GRACE, RENEW_PART, SETTLE_SPAN},
+    machine::{ATTEMPT_SPAN, CONFIRM_SPAN, ERASE_RETRY, GRACE, SETTLE_SPAN},
     memory::{FAULTS, Fault, MemorySafe},
     operator::DAILY_REMOVALS,
 };

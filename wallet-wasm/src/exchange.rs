@@ -18,7 +18,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    machine::{Event, WalletError},
+    machine::{Event, Shown, WalletError},
     session::{Contact, Errand},
     state::{Backup, Deposit, Level, State},
 };
@@ -69,13 +69,15 @@ pub enum Meaning {
     Lied(String),
     /// Try again at once, by the safe's clock.
     Clock(Seconds),
+    /// The safe cannot read what was sealed to it: look whether it has new keys, and try again.
+    Keys,
     /// Try again later.
     Later(Contact, String),
     /// The safe will not do it; the owner is told.
     Refused(String),
 }
 
-fn base(url: &str) -> &str {
+pub(crate) fn base(url: &str) -> &str {
     url.trim_end_matches('/')
 }
 
@@ -138,6 +140,10 @@ pub fn request<R: CryptoRng>(
             let body = claim(safe, deposit, Verb::Release, safe_now, rng)?;
             Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
+        Errand::Renew => {
+            let body = claim(safe, deposit, Verb::Renew, safe_now, rng)?;
+            Ok(request("POST", format!("{path}/renew"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
+        }
     }
 }
 
@@ -150,7 +156,11 @@ fn claim<R: CryptoRng>(
 ) -> Result<Vec<u8>, WalletError> {
     let identity = safe.verify()?;
     let secrets = DepositSecrets::derive(&deposit.d);
-    let secret = if verb == Verb::Release { &secrets.release } else { &secrets.retrieve };
+    let secret = match verb {
+        Verb::Release => &secrets.release,
+        Verb::Retrieve => &secrets.retrieve,
+        _ => &secrets.audit,
+    };
     let claim = Claim::make(secret, identity.current(safe_now)?, &deposit.id, verb, safe_now + CLAIM_SPAN, rng)?;
     Ok(codec::encode(&claim))
 }
@@ -176,6 +186,7 @@ pub fn interpret(
         (Errand::Put, 200 | 201) => Meaning::Event(Box::new(signed(backup, deposit, answer.body))),
         (Errand::Confirm, 200) => Meaning::Event(Box::new(Event::Certified(backup.id, deposit.id, answer.body))),
         (Errand::Retrieve, 200) => Meaning::Body(answer.body),
+        (Errand::Renew, 200) => Meaning::Event(Box::new(Event::Renewed(backup.id, deposit.id, answer.body))),
         (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
         (_, status) => Meaning::Later(Contact::NotItself, format!("answers {status} as no safe would")),
     }
@@ -239,8 +250,8 @@ fn problem(
     time: Seconds,
 ) -> Meaning {
     let event = |event| Meaning::Event(Box::new(event));
+    let shows = |what: &str| event(Event::Audited(vec![(backup.id, deposit.id, Shown::Bad(what.to_owned()))]));
     match (errand, known) {
-        (_, Some(Problem::ClaimExpired)) => Meaning::Clock(time),
         (Errand::Put | Errand::Confirm, Some(Problem::Gone | Problem::Conflict | Problem::NotFound)) => {
             event(Event::Anew(backup.id, deposit.id))
         }
@@ -251,20 +262,36 @@ fn problem(
         (Errand::Retrieve, Some(Problem::NotFound)) => {
             Meaning::Lied("says that it does not have what it signed for".to_owned())
         }
-        (_, Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch)) => {
+        (Errand::Renew, Some(Problem::Gone)) => shows("says that it was released"),
+        (Errand::Renew, Some(Problem::NotFound)) => shows("does not have what it signed for"),
+        _ => refusal(uri, time),
+    }
+}
+
+/// What a refusal means that is no answer to the errand itself.
+pub(crate) fn refusal(uri: &str, time: Seconds) -> Meaning {
+    match Problem::from_type_uri(uri) {
+        Some(Problem::ClaimExpired) => Meaning::Clock(time),
+        Some(Problem::ClaimUnreadable) => Meaning::Keys,
+        Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch) => {
             // What exactly went wrong there is nothing that a person could do something about.
             Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned())
         }
-        (_, Some(Problem::TokenRequired | Problem::TokenInvalid | Problem::TokenExpired)) => {
+        Some(Problem::TokenRequired | Problem::TokenInvalid | Problem::TokenExpired) => {
             Meaning::Refused("wants a token of its operator, which you enter under Safes".to_owned())
         }
-        (_, Some(Problem::OverQuota)) => Meaning::Refused("has no more room under your token".to_owned()),
-        (_, Some(problem)) => Meaning::Refused(format!("refuses ({})", problem.slug())),
-        (_, None) => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
+        Some(Problem::OverQuota) => Meaning::Refused("has no more room under your token".to_owned()),
+        Some(problem) => Meaning::Refused(format!("refuses ({})", problem.slug())),
+        None => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),
     }
 }
 
 /// The line of activity for a safe that lied.
 pub fn note_of_lie(state: &State, safe: &SafeId, what: &str) -> Event {
-    Event::Note(Level::Error, format!("Safe “{}” {what}.", state.nickname(safe)))
+    note(&state.nickname(safe), what)
+}
+
+/// The line of activity for what a safe did; `what` is a phrase that follows its name.
+pub fn note(nickname: &str, what: &str) -> Event {
+    Event::Note(Level::Error, format!("Safe “{nickname}” {what}."))
 }

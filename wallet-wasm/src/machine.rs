@@ -19,7 +19,10 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use crate::state::{Activity, Backup, Content, Deposit, Key, Level, MAX_ACTIVITY, Operation, Row, Stage, State, Value};
+use crate::state::{
+    Activity, Backup, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Operation, PieceFault, Row, Stage, State,
+    Value,
+};
 
 /// The wallet refused an event; nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +93,8 @@ pub enum Event {
         safes: Vec<SafeId>,
         /// How many suffice.
         k: usize,
+        /// What the certificates show.
+        face: FaceWish,
     },
     /// The bodies of these deposits are made: (deposit, root, length).
     Prepared(BackupId, Vec<(DepositId, Root, u64)>),
@@ -99,6 +104,10 @@ pub enum Event {
     Certified(BackupId, DepositId, Vec<u8>),
     /// A safe says that the id is taken or gone: the deposit is made anew under a new id.
     Anew(BackupId, DepositId),
+    /// What safes showed of their deposits, or did not.
+    Audited(Vec<(BackupId, DepositId, Shown)>),
+    /// A safe sent the certificate as it stands now.
+    Renewed(BackupId, DepositId, Vec<u8>),
     /// The owner wants the values back.
     Recover(BackupId),
     /// The values are back; their contents are durable.
@@ -113,6 +122,17 @@ pub enum Event {
     Import(Book),
     /// Something worth a line of activity.
     Note(Level, String),
+}
+
+/// What a safe showed of a deposit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// Parts of the body that it signed for.
+    Sound,
+    /// Nothing yet, and that need not mean anything.
+    Unclear,
+    /// Something else, or nothing; a phrase that follows the safe's name.
+    Bad(String),
 }
 
 /// What a transition changes. Committed whole or not at all.
@@ -178,11 +198,13 @@ impl Transition<'_> {
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
             Event::RemoveValue(id) => self.remove_value(&id),
-            Event::Register { value, safes, k } => self.register(&value, &safes, k, rng),
+            Event::Register { value, safes, k, face } => self.register(&value, &safes, k, face, rng),
             Event::Prepared(backup, bodies) => self.prepared(&backup, &bodies),
             Event::Offered(backup, deposit, offer) => self.offered(&backup, &deposit, offer),
             Event::Certified(backup, deposit, certificate) => self.certified(&backup, &deposit, certificate),
             Event::Anew(backup, deposit) => self.anew(&backup, &deposit, rng),
+            Event::Audited(shown) => self.audited(shown),
+            Event::Renewed(backup, deposit, certificate) => self.renewed(&backup, &deposit, certificate),
             Event::Recover(backup) => self.start(&backup, Operation::Recover),
             Event::Recovered(backup, values) => self.recovered(&backup, values),
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
@@ -247,11 +269,28 @@ impl Transition<'_> {
     }
 
     fn safe_seen(&mut self, seen: KnownSafe) -> Result<(), WalletError> {
-        seen.verify()?;
+        let shown = seen.verify()?;
         let known = self.state.safes.get(&seen.id).ok_or(WalletError::Unknown("safe"))?;
+        // It has signed two truths about its keys. What is known stays: the certificates here count under it.
+        let before = known.verify()?;
+        let merged = before.merged(&shown);
+        if let Err(serial) = merged {
+            let why = format!("Safe “{}” shows another key under number {serial} than before.", known.nickname);
+            if self.state.activity.iter().all(|line| line.text != why) {
+                self.note(Level::Error, why);
+            }
+            return Ok(());
+        }
         // Certificates name old entries: a chain that lost one must not replace one that has it.
         if seen.chain.len() >= known.chain.len() {
-            let safe = KnownSafe { nickname: known.nickname.clone(), token: known.token.clone(), ..seen };
+            let mut safe = KnownSafe { nickname: known.nickname.clone(), token: known.token.clone(), ..seen };
+            // What was revoked stays revoked.
+            for (at, entry) in merged.iter().flat_map(Identity::entries).enumerate() {
+                let revoked = before.entries().get(at).is_some_and(|old| old.revoked.is_some() && old == entry);
+                if let Some((into, known)) = safe.chain.get_mut(at).zip(known.chain.get(at)).filter(|_| revoked) {
+                    into.clone_from(known);
+                }
+            }
             self.changes.put.push(Row::Safe(Box::new(safe)));
         }
         Ok(())
@@ -287,6 +326,7 @@ impl Transition<'_> {
         id: &ValueId,
         safes: &[SafeId],
         k: usize,
+        face: FaceWish,
         rng: &mut R,
     ) -> Result<(), WalletError> {
         let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
@@ -313,6 +353,8 @@ impl Transition<'_> {
             offer: None,
             certificate: None,
             receipt: None,
+            audited: None,
+            fault: None,
         });
         let deposits = deposits.collect();
         let value = Value { backup: Some(backup), ..value.clone() };
@@ -328,6 +370,7 @@ impl Transition<'_> {
             deposits,
             operation: Some(Operation::Register),
             finished: None,
+            face: (face != FaceWish::default()).then_some(face),
         });
         Ok(())
     }
@@ -335,11 +378,12 @@ impl Transition<'_> {
     fn prepared(&mut self, id: &BackupId, bodies: &[(DepositId, Root, u64)]) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         let op_seed = backup.op_seed.clone().ok_or(WalletError::NoBackup)?;
+        let wish = backup.face.clone().unwrap_or_default();
         let text = backup.values.first().map(|v| FaceText {
             title: v.title.clone(),
             kind: v.kind.clone(),
             date: v.created,
-            hint: None,
+            hint: wish.hint,
         });
         let text = text.ok_or(WalletError::Unknown("value"))?;
         for (deposit, root, length) in bodies {
@@ -347,9 +391,13 @@ impl Transition<'_> {
             if deposit.stage != Stage::Planned {
                 continue;
             }
-            // Derived, like the body: a repetition after a crash states the same bytes.
-            let mut rng = expand_seed(&derive_secret(&op_seed, "face salt", &deposit.id.0));
-            let face = Face::seal(&text, &deposit.d, &deposit.id, &mut rng)?;
+            let face = if wish.readable {
+                Face::Clear(text.cut())
+            } else {
+                // Derived, like the body: a repetition after a crash states the same bytes.
+                let mut rng = expand_seed(&derive_secret(&op_seed, "face salt", &deposit.id.0));
+                Face::seal(&text, &deposit.d, &deposit.id, &mut rng)?
+            };
             let secrets = DepositSecrets::derive(&deposit.d);
             deposit.statement = Some(Statement::new(deposit.safe, deposit.id, *length, *root, face, &secrets));
             deposit.stage = Stage::Prepared;
@@ -422,8 +470,64 @@ impl Transition<'_> {
             stage: Stage::Planned,
             statement: None,
             offer: None,
+            audited: None,
+            fault: None,
             ..entry.clone()
         };
+        self.put(backup);
+        Ok(())
+    }
+
+    // ---- upkeep ------------------------------------------------------------------------------------------------
+
+    fn audited(&mut self, shown: Vec<(BackupId, DepositId, Shown)>) -> Result<(), WalletError> {
+        let mut backups: Vec<Backup> = Vec::new();
+        for (id, deposit, shown) in shown {
+            // Released or replaced meanwhile: then it says nothing any more.
+            let Some(known) = self.state.backups.get(&id) else { continue };
+            let at = backups.iter().position(|b| b.id == id).unwrap_or_else(|| {
+                backups.push(known.clone());
+                backups.len() - 1
+            });
+            let backup = &mut backups[at];
+            let title = Self::title(backup);
+            let Some(entry) = backup.deposits.iter_mut().find(|d| d.id == deposit && d.stage == Stage::Held) else {
+                continue;
+            };
+            let nickname = self.state.nickname(&entry.safe);
+            match shown {
+                Shown::Sound => {
+                    entry.audited = Some(self.now);
+                    if entry.fault.take().is_some() {
+                        self.note(Level::Info, format!("Safe “{nickname}” shows its piece of “{title}” again."));
+                    }
+                }
+                Shown::Unclear => {}
+                Shown::Bad(what) => {
+                    let since = entry.fault.as_ref().map_or(self.now, |fault| fault.since);
+                    if entry.fault.as_ref().is_none_or(|fault| fault.what != what) {
+                        self.note(Level::Error, format!("Safe “{nickname}” {what}: a piece of “{title}”."));
+                    }
+                    entry.fault = Some(PieceFault { since, what });
+                }
+            }
+        }
+        backups.into_iter().for_each(|backup| self.put(backup));
+        Ok(())
+    }
+
+    fn renewed(&mut self, id: &BackupId, deposit: &DepositId, signed: Vec<u8>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        let (Stage::Held, Some(known)) = (entry.stage, &entry.certificate) else { return Ok(()) };
+        if **known == signed {
+            return Ok(());
+        }
+        let held = certificate::verify(&signed, &self.identity(&entry.safe)?, None)?;
+        if !held.registration().renews(&certificate::read_unverified(known)?) {
+            return Err(CertificateError::Differs.into());
+        }
+        entry.certificate = Some(Bytes(signed));
         self.put(backup);
         Ok(())
     }
@@ -578,6 +682,8 @@ fn backup_of(entry: BookEntry) -> Backup {
         offer: None,
         certificate: Some(d.certificate),
         receipt: None,
+        audited: None,
+        fault: None,
     });
     Backup {
         id: entry.backup,
@@ -590,6 +696,7 @@ fn backup_of(entry: BookEntry) -> Backup {
         deposits: deposits.collect(),
         operation: None,
         finished: Some(entry.finished),
+        face: None,
     }
 }
 

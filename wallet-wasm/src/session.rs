@@ -5,11 +5,16 @@
 
 use litemap::LiteMap as Map;
 use protocol::{
+    certificate::read_unverified,
+    deposit::RENEW_PART,
     ids::{BackupId, DepositId, SafeId, Seconds},
     layout::Slot,
 };
 
-use crate::state::{Backup, Operation, Stage, State};
+use crate::{
+    audits::MAX_BATCH,
+    state::{Backup, Deposit, Operation, Stage, State},
+};
 
 /// Most requests to one safe at a time: one that uploads and one that waits for an answer.
 pub const MAX_PER_SAFE: usize = 2;
@@ -17,6 +22,9 @@ pub const MAX_PER_SAFE: usize = 2;
 pub const FIRST_PAUSE: Seconds = 2;
 /// Longest pause, seconds.
 pub const MAX_PAUSE: Seconds = 60;
+
+/// A little later than the safe does, so that clocks that differ do not ask in vain, seconds.
+const RENEW_SLACK: Seconds = 86_400;
 
 /// What a request to a safe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +38,8 @@ pub enum Errand {
     Retrieve,
     /// Let it go.
     Release,
+    /// Get the certificate as it stands now.
+    Renew,
 }
 
 /// Something to do now.
@@ -44,15 +54,18 @@ pub enum Action {
     Gather(BackupId, u32),
     /// All segments are rebuilt: open the stream and store the values.
     Finish(BackupId),
+    /// Ask a safe to show parts of [`Session::audit_batch`].
+    Audit(SafeId),
 }
 
 impl Action {
-    /// The backup whose operation it serves.
-    pub const fn backup(&self) -> BackupId {
+    /// The backup whose operation it serves, if it is one's.
+    pub const fn backup(&self) -> Option<BackupId> {
         match self {
             Self::Prepare(backup, _) | Self::Send(backup, ..) | Self::Gather(backup, _) | Self::Finish(backup) => {
-                *backup
+                Some(*backup)
             }
+            Self::Audit(_) => None,
         }
     }
 }
@@ -123,6 +136,10 @@ pub struct Session {
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
     pub refusals: Map<DepositId, String>,
+    /// What is still to be audited, by safe.
+    audits: Map<SafeId, Vec<(BackupId, DepositId)>>,
+    /// Deposits whose certificate may have a newer one.
+    renewals: Vec<(BackupId, DepositId)>,
 }
 
 impl Session {
@@ -132,6 +149,7 @@ impl Session {
             Action::Send(backup, deposit, _) => {
                 state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe)
             }
+            Action::Audit(safe) => Some(*safe),
             _ => None,
         };
         self.under_way.insert(action.clone(), safe);
@@ -164,12 +182,12 @@ impl Session {
 
     /// What on this device keeps a backup's operation from going on.
     pub fn hindrance(&self, backup: &BackupId) -> Option<&str> {
-        self.hindrances.iter().find(|h| h.action.backup() == *backup).map(|h| h.why.as_str())
+        self.hindrances.iter().find(|h| h.action.backup() == Some(*backup)).map(|h| h.why.as_str())
     }
 
     /// Whether a safe is being asked something for a backup.
     pub fn is_asking(&self, backup: &BackupId, safe: &SafeId) -> bool {
-        self.under_way.iter().any(|(action, asked)| asked.as_ref() == Some(safe) && action.backup() == *backup)
+        self.under_way.iter().any(|(action, asked)| asked.as_ref() == Some(safe) && action.backup() == Some(*backup))
     }
 
     /// Whether anything is being done.
@@ -229,7 +247,87 @@ impl Session {
     pub fn forget(&mut self, state: &State) {
         let running = |id: &BackupId, operation| state.backups.get(id).is_some_and(|b| b.operation == Some(operation));
         self.recoveries.retain(|id, _| running(id, Operation::Recover));
-        self.hindrances.retain(|h| state.backups.get(&h.action.backup()).is_some_and(|b| b.operation.is_some()));
+        let running = |id: BackupId| state.backups.get(&id).is_some_and(|b| b.operation.is_some());
+        self.hindrances.retain(|h| h.action.backup().is_none_or(running));
+        let held = |(backup, deposit): &(BackupId, DepositId)| {
+            state.backups.get(backup).and_then(|b| b.deposit(deposit)).is_some_and(|d| d.stage == Stage::Held)
+        };
+        self.renewals.retain(held);
+        for (_, deposits) in self.audits.iter_mut() {
+            deposits.retain(held);
+        }
+        self.audits.retain(|_, deposits| !deposits.is_empty());
+    }
+
+    // ---- audits and renewals -----------------------------------------------------------------------------------
+
+    /// The owner wants to know whether the safes still have what they signed for: all of one backup, or of all.
+    pub fn audit(&mut self, state: &State, which: Option<BackupId>) {
+        let backups = state.backups.values().filter(|b| which.is_none_or(|id| b.id == id));
+        for (backup, deposit) in backups.flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
+            if deposit.stage != Stage::Held {
+                continue;
+            }
+            let queue = self.audits.entry(deposit.safe).or_default();
+            if !queue.contains(&(backup, deposit.id)) {
+                queue.push((backup, deposit.id));
+            }
+        }
+    }
+
+    /// What a safe is asked about next.
+    pub fn audit_batch(&self, safe: &SafeId) -> Vec<(BackupId, DepositId)> {
+        self.audits.get(safe).into_iter().flatten().take(MAX_BATCH).copied().collect()
+    }
+
+    /// A batch was answered, or never will be.
+    pub fn audited(&mut self, safe: &SafeId, batch: &[(BackupId, DepositId)]) {
+        if let Some(queue) = self.audits.get_mut(safe) {
+            queue.retain(|asked| !batch.contains(asked));
+        }
+        self.audits.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// Whether a deposit is still to be audited.
+    pub fn is_auditing(&self, safe: &SafeId, deposit: &DepositId) -> bool {
+        self.audits.get(safe).is_some_and(|queue| queue.iter().any(|(_, id)| id == deposit))
+    }
+
+    /// Looks which certificates of a safe have newer ones there: where a good part of the lease is over, or the safe has other keys by now.
+    pub fn look_for_renewals(&mut self, state: &State, safe: &SafeId, now: Seconds) {
+        let Some(identity) = state.safes.get(safe).and_then(|known| known.verify().ok()) else { return };
+        let current = identity.current(self.clock_of(safe, now)).map_or(0, |entry| entry.serial);
+        for (backup, deposit) in state.backups.values().flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
+            let certificate =
+                deposit.certificate.as_ref().filter(|_| deposit.safe == *safe && deposit.stage == Stage::Held);
+            let Some(says) = certificate.and_then(|c| read_unverified(c).ok()) else { continue };
+            let part = says.lease_end.saturating_sub(says.issued) / RENEW_PART;
+            let due = now > says.issued.saturating_add(part).saturating_add(RENEW_SLACK) || says.entry < current;
+            if due && !self.renewals.contains(&(backup, deposit.id)) {
+                self.renewals.push((backup, deposit.id));
+            }
+        }
+    }
+
+    /// A renewal was answered.
+    pub fn renewed(&mut self, deposit: &DepositId) {
+        self.renewals.retain(|(_, id)| id != deposit);
+    }
+
+    fn upkeep_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+        for safe in self.audits.keys() {
+            let action = Action::Audit(*safe);
+            if !self.under_way.contains_key(&action) && self.may_send(safe, now, planned) {
+                *planned.entry(*safe).or_default() += 1;
+                list.push(action);
+            }
+        }
+        for (backup, id) in &self.renewals {
+            let backup = state.backups.get(backup);
+            if let Some((backup, deposit)) = backup.and_then(|b| Some((b, b.deposit(id)?))) {
+                self.send(backup, (*id, deposit.safe), Errand::Renew, now, list, planned);
+            }
+        }
     }
 
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {
@@ -250,6 +348,8 @@ impl Session {
                 None => {}
             }
         }
+        // What somebody waits for goes first.
+        self.upkeep_actions(state, now, &mut list, &mut planned);
         list
     }
 
@@ -360,9 +460,10 @@ impl Session {
             content_left = content_left.saturating_sub(usize::from(serves_content));
             key_left = key_left.saturating_sub(usize::from(serves_key));
         }
-        // Safes that were away before are asked last, but they are asked.
+        // Safes that were away before, or did not show their piece, are asked last, but they are asked.
         let absent = |safe: &SafeId| matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
-        let (later, first): (Vec<_>, Vec<_>) = open.into_iter().partition(|(deposit, ..)| absent(&deposit.safe));
+        let doubtful = |deposit: &Deposit| deposit.fault.is_some() || absent(&deposit.safe);
+        let (later, first): (Vec<_>, Vec<_>) = open.into_iter().partition(|(deposit, ..)| doubtful(deposit));
         for (deposit, serves_content, serves_key) in first.into_iter().chain(later) {
             if (content_left > 0 && serves_content) || (key_left > 0 && serves_key) {
                 need.ask.push((deposit.id, deposit.safe));

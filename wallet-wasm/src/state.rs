@@ -99,6 +99,36 @@ pub struct Deposit {
     /// In `Released`: the signed receipt, if the safe still had a certificate out.
     #[n(8)]
     pub receipt: Option<Bytes>,
+    /// When the safe last showed that it has the body.
+    #[n(9)]
+    pub audited: Option<Seconds>,
+    /// What has been wrong with it since then.
+    #[n(10)]
+    pub fault: Option<PieceFault>,
+}
+
+/// A safe did not show what it signed for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PieceFault {
+    /// When this was first seen.
+    #[n(0)]
+    pub since: Seconds,
+    /// What the safe did, as a phrase that follows its name.
+    #[n(1)]
+    pub what: String,
+}
+
+/// What the owner wants on the certificates (claim 2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FaceWish {
+    /// Title, kind, date and hint stand there for everybody to read; otherwise sealed, for this wallet only.
+    #[n(0)]
+    pub readable: bool,
+    /// A hint that goes with them.
+    #[n(1)]
+    pub hint: Option<String>,
 }
 
 impl Deposit {
@@ -158,6 +188,9 @@ pub struct Backup {
     /// When the last certificate came.
     #[n(9)]
     pub finished: Option<Seconds>,
+    /// What stands on the certificates; without it, sealed and no hint.
+    #[n(10)]
+    pub face: Option<FaceWish>,
 }
 
 impl Backup {

@@ -93,6 +93,9 @@ pub struct CertificateView {
     pub lease_end: Option<u64>,
     pub entry: Option<u32>,
     pub url: Option<String>,
+    pub audited: Option<u64>,
+    pub auditing: bool,
+    pub fault: Option<String>,
 }
 
 /// An operation.
@@ -130,7 +133,8 @@ pub struct ActivityView {
     pub text: String,
 }
 
-fn millis(seconds: Seconds) -> u64 {
+/// Milliseconds, as JavaScript counts.
+pub(crate) fn millis(seconds: Seconds) -> u64 {
     seconds.saturating_mul(1000)
 }
 
@@ -200,7 +204,7 @@ fn draw_value(state: &State, session: &Session, value: &Value) -> ValueView {
         state: label,
         reason,
         next_step,
-        backup: backup.map(|b| draw_backup(state, b)),
+        backup: backup.map(|b| draw_backup(state, session, b)),
         operation: backup.and_then(|b| draw_operation(state, session, b)),
     }
 }
@@ -232,19 +236,33 @@ fn condition(
             ("protecting", reason, next)
         }
         Some(Operation::Release) => ("at-risk", "The safes are letting it go.".to_owned(), None),
-        _ if value.content.is_some() => {
-            let reason = format!("{n} safes hold a piece each; any {k} bring it back.");
-            ("protected", reason, None)
-        }
         _ if value.content.is_none() && lost(session, backup) => {
             let reason = format!("Too few safes still hold their piece; {k} of {n} are needed.");
             ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
+        }
+        _ if backup.deposits.iter().any(|d| d.fault.is_some()) => faulty(value, backup, k, n),
+        _ if value.content.is_some() => {
+            let reason = format!("{n} safes hold a piece each; any {k} bring it back.");
+            ("protected", reason, None)
         }
         _ => {
             let reason = format!("Not on this device; any {k} of {n} safes bring it back.");
             ("moved", reason, Some("Recover it when you need it."))
         }
     }
+}
+
+/// Some safes do not show what they signed for.
+fn faulty(value: &Value, backup: &Backup, k: usize, n: usize) -> (&'static str, String, Option<&'static str>) {
+    let sound = safes_where(backup, |ds| ds.iter().all(|d| d.fault.is_none()));
+    let reason =
+        format!("{} of {n} safes did not show their piece; {sound} are left, and {k} are needed.", n - sound.min(n));
+    let next = match (value.content.is_some(), sound >= k) {
+        (true, _) => "Release this backup and make a new one with other safes.",
+        (false, true) => "Recover it now, then make a new backup with other safes.",
+        (false, false) => "Try to recover it all the same, and look for another device that has it.",
+    };
+    ("at-risk", reason, Some(next))
 }
 
 /// Whether safes that answered have said, or shown, that they no longer hold what is needed. Silence proves nothing.
@@ -277,7 +295,7 @@ fn safes_where(backup: &Backup, test: impl Fn(&[&Deposit]) -> bool) -> usize {
     safes_of(backup).iter().filter(|s| test(&deposits_of(backup, s))).count()
 }
 
-fn draw_backup(state: &State, backup: &Backup) -> BackupView {
+fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView {
     let (threshold, total) = threshold(backup);
     let plan: Plan<String> = backup.plan.map(&|safe| state.nickname(safe));
     let segments = backup.layout().map_or(0, |l| l.segments());
@@ -302,6 +320,9 @@ fn draw_backup(state: &State, backup: &Backup) -> BackupView {
             lease_end: signed.as_ref().map(|s| millis(s.lease_end)),
             entry: signed.as_ref().map(|s| s.entry),
             url: signed.map(|s| s.url),
+            audited: deposit.audited.map(millis),
+            auditing: session.is_auditing(&deposit.safe, &deposit.id),
+            fault: deposit.fault.as_ref().map(|f| f.what.clone()),
         }
     });
     BackupView {

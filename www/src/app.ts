@@ -9,6 +9,7 @@ import type { WalletView } from './engine/api.ts';
 import { type EngineError, toEngineError } from './engine/errors.ts';
 import { session } from './engine/session.ts';
 import './features/activity/activity.ts';
+import './features/evidence/evidence.ts';
 import './features/recover/export.ts';
 import './features/recover/recover.ts';
 import './features/safes/safes.ts';
@@ -106,6 +107,7 @@ export class App extends LitElement {
 
   #current(name: string): 'page' | 'true' | typeof nothing {
     if (this.route.page === name) return 'page';
+    if (name === 'safes' && this.route.page === 'evidence') return 'true';
     return name === 'values' && this.route.page === 'value' ? 'true' : nothing;
   }
 
@@ -113,6 +115,7 @@ export class App extends LitElement {
     const { status, failure } = session;
     if (failure) return errorNotice(failure);
     if (status === 'starting') return html`<p class="muted" role="status">Opening…</p>`;
+    if (this.route.page === 'evidence') return html`<sr-evidence></sr-evidence>`;
     return html`<sr-unlock .fresh=${status === 'none'} .idled=${session.lockedByIdling}></sr-unlock>`;
   }
 
@@ -131,6 +134,11 @@ export class App extends LitElement {
         return html`<sr-safes .view=${view}></sr-safes>`;
       case 'recover':
         return html`<sr-recover .view=${view}></sr-recover>`;
+      case 'evidence':
+        return html`${keyed(
+          this.route.id,
+          html`<sr-evidence .depositId=${this.route.id} .view=${view}></sr-evidence>`,
+        )}`;
       case 'activity':
         return html`<sr-activity .view=${view}></sr-activity>`;
       default:

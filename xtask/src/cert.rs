@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
-use protocol::certificate::{self, Registration};
+use protocol::certificate::{self, CertificateError, Registration};
 use protocol::claim::{CLAIM_SPAN, Claim, Verb};
 use protocol::codec;
-use protocol::cose::{Kind, SignedError, Unverified};
+use protocol::cose::SignedError;
 use protocol::crypto::{Secret, expand_seed};
 use protocol::deposit::Face;
-use protocol::evidence::{Case, Finding, Judgement, judge, verify_testimony};
+use protocol::evidence::{Case, Exhibit, Finding, Judgement, judge, verify_answer};
 use protocol::identity::Identity;
 
 use crate::keys::{fresh_secret, now};
@@ -60,48 +60,42 @@ pub fn run(command: &Command) -> Result<()> {
     }
 }
 
-/// What a file holds.
-enum Found {
-    Certificate,
-    Statement,
-    Descriptor,
-}
-
 fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("{} cannot be read", paths::show(file)))
 }
 
-fn kind_of(bytes: &[u8]) -> Option<Kind> {
-    let kinds = [Kind::Certificate, Kind::Offer, Kind::Receipt, Kind::Testimony, Kind::ChainEntry];
-    kinds.into_iter().find(|kind| Unverified::parse(bytes, *kind, usize::MAX).is_ok())
-}
-
-fn find(bytes: &[u8]) -> Result<Found> {
-    match kind_of(bytes) {
-        Some(Kind::Certificate) => Ok(Found::Certificate),
-        Some(Kind::Receipt | Kind::Testimony) => Ok(Found::Statement),
-        Some(Kind::Offer) => bail!("an offer binds nobody; bring the certificate"),
-        Some(_) => bail!("a single chain entry decides nothing; bring the whole descriptor"),
-        None if Identity::of_descriptor(bytes, None).is_ok() => Ok(Found::Descriptor),
-        None => bail!("this is nothing that a safe signs or serves, or it was altered"),
-    }
+fn exhibit(file: &Path, bytes: &[u8]) -> Result<Exhibit> {
+    let stranger = || format!("{} is nothing that a safe signs or serves, or it was altered", paths::show(file));
+    Exhibit::read(bytes).with_context(stranger)
 }
 
 fn show(file: &Path) -> Result<()> {
-    let bytes = read(file)?;
-    match kind_of(&bytes) {
-        Some(kind @ (Kind::Certificate | Kind::Offer)) => {
-            let payload = Unverified::parse(&bytes, kind, usize::MAX)?;
-            let says: Registration = codec::decode(payload.payload(), certificate::MAX_SIGNED_LEN)?;
-            println!("{}", if kind == Kind::Offer { "offer" } else { "registration certificate" });
+    let mut certificate = "CERTIFICATE ";
+    match exhibit(file, &read(file)?)? {
+        Exhibit::Certificate(says) => {
+            println!("registration certificate");
+            print_registration(&says);
+            certificate = "";
+        }
+        Exhibit::Offer(says) => {
+            println!("offer");
             print_registration(&says);
         }
-        Some(kind @ (Kind::Receipt | Kind::Testimony)) => print_statement(&bytes, kind)?,
-        Some(_) => bail!("a chain entry says nothing by itself; fetch the safe's /.well-known/strongroom"),
-        None => {
-            let (descriptor, identity) = Identity::of_descriptor(&bytes, None).map_err(|_| {
-                anyhow!("{} is nothing that a safe signs or serves, or it was altered", paths::show(file))
-            })?;
+        Exhibit::Receipt(release) => {
+            println!("receipt: the deposit was let go, and the safe shows the release secret");
+            line("safe", release.safe);
+            line("deposit", release.deposit);
+            line("released", date(release.issued));
+        }
+        Exhibit::Testimony(testimony) => {
+            println!("testimony: the safe's answer to a demand");
+            line("safe", testimony.safe);
+            line("deposit", testimony.deposit);
+            line("stated", date(testimony.issued));
+            line("verdict", testimony.verdict);
+        }
+        Exhibit::Descriptor(served) => {
+            let (descriptor, identity) = *served;
             println!("descriptor, its chain signed by its identity");
             line("safe", identity.id());
             line("name", &descriptor.name);
@@ -112,8 +106,8 @@ fn show(file: &Path) -> Result<()> {
             }
             return Ok(());
         }
+        _ => bail!("{} is of a kind that this program does not know", paths::show(file)),
     }
-    let certificate = if kind_of(&bytes) == Some(Kind::Certificate) { "" } else { "CERTIFICATE " };
     println!();
     println!(
         "Nothing of this has been checked yet; `cargo xtask cert judge {certificate}{} --ask` does.",
@@ -154,37 +148,19 @@ fn print_registration(says: &Registration) {
     }
 }
 
-fn print_statement(bytes: &[u8], kind: Kind) -> Result<()> {
-    let payload = Unverified::parse(bytes, kind, usize::MAX)?;
-    if kind == Kind::Receipt {
-        let release: certificate::Release = codec::decode(payload.payload(), certificate::MAX_SIGNED_LEN)?;
-        println!("receipt: the deposit was let go, and the safe shows the release secret");
-        line("safe", release.safe);
-        line("deposit", release.deposit);
-        line("released", date(release.issued));
-    } else {
-        let testimony: protocol::evidence::Testimony = codec::decode(payload.payload(), certificate::MAX_SIGNED_LEN)?;
-        println!("testimony: the safe's answer to a demand");
-        line("safe", testimony.safe);
-        line("deposit", testimony.deposit);
-        line("stated", date(testimony.issued));
-        line("verdict", testimony.verdict);
-    }
-    Ok(())
-}
-
 fn decide(args: &Judge) -> Result<()> {
     let (mut certificates, mut statements, mut descriptors) = (Vec::new(), Vec::new(), Vec::new());
     let mut names = Vec::new();
     for file in &args.files {
         let bytes = read(file)?;
-        match find(&bytes).with_context(|| paths::show(file).to_string())? {
-            Found::Certificate => certificates.push(bytes),
-            Found::Descriptor => descriptors.push(bytes),
-            Found::Statement => {
+        match exhibit(file, &bytes)? {
+            Exhibit::Certificate(_) => certificates.push(bytes),
+            Exhibit::Descriptor(_) => descriptors.push(bytes),
+            Exhibit::Receipt(_) | Exhibit::Testimony(_) => {
                 names.push(paths::show(file).to_string());
                 statements.push(bytes);
             }
+            _ => bail!("{} is an offer and binds nobody; bring the certificate", paths::show(file)),
         }
     }
     let Some(first) = certificates.first() else { bail!("there is no certificate among the files") };
@@ -267,22 +243,15 @@ fn demand(url: &str, of: &Registration, descriptor: &[u8], secret: &Secret) -> R
             return Ok(None);
         }
     };
-    match verify_testimony(&answer.body, &identity) {
-        Ok(testimony) if testimony.demand.0 == protocol::crypto::blake3(&body) => Ok(Some(answer.body)),
-        Ok(_) => {
-            eprintln!("the safe answered another demand than this one");
-            Ok(None)
+    match verify_answer(&answer.body, &body, &identity) {
+        Ok(_) => return Ok(Some(answer.body)),
+        Err(CertificateError::Differs) => eprintln!("the safe answered another demand than this one"),
+        Err(CertificateError::Signed(SignedError::Malformed)) => {
+            eprintln!("the safe answered {} without a signed statement", answer.status);
         }
-        Err(error) => {
-            let signed = !matches!(error, certificate::CertificateError::Signed(SignedError::Malformed));
-            eprintln!(
-                "the safe answered {} {}",
-                answer.status,
-                if signed { "with a statement that does not count" } else { "without a signed statement" }
-            );
-            Ok(None)
-        }
+        Err(_) => eprintln!("the safe answered {} with a statement that does not count", answer.status),
     }
+    Ok(None)
 }
 
 /// A time as a person reads it, in UTC.

@@ -25,6 +25,7 @@ use web_sys::Blob;
 use zeroize::Zeroizing;
 
 use crate::{
+    audits::{self, Audit},
     exchange::{self, Meaning},
     machine::{Event, transition},
     session::{Action, Contact, Errand, Fetch, Session},
@@ -35,7 +36,7 @@ use crate::{
     web::{
         error::{EngineError, NOT_SIGNED, UNKNOWN},
         jobs::Unpacked,
-        net::{self, Outgoing, Received},
+        net::{self, Received},
         store::{RexieStore, bytes},
     },
 };
@@ -307,6 +308,7 @@ impl Driver {
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand).await,
             Action::Gather(backup, segment) => self.gather(backup, *segment).await,
             Action::Finish(backup) => self.finish(backup).await,
+            Action::Audit(safe) => self.audit(safe).await,
         }
     }
 
@@ -333,16 +335,7 @@ impl Driver {
             Some(body) => net::body_of(&Uint8Array::from(body.as_slice())),
             None => Some(self.body_of(backup, deposit).await?),
         };
-        let received = net::send(Outgoing {
-            method: request.method,
-            url: &request.url,
-            statement: request.statement.as_deref(),
-            token: request.token.as_deref(),
-            content_type: request.content_type,
-            body: body.as_ref(),
-            most: request.most,
-        })
-        .await;
+        let received = net::send_request(&request, body.as_ref()).await;
         let (answer, body) = match received {
             // A body stays where it is; it is measured and opened there.
             Some(received) if errand == Errand::Retrieve => {
@@ -359,6 +352,52 @@ impl Driver {
         self.understand(backup, deposit, errand, request.safe, meaning).await
     }
 
+    async fn audit(self: &Rc<Self>, safe: &SafeId) -> Result<(), EngineError> {
+        let batch = self.with(|open| open.session.audit_batch(safe))?;
+        let mut rng = fresh_rng()?;
+        let audit = self.with(|open| {
+            let clock = open.session.clock_of(safe, now());
+            audits::request(&open.state, safe, &batch, clock, &mut rng)
+        })?;
+        let Ok(Audit { request, asked }) = audit else {
+            // Released meanwhile, or the safe has no key for now: then there is nothing to ask.
+            return self.with(|open| open.session.audited(safe, &batch));
+        };
+        let body = request.body.as_deref().and_then(|body| net::body_of(&Uint8Array::from(body)));
+        let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
+        let clock = self.with(|open| open.session.clock_of(safe, now()))?;
+        match audits::interpret(&asked, answer, clock) {
+            Meaning::Event(event) => {
+                self.handle(*event.clone()).await?;
+                self.with(|open| {
+                    open.session.reached(*safe);
+                    if let Event::Audited(shown) = &*event {
+                        let settled: Vec<_> = shown.iter().map(|(backup, deposit, _)| (*backup, *deposit)).collect();
+                        open.session.audited(safe, &settled);
+                        // It was a contact: some leases may end later now.
+                        open.session.look_for_renewals(&open.state, safe, now());
+                    }
+                })
+            }
+            Meaning::Refused(why) => {
+                let line = exchange::note(&self.with(|open| open.state.nickname(safe))?, &why);
+                self.with(|open| open.session.audited(safe, &batch))?;
+                self.handle(line).await
+            }
+            other => self.hindered_by_safe(*safe, other).await,
+        }
+    }
+
+    /// What keeps a safe from being understood, whatever was asked.
+    async fn hindered_by_safe(self: &Rc<Self>, safe: SafeId, meaning: Meaning) -> Result<(), EngineError> {
+        match meaning {
+            Meaning::Clock(theirs) => self.with(|open| open.session.set_clock(safe, theirs, now())),
+            Meaning::Later(contact, why) => self.with(|open| open.session.failed(safe, contact, why, now())),
+            Meaning::Keys => self.look_for_keys(safe).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn understand(
         self: &Rc<Self>,
         backup: &BackupId,
@@ -368,6 +407,10 @@ impl Driver {
         meaning: Meaning,
     ) -> Result<(), EngineError> {
         let mut note = None;
+        let settled = matches!(meaning, Meaning::Event(_) | Meaning::Refused(_) | Meaning::Lied(_));
+        if errand == Errand::Renew && settled {
+            self.with(|open| open.session.renewed(deposit))?;
+        }
         match meaning {
             Meaning::Event(event) => {
                 self.with(|open| open.session.reached(safe))?;
@@ -397,18 +440,19 @@ impl Driver {
                     note
                 })?);
             }
-            Meaning::Clock(theirs) => self.with(|open| open.session.set_clock(safe, theirs, now()))?,
             Meaning::Later(contact, why) => self.with(|open| {
                 open.session.failed(safe, contact, why, now());
                 if errand == Errand::Retrieve {
                     fetched(&mut open.session, backup, deposit, Fetch::Away);
                 }
             })?,
+            other @ (Meaning::Clock(_) | Meaning::Keys) => self.hindered_by_safe(safe, other).await?,
             Meaning::Refused(why) => self.with(|open| {
-                if errand == Errand::Retrieve {
-                    fetched(&mut open.session, backup, deposit, Fetch::Refused(why));
-                } else {
-                    open.session.refusals.insert(*deposit, why);
+                match errand {
+                    Errand::Retrieve => fetched(&mut open.session, backup, deposit, Fetch::Refused(why)),
+                    // The certificate that is here stays good.
+                    Errand::Renew => {}
+                    _ => drop(open.session.refusals.insert(*deposit, why)),
                 }
             })?,
         }

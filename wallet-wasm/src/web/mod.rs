@@ -5,6 +5,7 @@
 mod bulk;
 mod driver;
 mod error;
+mod examine;
 mod jobs;
 mod net;
 mod safes;
@@ -15,11 +16,12 @@ pub use store::RexieStore;
 
 use std::{pin::Pin, rc::Rc};
 
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use protocol::{
     book::{read_file, write_file},
     bundle::ValueMeta,
     crypto::PassphraseCost,
+    deposit::{MAX_FACE_HINT, cut_text},
     ids::{BackupId, SafeId, ValueId},
     passphrase::{self, Stretch},
 };
@@ -29,7 +31,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
     machine::{Changes, Event, WalletError, book_of},
-    state::State,
+    state::{FaceWish, State},
     store::Store,
     vault::{Vault, VaultError},
 };
@@ -219,12 +221,20 @@ impl Engine {
     }
 
     /// Starts a registration.
-    pub fn register(&self, id: String, safes: Vec<String>, threshold: usize) -> Promise {
+    pub fn register(
+        &self,
+        id: String,
+        safes: Vec<String>,
+        threshold: usize,
+        readable: bool,
+        hint: Option<String>,
+    ) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move {
             let value = value_id(&id)?;
             let safes = safes.iter().map(|s| safe_id(s)).collect::<Result<Vec<_>, _>>()?;
-            driver.handle(Event::Register { value, safes, k: threshold }).await
+            let hint = hint.map(|hint| cut_text(hint.trim(), MAX_FACE_HINT).to_owned()).filter(|hint| !hint.is_empty());
+            driver.handle(Event::Register { value, safes, k: threshold, face: FaceWish { readable, hint } }).await
         })
     }
 
@@ -238,6 +248,16 @@ impl Engine {
     pub fn release(&self, id: String) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move { driver.handle(Event::Release(driver.backup_of(&id)?)).await })
+    }
+
+    /// Asks the safes to show parts of what they signed for: those of one value, or all.
+    pub fn audit(&self, id: Option<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let backup = id.map(|id| driver.backup_of(&id)).transpose()?;
+            driver.with(|open| open.session.audit(&open.state, backup))?;
+            driver.again()
+        })
     }
 
     /// Tries everything again at once.
@@ -282,6 +302,12 @@ impl Engine {
             driver.look_at_safes();
             to_js(&report)
         })
+    }
+
+    /// Looks into signed files; with `ask`, asks the safe that the first certificate points to. Needs no open wallet.
+    pub fn examine(&self, files: Array, ask: bool) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(driver.examine(files, ask))
     }
 
     /// The signed certificate of one deposit.

@@ -9,7 +9,7 @@ use web_sys::{
 
 use protocol::ids::Seconds;
 
-use crate::exchange::Answer;
+use crate::exchange::{Answer, Request};
 
 /// How long a safe may take, milliseconds: 2 MiB over a line of 0.5 Mbit/s, and some.
 const PATIENCE_MS: u32 = 60_000;
@@ -54,6 +54,20 @@ impl Received {
     pub(crate) fn apart(self) -> (Answer, Uint8Array) {
         (Answer { status: self.status, body: Vec::new(), problem: self.problem }, self.body)
     }
+}
+
+/// Sends a request with its body.
+pub(crate) async fn send_request(request: &Request, body: Option<&Blob>) -> Option<Received> {
+    send(Outgoing {
+        method: request.method,
+        url: &request.url,
+        statement: request.statement.as_deref(),
+        token: request.token.as_deref(),
+        content_type: request.content_type,
+        body,
+        most: request.most,
+    })
+    .await
 }
 
 /// Sends and reads the whole answer. `None`: nobody answered, or more came than was asked for.

@@ -18,7 +18,7 @@ use crate::{
     web::{
         driver::{Driver, now},
         error::EngineError,
-        net::{self, Outgoing},
+        net::{self, Outgoing, Received},
     },
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct SafeProbe {
 }
 
 /// Where a safe answers: https anywhere, http on this machine only.
-fn check_address(typed: &str) -> Result<String, EngineError> {
+pub(crate) fn check_address(typed: &str) -> Result<String, EngineError> {
     let bad = || {
         let text =
             ("bad-address", "This is not the address of a safe.", Some("It looks like https://safe.example.org."));
@@ -55,11 +55,8 @@ fn check_address(typed: &str) -> Result<String, EngineError> {
     Ok(url.href().trim_end_matches('/').to_owned())
 }
 
-async fn ask(
-    url: &str,
-    pinned: Option<SafeId>,
-    nickname: &str,
-) -> Result<(KnownSafe, Admission, Seconds), EngineError> {
+/// What a safe serves of itself, unchecked; `None`: nobody answers.
+pub(crate) async fn fetch_descriptor(url: &str) -> Result<Option<Vec<u8>>, EngineError> {
     let outgoing = Outgoing {
         method: "GET",
         url: &descriptor_url(url),
@@ -69,13 +66,19 @@ async fn ask(
         body: None,
         most: MAX_DESCRIPTOR_LEN as u64,
     };
-    let away = ("safe-away", "Nobody answers at this address.", Some("Check the address and your connection."));
-    let answer = net::send(outgoing).await.ok_or_else(|| EngineError::new(away))?.into_answer();
+    let Some(answer) = net::send(outgoing).await.map(Received::into_answer) else { return Ok(None) };
     let stranger = ("not-a-safe", "What answers at this address is not a safe.", Some("Check the address."));
-    if answer.status != 200 {
-        return Err(EngineError::new(stranger));
-    }
-    let (descriptor, identity) = Identity::of_descriptor(&answer.body, pinned)?;
+    if answer.status == 200 { Ok(Some(answer.body)) } else { Err(EngineError::new(stranger)) }
+}
+
+async fn ask(
+    url: &str,
+    pinned: Option<SafeId>,
+    nickname: &str,
+) -> Result<(KnownSafe, Admission, Seconds), EngineError> {
+    let away = ("safe-away", "Nobody answers at this address.", Some("Check the address and your connection."));
+    let served = fetch_descriptor(url).await?.ok_or_else(|| EngineError::new(away))?;
+    let (descriptor, identity) = Identity::of_descriptor(&served, pinned)?;
     let safe = KnownSafe {
         id: identity.id(),
         nickname: nickname.to_owned(),
@@ -153,6 +156,19 @@ impl Driver {
         }
     }
 
+    /// A safe could not read what was sealed to it. With new keys it is asked again at once, otherwise later.
+    pub(crate) async fn look_for_keys(self: &Rc<Self>, id: SafeId) -> Result<(), EngineError> {
+        let known = || self.with(|open| open.state.safes.get(&id).cloned());
+        let Some(before) = known()? else { return Ok(()) };
+        let chain = before.chain.clone();
+        Rc::clone(self).look_at(before).await?;
+        if known()?.is_some_and(|safe| safe.chain == chain) {
+            let why = "cannot read what is sealed to it".to_owned();
+            self.with(|open| open.session.failed(id, Contact::NotItself, why, now()))?;
+        }
+        Ok(())
+    }
+
     async fn look_at(self: Rc<Self>, known: KnownSafe) -> Result<(), EngineError> {
         let id = known.id;
         match ask(&known.url, Some(id), &known.nickname).await {
@@ -165,6 +181,7 @@ impl Driver {
                 if seen != known {
                     self.handle(Event::SafeSeen(seen)).await?;
                 }
+                self.with(|open| open.session.look_for_renewals(&open.state, &id, now()))?;
             }
             Err(error) => self.with(|open| {
                 let contact = if error.is("safe-away") { Contact::Away } else { Contact::NotItself };

@@ -91,6 +91,12 @@ export interface CertificateView {
   /** Serial of the safe's chain entry that signed it. */
   entry: number | null;
   url: string | null;
+  /** When the safe last showed that it has the piece. */
+  audited: number | null;
+  /** It is being asked to. */
+  auditing: boolean;
+  /** What has been wrong since then: a phrase that follows the safe's name. */
+  fault: string | null;
 }
 
 export interface BackupView {
@@ -154,6 +160,74 @@ export interface ImportReport {
   safesAdded: string[];
 }
 
+/** What a certificate shows of the value (claim 2). */
+export interface Face {
+  /** For everybody; otherwise sealed, and opened by this wallet. */
+  readable: boolean;
+  title: string;
+  kind: string;
+  date: number;
+  hint: string | null;
+}
+
+/** What stands in one file. Nothing of it has been checked; that is what a finding is for. */
+export interface Exhibit {
+  kind: 'certificate' | 'offer' | 'receipt' | 'testimony' | 'descriptor' | 'unknown';
+  safeId: string | null;
+  fingerprint: string | null;
+  /** The owner's name for the safe, where it is in this wallet. */
+  nickname: string | null;
+  /** What the safe calls itself, in a descriptor. */
+  name: string | null;
+  url: string | null;
+  depositId: string | null;
+  /** The deposit is of this wallet. */
+  mine: boolean;
+  length: number | null;
+  root: string | null;
+  entry: number | null;
+  issued: number | null;
+  leaseEnd: number | null;
+  /** Null where it is sealed for another wallet. */
+  face: Face | null;
+  /** It lives once. */
+  unique: boolean;
+  /** What a testimony states. */
+  verdict: string | null;
+  /** Why it does not count as evidence. */
+  leftOut: string | null;
+}
+
+/** Who is at fault, by signed bytes alone. */
+export interface Finding {
+  code:
+    | 'no-contradiction'
+    | 'safe-at-fault'
+    | 'released'
+    | 'lease-ended'
+    | 'wrong-secret'
+    | 'no-certificate'
+    | 'no-chain'
+    | 'key-revoked'
+    | 'did-not-answer';
+  /** The safe has convicted itself. */
+  atFault: boolean;
+  /** A sentence without its full stop. */
+  text: string;
+  at: number | null;
+}
+
+export interface Examination {
+  /** In the order of the files, and then of what was fetched. */
+  exhibits: Exhibit[];
+  /** Null without a certificate, or without the keys of its safe. */
+  finding: Finding | null;
+  /** The safe was asked. */
+  asked: boolean;
+  /** What it answered: its descriptor, and a testimony where this wallet could demand one. Evidence, to be kept. */
+  fetched: Uint8Array[];
+}
+
 /** Errors thrown by the engine carry a stable code, what happened, and what to do next. */
 export interface EngineErrorShape {
   code: string;
@@ -188,8 +262,19 @@ export interface Engine {
   /** Deletes a local value that has no backup. Error `has-backup`. */
   removeValue(id: string): Promise<void>;
 
-  /** Starts `seal(disperse(k, …), split(k, …))` over the named safes; progress comes by `subscribe`. */
-  register(id: string, safeIds: string[], threshold: number): Promise<void>;
+  /**
+   * Starts `seal(disperse(k, …), split(k, …))` over the named safes; progress comes by `subscribe`. With `readable`, title, kind, date and
+   * hint stand on the certificates for everybody to read; otherwise only this wallet can.
+   */
+  register(
+    id: string,
+    safeIds: string[],
+    threshold: number,
+    readable: boolean,
+    hint: string | null,
+  ): Promise<void>;
+  /** Asks the safes to show that they have what they signed for: the pieces of one value, or (null) all. */
+  audit(id: string | null): Promise<void>;
   /** Brings the content back from the safes. */
   recover(id: string): Promise<void>;
   /** Asks every safe to let its pieces go; the local copy stays. Error `not-local`: recover first. */
@@ -203,4 +288,9 @@ export interface Engine {
   importCertificates(file: Uint8Array, passphrase: string): Promise<ImportReport>;
   /** The signed certificate of one deposit, COSE_Sign1 bytes, for a file. */
   certificate(depositId: string): Promise<Uint8Array>;
+  /**
+   * Says what signed files say and who is at fault; needs no open wallet. With `ask`, the safe that the first certificate points to is asked
+   * for its keys and, about a deposit of this wallet, for a testimony. Error `no-certificate`, `too-large`, `bad-address`, `not-a-safe`.
+   */
+  examine(files: Uint8Array[], ask: boolean): Promise<Examination>;
 }

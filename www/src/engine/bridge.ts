@@ -42,12 +42,15 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     addValue: (meta, content) => remote.addValue(meta, content),
     reveal: (id) => remote.reveal(id),
     removeValue: (id) => remote.removeValue(id),
-    register: (id, safeIds, threshold) => remote.register(id, safeIds, threshold),
+    register: (id, safeIds, threshold, readable, hint) =>
+      remote.register(id, safeIds, threshold, readable, hint),
+    audit: (id) => remote.audit(id),
     recover: (id) => remote.recover(id),
     release: (id) => remote.release(id),
     retry: () => remote.retry(),
     exportCertificates: (ids, passphrase) => remote.exportCertificates(ids, passphrase),
     importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
     certificate: (depositId) => remote.certificate(depositId),
+    examine: (files, ask) => remote.examine(files, ask),
   };
 }

@@ -76,7 +76,9 @@ const host = {
   reveal: (id: string) => handOver(engine().reveal(id)),
   removeValue: (id: string) => engine().removeValue(id),
 
-  register: (id: string, safeIds: string[], threshold: number) => engine().register(id, safeIds, threshold),
+  register: (id: string, safeIds: string[], threshold: number, readable: boolean, hint: string | null) =>
+    engine().register(id, safeIds, threshold, readable, hint),
+  audit: (id: string | null) => engine().audit(id),
   recover: (id: string) => engine().recover(id),
   release: (id: string) => engine().release(id),
   retry: () => engine().retry(),
@@ -85,6 +87,7 @@ const host = {
     handOver(engine().exportCertificates(ids, passphrase)),
   importCertificates: (file: Uint8Array, passphrase: string) => engine().importCertificates(file, passphrase),
   certificate: (depositId: string) => handOver(engine().certificate(depositId)),
+  examine: (files: Uint8Array[], ask: boolean) => engine().examine(files, ask),
 } satisfies Engine & { open(dbName: string): Promise<void>; stretch: Stretch };
 
 export type Host = typeof host;

@@ -318,4 +318,42 @@ export const base = css`
       border: 1px solid;
     }
   }
+  /* The way back to where a page hangs. */
+  .up {
+    display: inline-flex;
+    align-items: center;
+    gap: 0.375rem;
+    width: fit-content;
+    min-height: 2rem;
+    font-size: 0.9375rem;
+    text-decoration: none;
+  }
+  .up:hover {
+    text-decoration: underline;
+  }
+`;
+
+/** Terms and what they are, side by side, or one above the other where it is narrow. */
+export const facts = css`
+  dl {
+    display: grid;
+    grid-template-columns: max-content minmax(0, 1fr);
+    gap: 0.25rem 1rem;
+    font-size: 0.875rem;
+  }
+  dt {
+    color: var(--muted);
+  }
+  dd {
+    overflow-wrap: anywhere;
+  }
+  @media (max-width: 30rem) {
+    dl {
+      grid-template-columns: minmax(0, 1fr);
+      gap: 0;
+    }
+    dd {
+      margin-bottom: 0.375rem;
+    }
+  }
 `;

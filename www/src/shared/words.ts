@@ -2,6 +2,8 @@
 import { html, type TemplateResult } from 'lit';
 import type {
   CertificateView,
+  Exhibit,
+  Finding,
   OperationView,
   SafeProgress,
   SafeView,
@@ -21,6 +23,7 @@ export const kinds: Record<ValueKind, string> = {
   file: 'File',
 };
 
+/** How a state looks. */
 interface Face {
   label: string;
   tone: '' | 'good' | 'busy' | 'warn' | 'bad';
@@ -74,6 +77,32 @@ export const valueBadge = (state: ValueState) =>
 export const contactBadge = (contact: SafeView['contact']) => badge(contacts[contact]);
 export const progressBadge = (state: SafeProgress['state']) => badge(progressStates[state]);
 export const certificateBadge = (state: CertificateView['state']) => badge(certificateStates[state]);
+
+export const exhibits: Record<Exhibit['kind'], string> = {
+  certificate: 'Registration certificate',
+  offer: 'Offer: a promise that binds nobody yet',
+  receipt: 'Receipt: a holder let it go',
+  testimony: 'Testimony: the answer to a demand',
+  descriptor: 'Keys of a safe',
+  unknown: 'Unknown',
+};
+
+const findings: Record<Finding['code'], Face> = {
+  'no-contradiction': { label: 'Nothing contradicts it', tone: 'good', icon: 'check' },
+  'safe-at-fault': { label: 'The safe is at fault', tone: 'bad', icon: 'cross' },
+  released: { label: 'Released', tone: '', icon: 'moved' },
+  'lease-ended': { label: 'Lease ended', tone: '', icon: 'clock' },
+  'wrong-secret': { label: 'Says nothing', tone: 'warn', icon: 'alert' },
+  'no-certificate': { label: 'No certificate', tone: 'bad', icon: 'cross' },
+  'no-chain': { label: 'Cannot be checked', tone: 'warn', icon: 'alert' },
+  'key-revoked': { label: 'Proves nothing', tone: 'warn', icon: 'alert' },
+  'did-not-answer': { label: 'Did not answer you', tone: 'warn', icon: 'alert' },
+};
+
+export const findingBadge = ({ code }: Finding) => badge(findings[code]);
+
+/** A safe that did not show what it signed for. */
+export const faultBadge = badge({ label: 'Not shown', tone: 'bad', icon: 'cross' });
 
 /** What a threshold means, for a plan in which any `k` of `n` safes suffice. */
 export function thresholdSentence(k: number, n: number): string {

@@ -67,7 +67,8 @@ export class Safes extends Page {
   @state() private kept = '';
 
   protected override render(): TemplateResult {
-    const { safes } = this.view;
+    const { safes, values } = this.view;
+    const auditing = values.some(({ backup }) => backup?.certificates.some((one) => one.auditing));
     return html`<div class="stack">
       <div class="stack tight">
         <h1 tabindex="-1">Safes</h1>
@@ -86,6 +87,22 @@ export class Safes extends Page {
               ${safes.map((safe) => this.#safe(safe))}
             </ul>`
       }
+      <div class="row">
+        ${
+          safes.some(({ deposits }) => deposits > 0)
+            ? html`<button
+                type="button"
+                class="small"
+                data-testid="audit-all"
+                ?disabled=${this.busy || auditing}
+                @click=${() => this.act(() => session.engine.audit(null))}
+              >
+                ${icon('check')}${auditing ? 'Checking…' : 'Check that they still have everything'}
+              </button>`
+            : nothing
+        }
+        <a class="button small" href="#/evidence" data-testid="evidence-open">${icon('certificate')}Look into a certificate</a>
+      </div>
       <section class="card stack" aria-labelledby="add">
         <h2 id="add">Add a safe</h2>
         <form class="stack" @submit=${this.#probe}>

@@ -95,6 +95,7 @@ export class Unlock extends Page {
       </form>
       <p class="muted small">
         Are you here with a certificate file from another device? Make a wallet first; then open Recover.
+        <a href="#/evidence">To look into a single certificate you need no wallet.</a>
       </p>
     </div>`;
   }

@@ -3,7 +3,7 @@ import { customElement, property, state } from 'lit/decorators.js';
 import type { SafeView, ValueView } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import { icon } from '../../shared/icons.ts';
-import { Page } from '../../shared/page.ts';
+import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
 import { contactBadge, thresholdSentence } from '../../shared/words.ts';
 
@@ -36,6 +36,16 @@ export class Backup extends Page {
       select {
         max-width: 16rem;
       }
+      details > * + * {
+        margin-top: 0.75rem;
+      }
+      summary {
+        width: fit-content;
+        padding-block: 0.25rem;
+        color: var(--accent);
+        font-size: 0.875rem;
+        cursor: pointer;
+      }
     `,
   ];
 
@@ -45,6 +55,7 @@ export class Backup extends Page {
   @state() private left: ReadonlySet<string> = new Set();
   /** Null until the owner chose it himself. */
   @state() private chosen: number | null = null;
+  @state() private readable = false;
 
   protected override firstUpdated(): void {
     this.renderRoot.querySelector('input')?.focus();
@@ -76,7 +87,7 @@ export class Backup extends Page {
         </ul>
       </fieldset>
       ${n < 2 ? html`<p role="status">Choose at least two safes: one alone could read what it keeps.</p>` : this.#choice(k, n)}
-      ${this.errorBox()}
+      ${this.#face()} ${this.errorBox()}
       <div class="row">
         <button class="primary" data-testid="backup-submit" ?disabled=${this.busy || n < 2}>Back it up</button>
         <button type="button" class="quiet" @click=${() => this.dispatchEvent(new Event('dismiss'))}>Cancel</button>
@@ -111,6 +122,35 @@ export class Backup extends Page {
       }`;
   }
 
+  #face(): TemplateResult {
+    return html`<details>
+      <summary data-testid="backup-face">What the certificates show</summary>
+      <label class="row">
+        <input
+          type="checkbox"
+          data-testid="backup-readable"
+          aria-describedby="readable-why"
+          .checked=${this.readable}
+          @change=${() => {
+            this.readable = !this.readable;
+          }}
+        />
+        Readable for everybody
+      </label>
+      <p id="readable-why" class="muted small">
+        ${
+          this.readable
+            ? `Whoever sees a certificate reads “${this.value.title}”, its kind, its date and the hint. The safes see it too.`
+            : 'Title, kind, date and hint are sealed: only your wallet reads them.'
+        }
+      </p>
+      <div class="stack tight">
+        <label for="hint">A hint, if you like</label>
+        <input id="hint" name="hint" autocomplete="off" maxlength="80" data-testid="backup-hint" />
+      </div>
+    </details>`;
+  }
+
   #taken(): SafeView[] {
     return this.safes.filter(({ id }) => !this.left.has(id));
   }
@@ -131,7 +171,11 @@ export class Backup extends Page {
   async #submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     const ids = this.#taken().map(({ id }) => id);
-    if (await this.act(() => session.engine.register(this.value.id, ids, this.#threshold()))) {
+    const hint = field(event, 'hint') || null;
+    const { readable } = this;
+    if (
+      await this.act(() => session.engine.register(this.value.id, ids, this.#threshold(), readable, hint))
+    ) {
       this.dispatchEvent(new Event('dismiss'));
     }
   }

@@ -3,11 +3,11 @@ import { customElement, property } from 'lit/decorators.js';
 import type { CertificateView } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import { download, fileName } from '../../shared/download.ts';
-import { count, date, size } from '../../shared/format.ts';
+import { count, date, size, time } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { Page } from '../../shared/page.ts';
-import { base } from '../../shared/styles.ts';
-import { certificateBadge } from '../../shared/words.ts';
+import { base, facts } from '../../shared/styles.ts';
+import { certificateBadge, faultBadge } from '../../shared/words.ts';
 
 /** From the furthest behind to the furthest on: a safe is only as far as its slowest deposit. */
 const order: CertificateView['state'][] = ['planned', 'offered', 'held', 'released'];
@@ -17,6 +17,7 @@ const order: CertificateView['state'][] = ['planned', 'offered', 'held', 'releas
 export class Certificates extends Page {
   static override styles = [
     base,
+    facts,
     css`
       ul.safes {
         border: 1px solid var(--line);
@@ -64,28 +65,9 @@ export class Certificates extends Page {
         padding: 0.75rem 0.875rem 1rem 2.25rem;
         border-top: 1px solid var(--line);
       }
-      dl {
-        display: grid;
-        grid-template-columns: max-content minmax(0, 1fr);
-        gap: 0.25rem 1rem;
-        font-size: 0.875rem;
-      }
-      dt {
-        color: var(--muted);
-      }
-      dd {
-        overflow-wrap: anywhere;
-      }
       @media (max-width: 30rem) {
         .deposit {
           padding-left: 0.875rem;
-        }
-        dl {
-          grid-template-columns: minmax(0, 1fr);
-          gap: 0;
-        }
-        dd {
-          margin-bottom: 0.375rem;
         }
       }
     `,
@@ -113,17 +95,33 @@ export class Certificates extends Page {
     );
     const ends = deposits.flatMap(({ leaseEnd }) => (leaseEnd === null ? [] : [leaseEnd]));
     const { nickname, state } = furthestBehind;
-    return html`<li data-testid="certificate-row" data-state=${state} data-safe=${nickname}>
+    const fault = deposits.find((deposit) => deposit.fault !== null)?.fault;
+    return html`<li
+      data-testid="certificate-row"
+      data-state=${state}
+      data-safe=${nickname}
+      data-audit=${auditState(deposits)}
+    >
       <details>
         <summary>
           <span class="name">${nickname}</span>
-          ${certificateBadge(state)}
+          ${fault ? faultBadge : certificateBadge(state)}
           <span class="until muted small">
             ${deposits.length > 1 ? `${count(deposits.length, 'deposit')}, ` : nothing}${
               ends.length > 0 ? `kept until ${date(Math.min(...ends))}` : 'no certificate yet'
-            }
+            }${audited(deposits)}
           </span>
         </summary>
+        ${
+          fault
+            ? html`<div class="deposit">
+                <div class="notice bad">
+                  ${icon('alert')}
+                  <p class="small">This safe ${fault}. Ask it to testify; with the certificate, what it says is evidence.</p>
+                </div>
+              </div>`
+            : nothing
+        }
         ${deposits.map((deposit) => this.#deposit(deposit))}
       </details>
     </li>`;
@@ -144,7 +142,10 @@ export class Certificates extends Page {
       ${
         issued === null
           ? nothing
-          : html`<div>
+          : html`<div class="row">
+              <a class="button small" href="#/evidence/${deposit.depositId}" data-testid="certificate-examine">
+                ${icon('eye')}Look into it, or ask the safe
+              </a>
               <button type="button" class="small" data-testid="certificate-download" @click=${() => this.#save(deposit)}>
                 ${icon('download')}Download the certificate
               </button>
@@ -162,6 +163,24 @@ export class Certificates extends Page {
       );
     });
   }
+}
+
+/** When all of a safe's pieces were last seen, in words that follow “kept until”. */
+function audited(deposits: CertificateView[]): string {
+  switch (auditState(deposits)) {
+    case 'running':
+      return ', being checked';
+    case 'sound':
+      return `, shown ${time(Math.min(...deposits.map((deposit) => deposit.audited ?? 0)))}`;
+    default:
+      return '';
+  }
+}
+
+function auditState(deposits: CertificateView[]): 'running' | 'fault' | 'sound' | 'never' {
+  if (deposits.some(({ auditing }) => auditing)) return 'running';
+  if (deposits.some(({ fault }) => fault !== null)) return 'fault';
+  return deposits.every(({ audited }) => audited !== null) ? 'sound' : 'never';
 }
 
 function row(term: string, text: string, mono = false): TemplateResult {

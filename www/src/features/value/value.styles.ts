@@ -1,18 +1,6 @@
 import { css } from 'lit';
 
 export const one = css`
-  .up {
-    display: inline-flex;
-    align-items: center;
-    gap: 0.375rem;
-    width: fit-content;
-    min-height: 2rem;
-    font-size: 0.9375rem;
-    text-decoration: none;
-  }
-  .up:hover {
-    text-decoration: underline;
-  }
   .head {
     display: grid;
     grid-template-columns: auto minmax(0, 1fr);

@@ -134,6 +134,15 @@ export class Value extends Page {
         <button
           type="button"
           class="small"
+          data-testid="audit"
+          ?disabled=${!held || this.busy || backup.certificates.some(({ auditing }) => auditing)}
+          @click=${() => this.act(() => session.engine.audit(value.id))}
+        >
+          ${icon('check')}Check that they still have it
+        </button>
+        <button
+          type="button"
+          class="small"
           data-testid="export-value-certificates"
           ?disabled=${!held}
           @click=${() => this.#ask('export')}
