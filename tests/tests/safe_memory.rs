@@ -4,7 +4,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use futures::executor::block_on;
-use protocol::{claim::Verb, crypto::Secret, ids::Seconds, problem::Problem};
+use protocol::{audit::AuditItem, claim::Verb, crypto::Secret, ids::Seconds, problem::Problem};
 use safe_worker::{
     flow::{COSE, Head, OCTETS, Policy, log_line},
     machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
@@ -257,5 +257,34 @@ fn what_is_logged_names_routes_and_nobody() {
     ];
     for (line, (method, route, status, problem)) in lines.iter().zip(expected) {
         assert_eq!((line.0.as_str(), line.1.as_str(), line.2, line.3.as_str()), (method, route, status, problem));
+    }
+}
+
+/// docs/operate.md says what a deposit costs; operators of a free plan count on it.
+#[test]
+fn what_a_deposit_costs_is_what_the_operator_was_told() {
+    for tokens in [false, true] {
+        let mut safe = InMemory::admitting(tokens);
+        let shared = Rc::clone(&safe.safe);
+        // All calls of ledger, account and storage.
+        let cost = |work: &mut dyn FnMut()| {
+            let before = shared.calls();
+            work();
+            shared.calls() - before
+        };
+        let account = u64::from(tokens);
+        let mut visit = Visit::new(&mut safe);
+        let mut held = Vec::new();
+        // The first deposit of a token puts it on the operator's list.
+        assert_eq!(cost(&mut || held.push(visit.held(5000).0)), 3 + account + 1 + 2 * account, "the first");
+        held.clear();
+        assert_eq!(cost(&mut || held.push(visit.held(5000).0)), 3 + account + 1, "deposit and confirmation");
+        assert_eq!(cost(&mut || drop(granted(visit.retrieve(&held[0]), 200, OCTETS))), 1 + 1, "retrieval");
+        let more: Vec<_> = (0..3).map(|_| visit.held(5000).0).collect();
+        let item =
+            |of: &safe_suite::Deposit| AuditItem { deposit: of.id, secret: of.secrets.audit.clone(), groups: vec![0] };
+        let items: Vec<_> = more.iter().map(item).collect();
+        assert_eq!(cost(&mut || drop(visit.audit(&items))), 3 * (1 + 1), "audit of three");
+        assert_eq!(cost(&mut || drop(granted(visit.release(&held[0]), 200, COSE))), 2 + 1 + account, "release");
     }
 }

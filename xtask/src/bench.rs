@@ -1,14 +1,17 @@
 //! `cargo xtask bench`: sizes and times, as a table and as target/bench/report.json.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 
-use crate::{build, paths, process, test};
+use crate::process::Running;
+use crate::test::Counts;
+use crate::{build, net, node, paths, process, test};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -16,6 +19,14 @@ pub struct Args {
     /// Measure sizes only; starts no safes and no browser.
     #[arg(long)]
     sizes: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Load one safe, and print what its requests cost; writes target/bench/safe.json.
+    Safe,
 }
 
 /// One line of the report. tests/bench/bench.mjs writes the same shape.
@@ -37,6 +48,9 @@ struct Row {
 
 /// Measures and reports.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(What::Safe) = args.what {
+        return safe();
+    }
     build::all()?;
     let out = paths::target().join("bench");
     fs::create_dir_all(&out)?;
@@ -88,6 +102,33 @@ fn size(files: &[PathBuf]) -> Result<(f64, f64)> {
         packed += gzip.finish()?.len();
     }
     Ok((raw as f64 / 1000.0, packed as f64 / 1000.0))
+}
+
+/// One safe under load (tests/bench/safe.rs).
+fn safe() -> Result<()> {
+    build::safe()?;
+    let out = paths::target().join("bench");
+    fs::create_dir_all(&out)?;
+    let mut cargo = process::cargo();
+    cargo.args(["bench", "--quiet", "--package", "tests", "--bench", "safe"]);
+    // Compiled before the safe runs, so that nothing else does then.
+    process::run(&mut cargo, "compiling the load")?;
+    test::with_safes(&Counts { safes: 1, tokens: 0 }, |plan| {
+        let port = net::free_ports(1)?;
+        let mut node = node::script("tests/bench/storage.mjs");
+        node.arg(port.to_string()).arg(plan.state.join("storage")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut storage = Running::spawn(&mut node)?;
+        let output = storage.child().stdout.take().context("the storage has no output")?;
+        BufReader::new(output).lines().next().context("the storage did not start; the reason is above")??;
+        let at = |port: u16| {
+            // Without the process the times are measured all the same.
+            format!("http://127.0.0.1:{port} {}", net::listener(port).map_or(String::new(), |id| id.to_string()))
+        };
+        cargo.env("STRONGROOM_SAFE", at(plan.port + 1)).env("STRONGROOM_STORAGE", at(port));
+        let outcome = process::run(cargo.env("STRONGROOM_REPORT", out.join("safe.json")), "the load");
+        storage.stop();
+        outcome
+    })
 }
 
 /// What the browser measures, against safes of its own.

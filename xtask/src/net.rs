@@ -75,26 +75,31 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-/// Name and process id of the program that listens on `port`, as Linux tells it.
+/// Name and process id of the program that listens on `port`.
 fn holder(port: u16) -> Option<String> {
+    let id = listener(port)?;
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+    Some(format!("{} (process {id})", name.trim()))
+}
+
+/// The process that listens on `port`, as Linux tells it.
+pub fn listener(port: u16) -> Option<u32> {
     let socket = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .find_map(|table| listening_socket(&fs::read_to_string(table).ok()?, port))?;
     let link = format!("socket:[{socket}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         // `self` and `thread-self` are other names of ours.
-        let id = process.file_name().to_string_lossy().into_owned();
-        if id.parse::<u32>().is_err() {
+        let Ok(id) = process.file_name().to_string_lossy().parse::<u32>() else {
             continue;
-        }
+        };
         let Ok(files) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };
         let holds =
             files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == link.as_str()));
         if holds {
-            let name = fs::read_to_string(process.path().join("comm")).ok()?;
-            return Some(format!("{} (process {id})", name.trim()));
+            return Some(id);
         }
     }
     None

@@ -108,13 +108,20 @@ fn webdriver(browser: &PathBuf) -> serde_json::Value {
     json!({ "goog:chromeOptions": { "binary": browser, "args": args } })
 }
 
+/// How many safes, and how many of them want a token.
+pub struct Counts {
+    /// All of them.
+    pub safes: u16,
+    /// From the last.
+    pub tokens: u16,
+}
+
 /// Safes on free ports with a state that is gone afterwards.
-pub fn with_safes<T>(page: bool, run: impl FnOnce(&Plan) -> Result<T>) -> Result<T> {
-    const COUNT: u16 = 5;
+pub fn with_safes<T>(counts: &Counts, run: impl FnOnce(&Plan) -> Result<T>) -> Result<T> {
+    let Counts { safes: count, tokens } = *counts;
     let state = Temporary::make("safes")?;
-    let port = net::free_ports(COUNT + 1)?;
-    // One of them wants a token, so that whatever runs on all of them runs with and without.
-    let plan = Plan { count: COUNT, tokens: 1, port, state: state.0.clone(), page, show: false };
+    let port = net::free_ports(count + 1)?;
+    let plan = Plan { count, tokens, port, state: state.0.clone(), page: false, show: false };
     let safes = Safes::start(&plan, State::open(&plan.state)?)?;
     let outcome = run(&plan);
     drop(safes);
@@ -123,7 +130,8 @@ pub fn with_safes<T>(page: bool, run: impl FnOnce(&Plan) -> Result<T>) -> Result
 
 fn edge() -> Result<()> {
     build::safe()?;
-    with_safes(false, |plan| {
+    // One of them wants a token, so that whatever runs on all of them runs with and without.
+    with_safes(&Counts { safes: 5, tokens: 1 }, |plan| {
         let mut cargo = process::cargo();
         let keys = env::join_paths(plan.keys())?;
         cargo
