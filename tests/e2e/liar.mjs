@@ -11,6 +11,47 @@ export const ABOUT_PIECES = (path, length) => !path.endsWith('/confirm') && leng
 /** Every certificate has a wrong bit. */
 export const ABOUT_CERTIFICATES = (path) => path.endsWith('/confirm');
 
+/**
+ * Stands at the address `url` and never comes to an end: it says who the safe on `port` is, and to everything else it answers with bytes, as
+ * many as are taken.
+ */
+export async function startBabbler(url, port) {
+  const piece = Buffer.alloc(1 << 20);
+  const sent = { bytes: 0 };
+  const server = createServer((asked, answer) => {
+    const { method, url: path, headers } = asked;
+    if (!path.startsWith('/v1/') || method === 'OPTIONS') {
+      const onward = request({ host: '127.0.0.1', port, method, path, headers }, (told) => {
+        answer.writeHead(told.statusCode, told.headers);
+        told.pipe(answer);
+      });
+      asked.pipe(onward);
+      return;
+    }
+    asked.resume();
+    answer.writeHead(200, {
+      'access-control-allow-origin': '*',
+      'content-type': 'application/octet-stream',
+    });
+    const go = () => {
+      while (!answer.destroyed && answer.write(piece)) sent.bytes += piece.length;
+      sent.bytes += piece.length;
+    };
+    answer.on('drain', go);
+    go();
+  });
+  server.listen({ host: '127.0.0.1', port: Number(new URL(url).port) });
+  await once(server, 'listening');
+  return {
+    /** How much was taken. */
+    sent,
+    stop() {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
 /** Stands at the address `url`, speaks for the safe that listens on `port`, and lies about what `about` says. */
 export async function startLiar(url, port, about) {
   const lies = [];

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { freePorts, nickname, noise, Product, Wallet } from './harness.mjs';
-import { ABOUT_CERTIFICATES, ABOUT_PIECES, startLiar } from './liar.mjs';
+import { ABOUT_CERTIFICATES, ABOUT_PIECES, startBabbler, startLiar } from './liar.mjs';
 
 let product;
 before(async () => {
@@ -68,4 +68,33 @@ test('a safe that returns flipped bits is found out', async (t) => {
     warnings.some((line) => line.includes(nickname(lying))),
     `no warning names ${nickname(lying)}: ${warnings.join(' | ')}`,
   );
+});
+
+test('a safe that answers without end costs no memory, and the others bring the value back', async (t) => {
+  const few = await Product.start({ safes: 3 });
+  t.after(() => few.stop());
+  const first = await Wallet.fresh(few);
+  t.after(() => first.close());
+  await first.create();
+  await first.addSafes();
+  await first.backUp(await first.addText('Deed', 'the house on the hill'));
+  const file = await first.exportCertificates();
+
+  const [asked] = await first.safesInOrder();
+  const behind = await freePorts(1);
+  await few.stopSafe(asked);
+  await few.startSafe(asked, { port: behind });
+  const babbler = await startBabbler(few.safes[asked - 1], behind);
+  t.after(() => babbler.stop());
+
+  const second = await Wallet.fresh(few);
+  t.after(() => second.close());
+  await second.create();
+  await second.importCertificates(file);
+  const id = await second.recoverableId('Deed');
+  await second.recover(id);
+  assert.equal(await second.reveal(id), 'the house on the hill');
+  // What lies in the buffers of two systems and a browser, and not what it could have sent in a minute.
+  assert.ok(babbler.sent.bytes > 0, 'it was never asked');
+  assert.ok(babbler.sent.bytes < 64 * 1024 ** 2, `${babbler.sent.bytes} bytes were taken`);
 });

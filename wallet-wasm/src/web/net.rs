@@ -4,7 +4,8 @@ use js_sys::{Array, JSON, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortSignal, Blob, Headers, RequestCache, RequestCredentials, RequestInit, RequestMode, RequestRedirect, Response,
+    AbortSignal, Blob, Headers, ReadableStreamDefaultReader, RequestCache, RequestCredentials, RequestInit,
+    RequestMode, RequestRedirect, Response,
 };
 
 use protocol::ids::Seconds;
@@ -96,18 +97,43 @@ async fn exchange(outgoing: &Outgoing<'_>) -> Result<Option<Received>, JsValue> 
     }
     init.set_headers(&headers);
     let response: Response = JsFuture::from(global_fetch(outgoing.url, &init)).await?.dyn_into()?;
-    let announced = response.headers().get("content-length")?.and_then(|l| l.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > outgoing.most.max(MAX_PROBLEM_LEN)) {
-        return Ok(None);
-    }
-    let buffer = JsFuture::from(response.array_buffer()?).await?;
-    let body = Uint8Array::new(&buffer);
-    if u64::from(body.length()) > outgoing.most.max(MAX_PROBLEM_LEN) {
-        return Ok(None);
-    }
+    // Never more than 4 GiB, which no caller asks for.
+    let most = u32::try_from(outgoing.most.max(MAX_PROBLEM_LEN)).unwrap_or(u32::MAX);
+    let Some(body) = read(&response, most).await? else { return Ok(None) };
     let is_problem = response.headers().get("content-type")?.is_some_and(|t| t.starts_with("application/problem+json"));
     let problem = if is_problem { parse_problem(&body.to_vec()) } else { None };
     Ok(Some(Received { status: response.status(), body, problem }))
+}
+
+/// Reads a body piece by piece, so that whoever sends without end, or what unpacks to more than it was, costs no more memory than was asked for.
+/// `None`: more came than `most` bytes.
+async fn read(response: &Response, most: u32) -> Result<Option<Uint8Array>, JsValue> {
+    let Some(stream) = response.body() else { return Ok(Some(Uint8Array::new_with_length(0))) };
+    let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
+    // An announcement is a hint: right, it saves copying; wrong, it costs no more than `most`.
+    let announced = response.headers().get("content-length")?.and_then(|length| length.parse::<u32>().ok());
+    let mut body = Uint8Array::new_with_length(announced.unwrap_or(64 * 1024).min(most));
+    let mut length = 0;
+    loop {
+        let next = JsFuture::from(reader.read()).await?;
+        if Reflect::get(&next, &"done".into())?.is_truthy() {
+            return Ok(Some(if length == body.length() { body } else { body.slice(0, length) }));
+        }
+        let piece: Uint8Array = Reflect::get(&next, &"value".into())?.dyn_into()?;
+        if piece.length() > most - length {
+            // Whether it hears of that or not, nothing more is read.
+            let _ = reader.cancel();
+            return Ok(None);
+        }
+        let end = length + piece.length();
+        if end > body.length() {
+            let larger = Uint8Array::new_with_length(end.max(body.length().saturating_mul(2)).min(most));
+            larger.set(&body.subarray(0, length), 0);
+            body = larger;
+        }
+        body.set(&piece, length);
+        length = end;
+    }
 }
 
 /// Longest problem details that are read, bytes.
