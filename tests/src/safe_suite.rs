@@ -249,6 +249,13 @@ impl<'a> Visit<'a> {
         self.present(&deposit.id, &claim)
     }
 
+    /// Retrieves a unique value with a fresh claim, as the claimant who has `x`, or as none.
+    pub fn retrieve_as(&mut self, deposit: &Deposit, x: Option<&Secret>) -> Got {
+        let (entry, expiry, right) = (self.entry(), self.now() + CLAIM_SPAN, &deposit.secrets.retrieve);
+        let claim = Claim::make_with(right, x, &entry, &deposit.id, Verb::Retrieve, expiry, &mut self.rng()).unwrap();
+        self.present(&deposit.id, &claim)
+    }
+
     /// Releases with a fresh claim.
     pub fn release(&mut self, deposit: &Deposit) -> Got {
         let claim = self.claim(&deposit.id, Verb::Release, &deposit.secrets.release);
@@ -996,11 +1003,7 @@ pub fn a_unique_value_goes_to_its_claimant(safe: &mut dyn SafeUnderTest) {
     let (id, right) = (deposit.id, deposit.secrets.retrieve.clone());
     let xs = [(); 2].map(|()| Secret::make_random(&mut visit.rng()));
     let claimants = [derive_claimant(&xs[0]), derive_claimant(&xs[1])];
-    let fetch = |visit: &mut Visit<'_>, x: Option<&Secret>| {
-        let (entry, expiry) = (visit.entry(), visit.now() + CLAIM_SPAN);
-        let claim = Claim::make_with(&right, x, &entry, &id, Verb::Retrieve, expiry, &mut visit.rng()).unwrap();
-        visit.present(&id, &claim)
-    };
+    let fetch = |visit: &mut Visit<'_>, x| visit.retrieve_as(&deposit, x);
     // Nobody has claimed it.
     assert_refused(&fetch(&mut visit, None), Problem::Claimed);
     assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);

@@ -4,15 +4,24 @@
 use std::{cell::Cell, rc::Rc};
 
 use futures::executor::block_on;
-use protocol::{audit::AuditItem, claim::Verb, crypto::Secret, ids::Seconds, problem::Problem};
+use protocol::{
+    audit::AuditItem,
+    claim::Verb,
+    codec,
+    crypto::Secret,
+    ids::{ClaimantId, Seconds},
+    problem::Problem,
+    register::{MAX_REGISTER_ANSWER_LEN, Next, Proposer, derive_claimant, quorum},
+};
+use rand_core::Rng;
 use safe_worker::{
-    flow::{COSE, Head, OCTETS, Policy, log_line},
+    flow::{CBOR, COSE, Head, OCTETS, Policy, log_line},
     machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
     memory::MemorySafe,
     record::{MAX_ATTEMPTS, MAX_NONCES},
 };
 use tests::{
-    fixture::{NOW, secret},
+    fixture::{NOW, rng, secret},
     safe_suite,
     safe_suite::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
@@ -287,4 +296,88 @@ fn what_a_deposit_costs_is_what_the_operator_was_told() {
         assert_eq!(cost(&mut || drop(visit.audit(&items))), 3 * (1 + 1), "audit of three");
         assert_eq!(cost(&mut || drop(granted(visit.release(&held[0]), 200, COSE))), 2 + 1 + account, "release");
     }
+}
+
+/// One claimant of a unique value, until it knows who is chosen.
+struct Claimant {
+    x: Secret,
+    proposer: Proposer,
+    waits: u64,
+    heard: Option<ClaimantId>,
+}
+
+/// Twenty devices want the same ticket, message by message in any order, and one of the five safes is set back to what it was before, again and again:
+/// from a snapshot, by whoever looks after it, with or without meaning harm. Some messages are lost.
+#[test]
+fn a_safe_that_is_set_back_during_a_race_makes_no_second_winner() {
+    let mut went_back = 0;
+    for round in 0..12 {
+        let mut random = rng(0x5e7 + round);
+        let mut safes: Vec<InMemory> = (0..5).map(|_| InMemory::new()).collect();
+        let deposits: Vec<_> = safes.iter_mut().map(|safe| safe_suite::held_unique(&mut Visit::new(safe))).collect();
+        let forgetful = (round % 5) as usize;
+        let mut snapshot = safes[forgetful].safe.records();
+        let claimant = |i: u64| {
+            let x = secret(1000 * round + i);
+            let proposer = Proposer::new(5, 1, 0, derive_claimant(&x));
+            Claimant { x, proposer, waits: 0, heard: None }
+        };
+        let mut claimants: Vec<Claimant> = (0..20).map(claimant).collect();
+        let mut below = |most: usize| random.next_u64() as usize % most;
+        let mut steps = 0;
+        while claimants.iter().any(|claimant| claimant.heard.is_none()) {
+            steps += 1;
+            assert!(steps < 200_000, "the race does not end");
+            match below(40) {
+                0 => snapshot = safes[forgetful].safe.records(),
+                1 => {
+                    went_back += usize::from(snapshot != safes[forgetful].safe.records());
+                    safes[forgetful].safe.set_records(snapshot.clone());
+                }
+                _ => {}
+            }
+            let at = below(claimants.len());
+            let Claimant { proposer, waits, heard, .. } = &mut claimants[at];
+            if heard.is_some() || *waits > 0 {
+                *waits = waits.saturating_sub(1);
+                continue;
+            }
+            let open: Vec<usize> = (0..5).filter(|safe| !proposer.answers().contains_key(safe)).collect();
+            let next = if open.is_empty() {
+                Next::Again
+            } else {
+                let safe = open[below(open.len())];
+                let ask = proposer.ask();
+                let deposit = &deposits[safe];
+                let got = Visit::new(&mut safes[safe]).propose(&deposit.id, &deposit.secrets.retrieve, &ask);
+                // Every tenth answer is lost on its way.
+                if below(10) == 0 {
+                    continue;
+                }
+                let answer = codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap();
+                proposer.take_in(safe, answer)
+            };
+            match next {
+                Next::Chosen(who) => *heard = Some(who),
+                Next::Again => {
+                    proposer.begin_round();
+                    *waits = below(60) as u64;
+                }
+                _ => {}
+            }
+        }
+        let chosen = claimants[0].heard;
+        assert!(claimants.iter().all(|claimant| claimant.heard == chosen), "round {round}");
+        let winner = claimants.iter().find(|claimant| Some(derive_claimant(&claimant.x)) == chosen).unwrap();
+        let loser = claimants.iter().find(|claimant| Some(derive_claimant(&claimant.x)) != chosen).unwrap();
+        let mut handed = 0;
+        // What the one that forgets does with its piece is its own affair; one is less than anybody needs.
+        for (at, deposit) in deposits.iter().enumerate().filter(|(at, _)| *at != forgetful) {
+            let mut visit = Visit::new(&mut safes[at]);
+            assert_refused(&visit.retrieve_as(deposit, Some(&loser.x)), Problem::Claimed);
+            handed += usize::from(visit.retrieve_as(deposit, Some(&winner.x)).status == 200);
+        }
+        assert!(handed >= quorum(5, 1) - 1, "{handed} in round {round}");
+    }
+    assert!(went_back > 20, "it was set back {went_back} times only");
 }
