@@ -87,10 +87,13 @@ fn an_audit_finds_what_is_gone_or_altered_and_nothing_else() {
     assert_eq!(found[4], None);
     let (state, reason) = state_of(&wallet, value);
     assert_eq!((state, reason.contains("4 of 5 safes")), ("at-risk", true), "{reason}");
-    // The owner is told once, not at every audit.
+    // The owner is told once, not at every audit, and since when.
     let lines = wallet.state.activity.len();
+    wallet.wait(HOUR);
     audit(&mut wallet, &safes);
     assert_eq!(wallet.state.activity.len(), lines);
+    let faults = wallet.state.backups[&backup].deposits.iter().filter_map(|d| d.fault.as_ref());
+    assert!(faults.map(|fault| fault.since).eq([START + 2 * HOUR; 4]));
 }
 
 #[test]
@@ -241,15 +244,18 @@ fn no_other_promise_passes_for_a_renewed_certificate() {
         Registration { length: held.length + 1, issued: held.issued + 1, ..held.clone() },
         Registration { url: "https://elsewhere.example".into(), issued: held.issued + 1, ..held.clone() },
         Registration { unique: Some(true), issued: held.issued + 1, ..held.clone() },
-        Registration { issued: held.issued - 1, ..held.clone() },
     ];
     for says in altered {
         let refused = wallet.handle(Event::Renewed(backup, deposit.id, sign(&says)));
         assert!(matches!(refused, Err(WalletError::Certificate(_))), "{says:?}");
     }
-    let renewed = Registration { lease_end: held.lease_end + 1, issued: held.issued + 1, ..held };
+    let renewed = Registration { lease_end: held.lease_end + 10, issued: held.issued + 10, ..held };
     wallet.handle(Event::Renewed(backup, deposit.id, sign(&renewed))).unwrap();
     assert!(certificates(&wallet).contains(&renewed));
+    // One from in between, which came late.
+    let late = Registration { issued: renewed.issued - 5, ..renewed };
+    let refused = wallet.handle(Event::Renewed(backup, deposit.id, sign(&late)));
+    assert!(matches!(refused, Err(WalletError::Certificate(_))));
 }
 
 #[test]
