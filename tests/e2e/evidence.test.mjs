@@ -112,3 +112,21 @@ test('a safe that lost its ledger is found by a check, and convicts itself befor
   await judge.examineFiles([testimony, descriptor]);
   await finding(judge, 'nothing');
 });
+
+test('a certificate whose key was revoked is fetched anew, and a stranger learns that the old one proves nothing', async (t) => {
+  const { wallet, id } = await owner(t, 'Deed of the house');
+  const before = await wallet.certificate(1);
+  await product.rotate(1);
+  await product.killAndRestart();
+  await wallet.lock();
+  await wallet.unlock();
+  await wallet.openValue(id);
+  const row = wallet.find('certificate-row', { safe: 'safe-1' });
+  await row.locator('summary').click();
+  await row.getByText('key 2 of the safe').waitFor();
+  await wallet.examineFiles([before]);
+  await finding(wallet, 'key-revoked');
+  await wallet.openValue(id);
+  await wallet.examineCertificate(1);
+  await finding(wallet, 'no-contradiction');
+});

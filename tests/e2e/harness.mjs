@@ -77,6 +77,12 @@ export class Product {
     return stdout.trim();
   }
 
+  /** Makes new keys for a safe and revokes those that it had. It uses them from its next start with the whole product. */
+  async rotate(number) {
+    const keys = join(this.#state, 'safes', String(number), 'keys.json');
+    await promisify(execFile)(XTASK, ['safe', 'rotate', '--keys', keys, '--revoke'], { cwd: ROOT });
+  }
+
   /** Takes a safe down in the ordinary way. */
   stopSafe(number) {
     return this.#command({ do: 'stop', safe: number });

@@ -1,6 +1,8 @@
 //! Suites that run on every implementation of a thing. The tests themselves stand in `tests/tests/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod decoders;
 pub mod fixture;
 pub mod safe_suite;
+pub mod visit;
 pub mod world;

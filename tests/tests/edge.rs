@@ -32,7 +32,8 @@ use safe_worker::flow::{CBOR, COSE, OCTETS};
 use tests::{
     fixture::secret,
     safe_suite,
-    safe_suite::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted, held_unique},
+    safe_suite::held_unique,
+    visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
 use ureq::{Agent, SendBody, http};
 

@@ -31,7 +31,7 @@ use safe_worker::{
 };
 use tests::{
     fixture::{NOW, face_text, rng, secret},
-    safe_suite::statement_header,
+    visit::statement_header,
 };
 
 const START: Seconds = NOW + 1000;

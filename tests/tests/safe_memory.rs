@@ -23,7 +23,7 @@ use safe_worker::{
 use tests::{
     fixture::{NOW, rng, secret},
     safe_suite,
-    safe_suite::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
+    visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
 
 /// A safe and its clock, both shared with the test while a visit goes on.
@@ -290,8 +290,7 @@ fn what_a_deposit_costs_is_what_the_operator_was_told() {
         assert_eq!(cost(&mut || held.push(visit.held(5000).0)), 3 + account + 1, "deposit and confirmation");
         assert_eq!(cost(&mut || drop(granted(visit.retrieve(&held[0]), 200, OCTETS))), 1 + 1, "retrieval");
         let more: Vec<_> = (0..3).map(|_| visit.held(5000).0).collect();
-        let item =
-            |of: &safe_suite::Deposit| AuditItem { deposit: of.id, secret: of.secrets.audit.clone(), groups: vec![0] };
+        let item = |of: &Deposit| AuditItem { deposit: of.id, secret: of.secrets.audit.clone(), groups: vec![0] };
         let items: Vec<_> = more.iter().map(item).collect();
         assert_eq!(cost(&mut || drop(visit.audit(&items))), 3 * (1 + 1), "audit of three");
         assert_eq!(cost(&mut || drop(granted(visit.release(&held[0]), 200, COSE))), 2 + 1 + account, "release");
