@@ -318,6 +318,17 @@ export const base = css`
       border: 1px solid;
     }
   }
+  /* What most people need not see. */
+  .more > * + * {
+    margin-top: 0.75rem;
+  }
+  .more > summary {
+    width: fit-content;
+    padding-block: 0.25rem;
+    color: var(--accent);
+    font-size: 0.875rem;
+    cursor: pointer;
+  }
   /* The way back to where a page hangs. */
   .up {
     display: inline-flex;

@@ -29,16 +29,6 @@ export class Safes extends Page {
       .url {
         overflow-wrap: anywhere;
       }
-      details > * + * {
-        margin-top: 0.75rem;
-      }
-      summary {
-        width: fit-content;
-        padding-block: 0.25rem;
-        color: var(--accent);
-        font-size: 0.875rem;
-        cursor: pointer;
-      }
       .fingerprint {
         padding: 0.75rem 1rem;
         border-radius: var(--radius-small);
@@ -154,7 +144,7 @@ export class Safes extends Page {
             </div>`
           : nothing
       }
-      <details>
+      <details class="more">
         <summary>Fingerprint, token and removal</summary>
         <p class="mono">${safe.fingerprint}</p>
         <form class="stack tight" @submit=${(event: SubmitEvent) => this.#token(event, safe)}>

@@ -36,16 +36,6 @@ export class Backup extends Page {
       select {
         max-width: 16rem;
       }
-      details > * + * {
-        margin-top: 0.75rem;
-      }
-      summary {
-        width: fit-content;
-        padding-block: 0.25rem;
-        color: var(--accent);
-        font-size: 0.875rem;
-        cursor: pointer;
-      }
     `,
   ];
 
@@ -123,7 +113,7 @@ export class Backup extends Page {
   }
 
   #face(): TemplateResult {
-    return html`<details>
+    return html`<details class="more">
       <summary data-testid="backup-face">What the certificates show</summary>
       <label class="row">
         <input

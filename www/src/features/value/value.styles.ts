@@ -19,15 +19,7 @@ export const one = css`
     width: 1.5rem;
     height: 1.5rem;
   }
-  summary {
-    width: fit-content;
-    padding-block: 0.25rem;
-    color: var(--accent);
-    font-size: 0.875rem;
-    cursor: pointer;
-  }
   details p {
-    margin-top: 0.5rem;
     padding: 0.75rem 1rem;
     border-radius: var(--radius-small);
     background: var(--sunken);

@@ -161,7 +161,7 @@ export class Value extends Page {
         </button>
       </div>
       ${value.local ? nothing : html`<p class="muted small" id="release-why">To release it, recover it first.</p>`}
-      <details>
+      <details class="more">
         <summary>The plan</summary>
         <p class="mono">${backup.plan}</p>
       </details>`;
