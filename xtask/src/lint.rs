@@ -9,6 +9,8 @@ use crate::{node, paths, process, tools};
 /// Runs every check; stops at the first that finds something.
 pub fn run() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], "the check of the format (`cargo fmt --all` mends it)")?;
+    let fuzzer = &["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
+    cargo(fuzzer, "the check of the fuzzer's format")?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"], "clippy")?;
     cargo(
         &[

@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod cert;
+mod fuzz;
 mod keys;
 mod lint;
 mod net;
@@ -44,6 +45,8 @@ enum Command {
     Lint,
     /// Measure sizes and times; writes target/bench/report.json.
     Bench(bench::Args),
+    /// Fuzz every decoder, or some.
+    Fuzz(fuzz::Args),
     /// Take screenshots of the page into target/screens.
     Screens,
     /// Make a safe's keys, deploy a safe, invite to it, look after it.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Screens => test::screens(),
         Command::Safe(command) => safe::run(&command),
         Command::Cert(command) => cert::run(&command),

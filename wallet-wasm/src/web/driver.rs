@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use crate::{
     audits::{self, Audit},
     exchange::{self, Meaning},
-    machine::{Event, transition},
+    machine::{Event, WalletError, transition},
     session::{Action, Contact, Errand, Fetch, Session},
     state::{Backup, State},
     store::{Store, StoreError},
@@ -359,9 +359,12 @@ impl Driver {
             let clock = open.session.clock_of(safe, now());
             audits::request(&open.state, safe, &batch, clock, &mut rng)
         })?;
-        let Ok(Audit { request, asked }) = audit else {
-            // Released meanwhile, or the safe has no key for now: then there is nothing to ask.
-            return self.with(|open| open.session.audited(safe, &batch));
+        let Audit { request, asked } = match audit {
+            Ok(audit) => audit,
+            // The keys that are known have had their time.
+            Err(WalletError::Identity(_)) => return self.look_for_keys(*safe).await,
+            // Released meanwhile: there is nothing to ask.
+            Err(_) => return self.with(|open| open.session.audited(safe, &batch)),
         };
         let body = request.body.as_deref().and_then(|body| net::body_of(&Uint8Array::from(body)));
         let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
