@@ -3,7 +3,7 @@
 //! The modules stand in the order of the flow: a *value* goes into a [`bundle`], a [`plan`] says where it goes, the [`layout`]
 //! makes [`envelope`]s of it, each is a [`deposit`] that a safe ([`identity`]) signs a [`certificate`] for; a [`claim`] brings it
 //! back, and the [`book`] keeps what that needs. In between, an [`audit`] shows that it is still there, the [`register`] gives a value
-//! that may live once to one claimant, [`evidence`] says who is at fault, and a [`token`] who may deposit. Below them lie [`seal`],
+//! that may live once to one claimant, [`evidence`] says who is at fault, and a [`token`] who may deposit. Below them lie [`seal`], [`sealed`],
 //! [`cose`], [`codec`] and [`crypto`].
 //!
 //! In scope: bytes and their meaning. Out of scope: storage, networks, clocks, randomness: all come in as parameters.

@@ -737,7 +737,8 @@ fn rows() -> [(&'static str, &'static str, Row); 8] {
     let mut audited = backup([Stage::Held; 3], None, Some(NOW + 200));
     audited.face = Some(FaceWish { readable: true, hint: Some("blue box".into()) });
     audited.deposits[0].audited = Some(NOW + 300);
-    audited.deposits[1].fault = Some(PieceFault { since: NOW + 300, what: "does not have what it signed for".into() });
+    let what = "shows other bytes than it signed for".into();
+    audited.deposits[1].fault = Some(PieceFault { since: NOW + 300, what, groups: vec![2, 7] });
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
     let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
@@ -752,7 +753,7 @@ fn rows() -> [(&'static str, &'static str, Row); 8] {
         ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
         (
             "row_backup_audited.txt",
-            "deposits held: shown at 300, not shown since 300, never asked; face readable, hint blue box",
+            "deposits held: shown at 300, groups 2 and 7 bad since 300, never asked; face readable, hint blue box",
             Row::Backup(Box::new(audited)),
         ),
         ("row_activity.txt", "two lines", Row::Activity(lines)),

@@ -124,6 +124,32 @@ fn a_safe_that_shows_its_piece_again_is_sound_again() {
     assert_eq!((faults(&wallet, &ids)[2].clone(), state_of(&wallet, value).0), (None, "protected"));
 }
 
+/// Other parts say nothing of the one that was bad.
+#[test]
+fn a_bad_part_is_not_forgotten_because_other_parts_are_sound() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    // Some 40 groups at each safe, of which one is bad at safe 0: an audit by 16 slices often misses it.
+    let (mut wallet, ids, value) = protected(&store, &safes, &vec![7; 2_000_000]);
+    let flip = || safes.all[0].corrupt(|body| body[20 * 16 * 1024] ^= 1);
+    flip();
+    for _ in 0..40 {
+        audit(&mut wallet, &safes);
+        if faults(&wallet, &ids)[0].is_some() {
+            break;
+        }
+    }
+    assert!(faults(&wallet, &ids)[0].is_some(), "not found in forty audits");
+    for _ in 0..40 {
+        audit(&mut wallet, &safes);
+        assert!(faults(&wallet, &ids)[0].is_some(), "forgotten");
+        assert_eq!(state_of(&wallet, value).0, "at-risk");
+    }
+    flip();
+    audit(&mut wallet, &safes);
+    assert_eq!((faults(&wallet, &ids)[0].clone(), state_of(&wallet, value).0), (None, "protected"));
+}
+
 #[test]
 fn an_audit_gets_by_lost_and_doubled_messages_and_a_safe_that_is_away() {
     let mut safes = Safes::new(5);

@@ -47,11 +47,11 @@ pub struct Audit {
     pub asked: Vec<Asked>,
 }
 
-/// Groups at random; every fourth time the last one, which is the first that a cut takes.
-fn draw_groups<R: CryptoRng>(length: u64, slices: usize, rng: &mut R) -> Vec<u32> {
+/// First those that were bad; the others at random, every fourth time the last one, which is the first that a cut takes.
+fn draw_groups<R: CryptoRng>(length: u64, slices: usize, bad: &[u32], rng: &mut R) -> Vec<u32> {
     let groups = u32::try_from(group_count(length)).unwrap_or(u32::MAX);
-    let mut drawn = Vec::with_capacity(slices);
-    for _ in 0..slices {
+    let mut drawn: Vec<u32> = bad.iter().take(slices).copied().collect();
+    for _ in drawn.len()..slices {
         let last = rng.next_u32().is_multiple_of(4);
         // The remainder prefers low numbers by less than one in 30,000 for a body of any size that a safe takes.
         let group = if last { groups - 1 } else { rng.next_u32() % groups };
@@ -81,7 +81,8 @@ pub fn request<R: CryptoRng>(
         let deposit = state.backups.get(backup).and_then(|b| b.deposit(id)).filter(|d| d.safe == *safe);
         let Some((deposit, certificate)) = deposit.and_then(|d| Some((d, d.certificate.as_ref()?))) else { continue };
         let registration = read_unverified(certificate)?;
-        let groups = draw_groups(registration.length, slices, rng);
+        let bad = deposit.fault.as_ref().map_or(&[][..], |fault| &fault.groups);
+        let groups = draw_groups(registration.length, slices, bad, rng);
         let secret = DepositSecrets::derive(&deposit.d).audit;
         items.push(AuditItem { deposit: *id, secret, groups: groups.clone() });
         asked.push(Asked { backup: *backup, deposit: *id, groups, registration });
@@ -139,14 +140,20 @@ fn is_refused(result: &AuditResult, with: Problem) -> bool {
 impl Asked {
     fn judge(&self, result: &AuditResult, safe_now: Seconds) -> Shown {
         let Registration { root, length, issued, .. } = &self.registration;
-        let bad = |what: &str| Shown::Bad(what.to_owned());
+        let bad = |what: &str| Shown::Bad(what.to_owned(), Vec::new());
         match result {
             AuditResult::Shown(slices) => {
-                let belongs = |(group, slice): (&u32, &Slice)| slice.verify(root, *length, *group).is_ok();
-                if slices.len() == self.groups.len() && self.groups.iter().zip(slices).all(belongs) {
-                    Shown::Sound
+                // What is missing at the end of the list was not shown either.
+                let belongs = |at: usize, group: u32| {
+                    slices.get(at).is_some_and(|slice: &Slice| slice.verify(root, *length, group).is_ok())
+                };
+                let groups = self.groups.iter().copied().enumerate();
+                let wrong: Vec<u32> =
+                    groups.filter(|(at, group)| !belongs(*at, *group)).map(|(_, group)| group).collect();
+                if wrong.is_empty() {
+                    Shown::Sound(self.groups.clone())
                 } else {
-                    bad("shows other bytes than it signed for")
+                    Shown::Bad("shows other bytes than it signed for".to_owned(), wrong)
                 }
             }
             _ if is_refused(result, Problem::NotFound) => bad("does not have what it signed for"),

@@ -250,7 +250,8 @@ fn problem(
     time: Seconds,
 ) -> Meaning {
     let event = |event| Meaning::Event(Box::new(event));
-    let shows = |what: &str| event(Event::Audited(vec![(backup.id, deposit.id, Shown::Bad(what.to_owned()))]));
+    let shows =
+        |what: &str| event(Event::Audited(vec![(backup.id, deposit.id, Shown::Bad(what.to_owned(), Vec::new()))]));
     match (errand, known) {
         (Errand::Put | Errand::Confirm, Some(Problem::Gone | Problem::Conflict | Problem::NotFound)) => {
             event(Event::Anew(backup.id, deposit.id))

@@ -127,12 +127,12 @@ pub enum Event {
 /// What a safe showed of a deposit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
-    /// Parts of the body that it signed for.
-    Sound,
+    /// These groups of the body that it signed for.
+    Sound(Vec<u32>),
     /// Nothing yet, and that need not mean anything.
     Unclear,
-    /// Something else, or nothing; a phrase that follows the safe's name.
-    Bad(String),
+    /// Something else, or nothing: a phrase that follows the safe's name, and the groups that were bad, where it is about groups.
+    Bad(String, Vec<u32>),
 }
 
 /// What a transition changes. Committed whole or not at all.
@@ -496,19 +496,28 @@ impl Transition<'_> {
             };
             let nickname = self.state.nickname(&entry.safe);
             match shown {
-                Shown::Sound => {
+                Shown::Sound(groups) => {
+                    let open = entry.fault.as_mut().map(|fault| {
+                        fault.groups.retain(|group| !groups.contains(group));
+                        !fault.groups.is_empty()
+                    });
+                    if open == Some(true) {
+                        continue;
+                    }
                     entry.audited = Some(self.now);
                     if entry.fault.take().is_some() {
                         self.note(Level::Info, format!("Safe “{nickname}” shows its piece of “{title}” again."));
                     }
                 }
                 Shown::Unclear => {}
-                Shown::Bad(what) => {
+                Shown::Bad(what, groups) => {
                     let since = entry.fault.as_ref().map_or(self.now, |fault| fault.since);
+                    let mut all = entry.fault.as_ref().map_or_else(Vec::new, |fault| fault.groups.clone());
+                    all.extend(groups.into_iter().filter(|group| !all.contains(group)).collect::<Vec<_>>());
                     if entry.fault.as_ref().is_none_or(|fault| fault.what != what) {
                         self.note(Level::Error, format!("Safe “{nickname}” {what}: a piece of “{title}”."));
                     }
-                    entry.fault = Some(PieceFault { since, what });
+                    entry.fault = Some(PieceFault { since, what, groups: all });
                 }
             }
         }

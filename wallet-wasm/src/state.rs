@@ -117,6 +117,9 @@ pub struct PieceFault {
     /// What the safe did, as a phrase that follows its name.
     #[n(1)]
     pub what: String,
+    /// The groups of the body that were bad: until each of them is shown, other groups say nothing. Empty where the body was not there at all.
+    #[n(2)]
+    pub groups: Vec<u32>,
 }
 
 /// What the owner wants on the certificates (claim 2).
