@@ -18,7 +18,7 @@ use crate::{
     crypto::{self, Commitment, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
     envelope::{Envelope, EnvelopeError, Head, PieceHead, Unsealed, body_len},
     ids::{BackupId, DepositId, Root, SafeId},
-    plan::{Plan, PlanError},
+    plan::{Node, Place as Where, Plan, PlanError},
     seal::{self, Purpose, SEALED_CHUNK, Sealer, sealed_len},
 };
 
@@ -75,20 +75,19 @@ struct Places {
 
 impl Places {
     fn of(plan: &Plan<SafeId>, at: u8, key: bool) -> Result<Self, PlanError> {
-        let group = match plan {
-            Plan::At(safe) => return Ok(Self { k: None, places: vec![Place { path: vec![at], safe: *safe }] }),
-            Plan::Split(group) if key => group,
-            Plan::Disperse(group) if !key => group,
+        let group = match plan.node() {
+            Node::Place(place) => {
+                return Ok(Self { k: None, places: vec![Place { path: vec![at], safe: safe_of(place)? }] });
+            }
+            Node::Split(group) if key => group,
+            Node::Disperse(group) if !key => group,
             _ => return Err(PlanError::NotExecutable),
         };
         let mut places: Vec<Place> = Vec::with_capacity(group.children().len());
         for (index, child) in group.children().iter().enumerate() {
-            let Plan::At(safe) = child else { return Err(PlanError::NotExecutable) };
-            if places.iter().any(|p| p.safe == *safe) {
-                return Err(PlanError::SafeTwice);
-            }
+            let Node::Place(place) = child.node() else { return Err(PlanError::NotExecutable) };
             // At most MAX_CHILDREN = 20 children.
-            places.push(Place { path: vec![at, index as u8], safe: *safe });
+            places.push(Place { path: vec![at, index as u8], safe: safe_of(place)? });
         }
         Ok(Self { k: Some(group.k()), places })
     }
@@ -100,6 +99,21 @@ impl Places {
     fn index_of(&self, safe: &SafeId) -> Option<usize> {
         self.places.iter().position(|p| p.safe == *safe)
     }
+}
+
+const fn safe_of(place: &Where<SafeId>) -> Result<SafeId, PlanError> {
+    match place {
+        Where::Safe { safe, owner: false } => Ok(*safe),
+        Where::Safe { owner: true, .. } => Err(PlanError::OwnerUnavailable),
+        _ => Err(PlanError::NotExecutable),
+    }
+}
+
+/// Content and key of a plan that can be carried out.
+fn parts(plan: &Plan<SafeId>) -> Result<(Places, Places), PlanError> {
+    let Node::Seal { content, key } = plan.node() else { return Err(PlanError::NotExecutable) };
+    let [key] = key.as_slice() else { return Err(PlanError::NotExecutable) };
+    Ok((Places::of(content, CONTENT, false)?, Places::of(key, KEY, true)?))
 }
 
 /// How one backup lies over its safes. Everything here is known to wallet and book; the safes know nothing of it.
@@ -147,8 +161,7 @@ impl Layout {
         if stripes == 0 {
             return Err(PlanError::LimitTooSmall(limit));
         }
-        let Plan::Seal { content, .. } = plan else { return Err(PlanError::NotExecutable) };
-        let needed = Places::of(content, CONTENT, false)?.needed() as u64;
+        let needed = parts(plan)?.0.needed() as u64;
         Self::restore(backup, plan, bundle, stripes * STRIPE * needed)
     }
 
@@ -157,8 +170,7 @@ impl Layout {
     /// # Errors
     /// [`PlanError`]: a form that cannot be carried out.
     pub fn restore(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, segment_len: u64) -> Result<Self, PlanError> {
-        let Plan::Seal { content, key } = plan else { return Err(PlanError::NotExecutable) };
-        let (content, key) = (Places::of(content, CONTENT, false)?, Places::of(key, KEY, true)?);
+        let (content, key) = parts(plan)?;
         let plan_commitment = Root(blake3_commit("strongroom 1 plan", &[&codec::encode(plan)]));
         if segment_len == 0 || !segment_len.is_multiple_of(STRIPE * content.needed() as u64) {
             return Err(PlanError::Length(segment_len));

@@ -21,7 +21,7 @@ use protocol::{
     layout::{Draft, GatherError, Layout, STRIPE, Slot, WRAP_LEN},
     padme::{FLOOR, padded_len},
     passphrase::{self, PassphraseError},
-    plan::{MAX_DEPTH, Plan, PlanError},
+    plan::{MAX_DEPTH, Place, Plan, PlanError},
     problem::{ALL, Problem},
     seal::{self, CHUNK, HEADER, Purpose, SEALED_CHUNK, Sealer, content_len, sealed_len},
 };
@@ -465,59 +465,168 @@ proptest! {
 
 // ---- plans ---------------------------------------------------------------------------------------------------------
 
-fn any_plan() -> impl Strategy<Value = Plan<SafeId>> {
-    let at = any::<u8>().prop_map(|i| Plan::At(SafeId([i; 32])));
-    at.prop_recursive(4, 24, 4, |inner| {
-        let group = (prop::collection::vec(inner.clone(), 2..5), any::<prop::sample::Index>());
+/// Plans of every form; what cannot be is left out. `name` makes the names of safes.
+fn any_plan<S: Clone + PartialEq + std::fmt::Debug + 'static>(
+    name: impl Strategy<Value = S> + 'static,
+) -> impl Strategy<Value = Plan<S>> {
+    let safe = (name, any::<bool>()).prop_map(|(safe, owner)| Plan::place(Place::Safe { safe, owner }));
+    let place = prop_oneof![
+        6 => safe,
+        1 => Just(Plan::place(Place::Book)),
+        1 => Just(Plan::place(Place::File)),
+        1 => Just(Plan::place(Place::Memory)),
+    ];
+    let made = place.prop_recursive(4, 24, 4, |inner| {
+        let group = (prop::collection::vec(inner.clone(), 1..5), any::<prop::sample::Index>());
+        // What is refused falls back to a child, so that nothing is drawn in vain.
+        let or = |made: Result<Plan<S>, PlanError>, child: Plan<S>| made.unwrap_or(child);
         prop_oneof![
-            (inner.clone(), inner).prop_map(|(content, key)| Plan::seal(content, key)),
-            group.clone().prop_map(|(c, k)| Plan::split(2 + k.index(c.len() - 1), c).unwrap()),
-            group.prop_map(|(c, k)| Plan::disperse(1 + k.index(c.len()), c).unwrap()),
+            (inner.clone(), prop::collection::vec(inner, 1..4)).prop_map(move |(c, k)| or(Plan::seal(c.clone(), k), c)),
+            group.clone().prop_map(move |(c, k)| or(Plan::split(1 + k.index(c.len()), c.clone()), c[0].clone())),
+            group.clone().prop_map(move |(c, k)| or(Plan::disperse(1 + k.index(c.len()), c.clone()), c[0].clone())),
+            group.prop_map(move |(c, _)| or(Plan::copies(c.clone()), c[0].clone())),
         ]
-    })
+    });
+    made.prop_filter("a value is no words", |plan| !plan.is_chosen())
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(2000))]
 
     #[test]
-    fn a_plan_is_the_same_as_data_and_under_other_names(plan in any_plan()) {
+    fn a_plan_is_the_same_as_data(plan in any_plan(any::<u8>().prop_map(|i| SafeId([i; 32])))) {
         let bytes = codec::encode(&plan);
-        prop_assert_eq!(codec::decode::<Plan<SafeId>>(&bytes, 1 << 16).unwrap(), plan.clone());
-        let names = plan.map(&|safe: &SafeId| format!("S{}", safe.0[0]));
-        let back = names.map(&|name: &String| SafeId([name[1..].parse().unwrap(); 32]));
-        prop_assert_eq!(&back, &plan);
-        prop_assert_eq!(names.to_string().matches("at(").count(), plan.safes().len());
+        prop_assert_eq!(codec::decode::<Plan<SafeId>>(&bytes, 1 << 16).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_is_the_same_as_text(plan in any_plan("[A-E]|[ -~]{0,9}|\\PC{1,5}"), spaces in "[ \n\t]{0,3}") {
+        let text = plan.to_string();
+        prop_assert_eq!(text.parse::<Plan<String>>().unwrap(), plan.clone());
+        // Space is free outside of names.
+        if !text.contains('"') {
+            let airy = text.replace('(', &format!("{spaces}({spaces}")).replace(", ", &format!("{spaces},{spaces}"));
+            prop_assert_eq!(format!("{spaces}{airy}{spaces}").parse::<Plan<String>>().unwrap(), plan);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_fail_otherwise_than_by_an_error(
+        text in "(seal|split|disperse|copies|derive|at|book|memory|owner|[(),0-9\" A\\\\]){0,40}",
+    ) {
+        match text.parse::<Plan<String>>() {
+            Ok(plan) => prop_assert_eq!(plan.to_string().parse::<Plan<String>>().unwrap(), plan),
+            Err(error) => prop_assert!(error.at <= text.chars().count()),
+        }
     }
 }
 
 #[test]
+fn text_that_is_no_plan_is_refused_at_the_place() {
+    let nested = format!("{}at(A){}", "seal(".repeat(30), ", at(B))".repeat(30));
+    for (text, at, what) in [
+        ("", 0, "at(…), book"),
+        ("sael(at(A), at(B))", 0, "seal(…)"),
+        ("seal(at(A) at(B))", 11, "“,”"),
+        ("seal(at(A), at(B)", 17, "“)”, but the text ends"),
+        ("seal(at(A), at(B)))", 18, "nothing more"),
+        ("seal(at(), at(B))", 8, "the name of a safe"),
+        ("seal(at(A), at(B, me))", 18, "owner"),
+        ("seal(at(A), derive(at(B)))", 19, "1 are too few here; at least 2"),
+        ("split(at(A), at(B))", 6, "how many suffice"),
+        ("split(4, at(A), at(B))", 0, "a threshold of 4 does not fit 2 places; choose from 2 to 2"),
+        ("seal(at(A), split(1, at(A), at(B)))", 12, "choose from 2 to 2"),
+        ("copies(at(A), seal(at(B), split(2, at(C), at(C, owner))))", 26, "stands twice"),
+        ("memory", 0, "memory holds words"),
+        ("seal(memory, at(A))", 0, "memory holds words"),
+        ("disperse(2, at(A), memory)", 0, "memory holds words"),
+        ("derive(at(A), at(B))", 0, "at(…), book"),
+        ("at(\"A)", 6, "“\"”"),
+        (&nested, 84, "nested deeper"),
+    ] {
+        let error = text.parse::<Plan<String>>().expect_err(text);
+        assert_eq!(error.at, at, "{text}: {error}");
+        assert!(error.to_string().contains(what), "{text}: {error}");
+        assert!(error.to_string().starts_with(&format!("at character {}: ", at + 1)));
+    }
+    assert!("at(A)".repeat(900).parse::<Plan<String>>().unwrap_err().to_string().contains("longer than 4096 bytes"));
+}
+
+#[test]
+fn nicknames_are_bound_to_safes_when_a_plan_is_applied() {
+    let safes = [("A", 1), ("home safe", 2), ("B", 3), ("twin", 4), ("twin", 5)];
+    let find = |name: &String| {
+        let mut found = safes.iter().filter(|(known, _)| known == name).map(|(_, i)| SafeId([*i; 32]));
+        let first = found.next().ok_or_else(|| PlanError::UnknownSafe(name.clone()))?;
+        if found.next().is_some() { Err(PlanError::AmbiguousSafe(name.clone())) } else { Ok(first) }
+    };
+    let bind = |text: &str| text.parse::<Plan<String>>().unwrap().bind(&find);
+    let bound = bind("seal(at(A), copies(at(\"home safe\"), book))").unwrap();
+    assert_eq!(bound.safes(), [&SafeId([1; 32]), &SafeId([2; 32])]);
+    let name = |id: &SafeId| safes.iter().find(|(_, i)| *i == id.0[0]).unwrap().0.to_owned();
+    assert_eq!(bound.to_text(&name), "seal(at(A), copies(at(\"home safe\"), book))");
+    assert_eq!(bind("at(C)"), Err(PlanError::UnknownSafe("C".to_owned())));
+    assert_eq!(bind("at(twin)"), Err(PlanError::AmbiguousSafe("twin".to_owned())));
+    // Two names that are one safe.
+    let same = |_: &String| Ok(SafeId([9; 32]));
+    assert_eq!("copies(at(A), at(B))".parse::<Plan<String>>().unwrap().bind(&same), Err(PlanError::PlaceTwice));
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused() {
-    let at = |i: u8| Plan::At(SafeId([i; 32]));
+    let at = |i: u8| Plan::at(SafeId([i; 32]));
+    let seal = |content, key| Plan::seal(content, vec![key]).unwrap();
     let ids: Vec<SafeId> = (0..3).map(|i| SafeId([i; 32])).collect();
     assert!(matches!(Plan::split(1, vec![at(1), at(2)]), Err(PlanError::Threshold { k: 1, n: 2, least: 2 })));
     assert!(matches!(Plan::disperse(0, vec![at(1)]), Err(PlanError::Threshold { .. })));
     assert!(matches!(Plan::disperse(3, vec![at(1), at(2)]), Err(PlanError::Threshold { .. })));
     assert!(matches!(Plan::disperse(1, (0..21).map(at).collect()), Err(PlanError::TooWide(21))));
-    assert_eq!(Plan::spread(2, &[ids[0], ids[1], ids[0]]), Err(PlanError::SafeTwice));
-    let deep = (1..MAX_DEPTH).fold(at(0), |plan, i| Plan::seal(plan, at(i as u8)));
-    assert!(codec::decode::<Plan<SafeId>>(&codec::encode(&deep), 1 << 16).is_ok());
-    let deeper = codec::encode(&Plan::seal(deep, at(9)));
+    assert_eq!(Plan::copies(vec![at(1)]), Err(PlanError::TooFew { got: 1, least: 2 }));
+    assert_eq!(Plan::copies((0..21).map(at).collect()), Err(PlanError::TooWide(21)));
+    assert_eq!(Plan::seal(at(1), vec![]), Err(PlanError::TooFew { got: 0, least: 1 }));
+    assert_eq!(Plan::spread(2, &[ids[0], ids[1], ids[0]]), Err(PlanError::PlaceTwice));
+    let twice = vec![at(1), Plan::place(Place::Safe { safe: SafeId([1; 32]), owner: true })];
+    assert_eq!(Plan::disperse(1, twice), Err(PlanError::PlaceTwice));
+    // Words can be fewer than k shares, and one of several copies.
+    let memory = || Plan::place(Place::Memory);
+    let copy = |i| Plan::copies(vec![memory(), at(i)]).unwrap();
+    assert!(Plan::split(2, vec![memory(), at(1)]).is_ok());
+    assert_eq!(Plan::split(2, vec![copy(1), copy(2), at(3)]), Err(PlanError::Memory));
+    assert!(Plan::split(3, vec![copy(1), copy(2), at(3)]).is_ok());
+    assert_eq!(Plan::copies(vec![copy(1), copy(2)]), Err(PlanError::Memory));
+    assert_eq!(Plan::seal(copy(1), vec![at(2)]), Err(PlanError::Memory));
+    let wide = |k: u8| Plan::disperse(1, (0..20_u8).map(|i| at(20 * k + i)).collect()).unwrap();
+    assert!(Plan::copies((0..4).map(wide).collect()).is_ok());
+    assert_eq!(Plan::copies((0..5).map(wide).collect()), Err(PlanError::TooMany(100)));
+    // Data is held to the same.
+    assert_eq!(codec::decode::<Plan<SafeId>>(&[0x81, 8], 99), Err(CodecError::Malformed));
+    let deep = (1..MAX_DEPTH).fold(at(0), |plan, i| seal(plan, at(i as u8)));
+    let bytes = codec::encode(&deep);
+    assert!(codec::decode::<Plan<SafeId>>(&bytes, 1 << 16).is_ok());
+    assert_eq!(Plan::seal(deep, vec![at(9)]), Err(PlanError::TooDeep));
+    let deeper = [&[0x83, 1][..], &bytes, &codec::encode(&at(9))].concat();
     assert_eq!(codec::decode::<Plan<SafeId>>(&deeper, 1 << 16), Err(CodecError::Malformed));
     // Text is for people; spread(2 of 3) reads like its definition.
-    let text = Plan::spread(2, &ids).unwrap().map(&|safe: &SafeId| ["A", "B", "C"][usize::from(safe.0[0])]);
-    assert_eq!(text.to_string(), "seal(disperse(2, at(A), at(B), at(C)), split(2, at(A), at(B), at(C)))");
+    let name = |safe: &SafeId| ["A", "B", "C"][usize::from(safe.0[0])].to_owned();
+    let text = Plan::spread(2, &ids).unwrap().to_text(&name);
+    assert_eq!(text, "seal(disperse(2, at(A), at(B), at(C)), split(2, at(A), at(B), at(C)))");
+    let text = Plan::guarded(2, &ids[..2]).unwrap().to_text(&name);
+    assert_eq!(text, "seal(disperse(2, at(A), at(B)), derive(book, split(2, at(A, owner), at(B, owner))))");
+    let refused = |plan: &Plan<SafeId>| Layout::new(BackupId([0; 16]), plan, 5, LIMITS.body).err();
     for plan in [
         at(1),
-        Plan::seal(Plan::split(2, vec![at(1), at(2)]).unwrap(), at(1)),
-        Plan::seal(at(1), Plan::disperse(1, vec![at(1)]).unwrap()),
-        Plan::seal(at(1), Plan::split(2, vec![at(1), Plan::seal(at(1), at(2))]).unwrap()),
+        seal(Plan::split(2, vec![at(1), at(2)]).unwrap(), at(1)),
+        seal(at(1), Plan::disperse(1, vec![at(1)]).unwrap()),
+        seal(at(1), Plan::split(2, vec![at(1), seal(at(1), at(2))]).unwrap()),
+        seal(at(1), Plan::place(Place::Book)),
+        seal(at(1), memory()),
+        Plan::seal(at(1), vec![at(1), at(2)]).unwrap(),
     ] {
-        assert_eq!(Layout::new(BackupId([0; 16]), &plan, 5, LIMITS.body).err(), Some(PlanError::NotExecutable));
+        assert_eq!(refused(&plan), Some(PlanError::NotExecutable));
     }
-    let twice = Plan::seal(at(1), Plan::split(2, vec![at(1), at(1)]).unwrap());
-    assert_eq!(Layout::new(BackupId([0; 16]), &twice, 5, LIMITS.body).err(), Some(PlanError::SafeTwice));
-    let small = Layout::new(BackupId([0; 16]), &Plan::seal(at(1), at(1)), 5, STRIPE);
+    let owner = Plan::place(Place::Safe { safe: ids[1], owner: true });
+    assert_eq!(refused(&seal(at(1), owner)), Some(PlanError::OwnerUnavailable));
+    let small = Layout::new(BackupId([0; 16]), &seal(at(1), at(1)), 5, STRIPE);
     assert_eq!(small.err(), Some(PlanError::LimitTooSmall(STRIPE)));
 }
 
@@ -755,16 +864,17 @@ proptest! {
 
 #[test]
 fn other_executable_plans_recover_too() {
-    let at = |i: u8| Plan::At(SafeId([i; 32]));
+    let at = |i: u8| Plan::at(SafeId([i; 32]));
+    let seal = |content, key| Plan::seal(content, vec![key]).unwrap();
     let bundle = random_bytes(150_000, 4);
     let limit = body_len(STRIPE + 64);
     let all = ids_of(4);
     for (plan, enough, few) in [
-        (Plan::seal(at(1), at(1)), vec![1], vec![]),
-        (Plan::seal(at(1), at(2)), vec![1, 2], vec![2]),
-        (Plan::seal(at(1), Plan::split(2, vec![at(2), at(3), at(4)]).unwrap()), vec![1, 2, 4], vec![1, 3]),
-        (Plan::seal(Plan::disperse(1, vec![at(1), at(2)]).unwrap(), at(3)), vec![2, 3], vec![1, 2]),
-        (Plan::seal(Plan::disperse(3, vec![at(1), at(2), at(3)]).unwrap(), at(4)), vec![1, 2, 3, 4], vec![1, 2, 4]),
+        (seal(at(1), at(1)), vec![1], vec![]),
+        (seal(at(1), at(2)), vec![1, 2], vec![2]),
+        (seal(at(1), Plan::split(2, vec![at(2), at(3), at(4)]).unwrap()), vec![1, 2, 4], vec![1, 3]),
+        (seal(Plan::disperse(1, vec![at(1), at(2)]).unwrap(), at(3)), vec![2, 3], vec![1, 2]),
+        (seal(Plan::disperse(3, vec![at(1), at(2), at(3)]).unwrap(), at(4)), vec![1, 2, 3, 4], vec![1, 2, 4]),
     ] {
         let made = Made::new(&plan, &bundle, limit);
         let of = |numbers: &[usize]| -> Vec<SafeId> { numbers.iter().map(|i| all[i - 1]).collect() };

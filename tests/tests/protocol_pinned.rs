@@ -342,10 +342,23 @@ fn plans() {
     let stored = pin("plan.txt", "plan as data", &[("plan", plan.to_string())], &codec::encode(&plan));
     assert_eq!(codec::decode::<Plan<SafeId>>(&stored, 1024).unwrap(), plan);
     // The tree that a wallet does not make but reads.
-    let at = |i: u8| Plan::At(SafeId([i; 32]));
-    let nested = Plan::seal(Plan::disperse(1, vec![at(1), Plan::seal(at(2), at(3))]).unwrap(), at(4));
+    let at = |i: u8| Plan::at(SafeId([i; 32]));
+    let sealed = |content, key| Plan::seal(content, key).unwrap();
+    let nested = sealed(Plan::disperse(1, vec![at(1), sealed(at(2), vec![at(3)])]).unwrap(), vec![at(4)]);
     let stored = pin("plan_nested.txt", "plan as data", &[("plan", nested.to_string())], &codec::encode(&nested));
     assert_eq!(codec::decode::<Plan<SafeId>>(&stored, 1024).unwrap(), nested);
+    // Every form once.
+    let id = |i: u8| SafeId([i; 32]).to_string();
+    let text = format!(
+        "seal(copies(at({}), disperse(1, book, file)), derive(memory, at({}, owner), split(2, at({}), file)))",
+        id(1),
+        id(2),
+        id(3)
+    );
+    let all = text.parse::<Plan<String>>().unwrap().bind(&|name| Ok(name.parse::<SafeId>().unwrap())).unwrap();
+    let stored = pin("plan_every_form.txt", "plan as data", &[("plan", all.to_string())], &codec::encode(&all));
+    assert_eq!(codec::decode::<Plan<SafeId>>(&stored, 1024).unwrap(), all);
+    assert_eq!(all.to_string(), text);
 }
 
 const CONTENTS: [&[u8]; 2] = [b"legal winner thank year wave sausage worth useful", b"second value"];

@@ -121,7 +121,7 @@ fn the_safe() -> TestSafe {
 fn rules(start: &str) -> String {
     let mut all = format!("start = {start}\n");
     let files = ["README.md", "safe.md", "deposit.md", "certificate.md", "audit.md", "evidence.md", "unique.md"];
-    for file in files.into_iter().chain(["piece.md", "recovery.md"]) {
+    for file in files.into_iter().chain(["plan.md", "piece.md", "recovery.md"]) {
         let text = fs::read_to_string(spec(file)).unwrap();
         for block in text.split("```cddl\n").skip(1) {
             all.push_str(block.split_once("```").unwrap().0);
@@ -591,6 +591,9 @@ fn the_backup(content: &[u8]) -> Backup {
     let bundle = [bundle::head(&values), content.to_vec()].concat();
     conforms("bundle-head", &bundle[4..bundle.len() - content.len()]);
     conforms("plan", &codec::encode(&plan));
+    let every = "seal(copies(at(A), disperse(1, book, file)), derive(memory, at(B, owner), split(2, at(C), file)))";
+    let every = every.parse::<Plan<String>>().unwrap().bind(&|name| Ok(SafeId([name.as_bytes()[0]; 32]))).unwrap();
+    conforms("plan", &codec::encode(&every));
     let backup = BackupId([0xb0; 16]);
     let layout = Layout::new(backup, &plan, bundle.len() as u64, DEFAULT_BODY_LIMIT).unwrap();
     let drafts: Vec<_> = layout

@@ -5,7 +5,6 @@
 use protocol::{
     certificate::read_unverified,
     ids::{SafeId, Seconds},
-    plan::Plan,
 };
 use serde::Serialize;
 
@@ -297,7 +296,7 @@ fn safes_where(backup: &Backup, test: impl Fn(&[&Deposit]) -> bool) -> usize {
 
 fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView {
     let (threshold, total) = threshold(backup);
-    let plan: Plan<String> = backup.plan.map(&|safe| state.nickname(safe));
+    let plan = backup.plan.to_text(&|safe| state.nickname(safe));
     let segments = backup.layout().map_or(0, |l| l.segments());
     let certificates = backup.deposits.iter().map(|deposit| {
         let signed = deposit.certificate.as_ref().and_then(|c| read_unverified(c).ok());
