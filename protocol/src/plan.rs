@@ -29,14 +29,14 @@ use winnow::{
 
 use crate::ids::SafeId;
 
-/// Most children of one node, and most safes of one plan.
+/// Most children of one node.
 pub const MAX_CHILDREN: usize = 20;
 /// Most places of one plan: ciphertext and key over 20 safes, and as much again.
 pub const MAX_PLACES: usize = 80;
 /// Deepest plan: seal, disperse, seal, split, at and as much again.
 pub const MAX_DEPTH: usize = 8;
-/// Longest text of a plan, bytes: 80 places of 45 and the rest.
-pub const MAX_TEXT_LEN: usize = 4096;
+/// Longest text of a plan, bytes: 80 places with names of 64 bytes, each escaped, and 16 around each, are 11,520; and the rest.
+pub const MAX_TEXT_LEN: usize = 16 * 1024;
 
 /// A plan was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -549,7 +549,12 @@ fn text_that_is_no_plan_is_refused_at_the_place() {
         assert!(error.to_string().contains(what), "{text}: {error}");
         assert!(error.to_string().starts_with(&format!("at character {}: ", at + 1)));
     }
-    assert!("at(A)".repeat(900).parse::<Plan<String>>().unwrap_err().to_string().contains("longer than 4096 bytes"));
+    assert!("at(A)".repeat(3300).parse::<Plan<String>>().unwrap_err().to_string().contains("longer than 16384 bytes"));
+    // The longest plan, with the longest names.
+    let name = |i: usize| format!("{}{i:02}", "\"".repeat(62));
+    let wide = |k: usize| Plan::disperse(9, (20 * k..20 * (k + 1)).map(|i| Plan::at(name(i))).collect()).unwrap();
+    let longest = Plan::copies((0..4_usize).map(wide).collect()).unwrap();
+    assert_eq!(longest.to_string().parse::<Plan<String>>().unwrap(), longest);
 }
 
 #[test]
