@@ -12,13 +12,14 @@ use crate::{
     SUITE,
     bundle::{MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Held},
-    codec::{self, Bytes, CodecError},
+    codec::{self, Bytes, CodecError, SecretBytes},
     crypto::{CryptoError, PassphraseCost, Secret},
-    identity::{Identity, IdentityError, MAX_NAME_LEN, MAX_URL_LEN},
-    ids::{BackupId, DepositId, SafeId, Seconds},
+    identity::{Identity, IdentityError, MAX_NAME_LEN, MAX_URL_LEN, Whereabouts},
+    ids::{BackupId, DepositId, Root, SafeId, Seconds},
     layout::{Layout, Slot},
     passphrase::Stretch,
-    plan::{Plan, PlanError},
+    plan::{Place, Plan, PlanError},
+    program::Piece,
     seal::{self, Purpose},
 };
 
@@ -79,6 +80,9 @@ pub struct KnownSafe {
     /// The operator's admission token, where the owner has one. It stays in the wallet: recovery needs none.
     #[n(7)]
     pub token: Option<String>,
+    /// What it may have in common with other safes, as it last said.
+    #[n(8)]
+    pub whereabouts: Option<Whereabouts>,
 }
 
 impl KnownSafe {
@@ -87,7 +91,9 @@ impl KnownSafe {
     /// # Errors
     /// [`IdentityError`].
     pub fn verify(&self) -> Result<Identity, IdentityError> {
-        if self.url.len() > MAX_URL_LEN || self.name.len() > MAX_NAME_LEN || self.nickname.len() > MAX_NAME_LEN {
+        let named = self.name.len() <= MAX_NAME_LEN && self.nickname.len() <= MAX_NAME_LEN;
+        let fits = self.whereabouts.as_ref().is_none_or(Whereabouts::fits);
+        if self.url.len() > MAX_URL_LEN || !named || !fits {
             return Err(CodecError::Malformed.into());
         }
         let identity = Identity::verify(&self.identity, &self.chain)?;
@@ -136,7 +142,7 @@ pub struct BookEntry {
     /// Length of the bundle, bytes.
     #[n(3)]
     pub bundle: u64,
-    /// Bytes of the stream per segment.
+    /// Bytes of the bundle per segment.
     #[n(4)]
     pub segment_len: u64,
     /// When it was finished.
@@ -145,6 +151,49 @@ pub struct BookEntry {
     /// All deposits.
     #[n(6)]
     pub deposits: Vec<BookDeposit>,
+    /// The pieces that the plan leaves in the book, segment by segment, in tree order.
+    #[n(7)]
+    pub pieces: Vec<KeptPiece>,
+}
+
+/// A piece that stays with the owner, in the book or in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KeptPiece {
+    /// Its place in the plan.
+    #[n(0)]
+    pub path: Bytes,
+    /// Its segment.
+    #[n(1)]
+    pub segment: u32,
+    /// Commitments of the groups above it, from the root.
+    #[n(2)]
+    pub parents: Vec<Root>,
+    /// Its bytes.
+    #[n(3)]
+    pub bytes: SecretBytes,
+}
+
+impl From<Piece> for KeptPiece {
+    fn from(Piece { path, segment, parents, bytes }: Piece) -> Self {
+        Self { path: path.into(), segment, parents, bytes: SecretBytes(bytes) }
+    }
+}
+
+impl From<KeptPiece> for Piece {
+    fn from(KeptPiece { path, segment, parents, bytes }: KeptPiece) -> Self {
+        Self { path: path.0, segment, parents, bytes: bytes.0 }
+    }
+}
+
+/// Whether these are the pieces that a place of the owner's gets of the whole backup.
+pub(crate) fn are_complete(layout: &Layout, place: &Place<SafeId>, pieces: &[KeptPiece]) -> bool {
+    let mut rest = pieces;
+    (0..layout.segments()).all(|segment| {
+        let (here, later) = rest.split_at(rest.iter().take_while(|piece| piece.segment == segment).count());
+        rest = later;
+        layout.is_complete(place, segment, here.iter().map(|p| (&*p.path, p.bytes.0.len(), p.parents.len())))
+    }) && rest.is_empty()
 }
 
 /// Content of a certificate file.
@@ -186,6 +235,11 @@ impl BookEntry {
         self.values.iter().try_for_each(ValueMeta::check)?;
         let layout = self.layout()?;
         if crate::bundle::length(&self.values) != self.bundle || layout.slot_count() != self.deposits.len() as u64 {
+            return Err(BookError::Incomplete);
+        }
+        // What no safe signed for has no count to be held to, but a limit.
+        layout.check_kept()?;
+        if !are_complete(&layout, &Place::Book, &self.pieces) {
             return Err(BookError::Incomplete);
         }
         let mut slots = layout.slots();

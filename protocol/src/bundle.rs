@@ -4,6 +4,8 @@
 //! BE32(length of head) ‖ head = CBOR {suite, values} ‖ content of value 0 ‖ content of value 1 ‖ …
 //! ```
 
+use core::ops::Range;
+
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -93,6 +95,16 @@ pub fn head(values: &[ValueMeta]) -> Vec<u8> {
 /// Length of the whole bundle, bytes.
 pub fn length(values: &[ValueMeta]) -> u64 {
     head(values).len() as u64 + values.iter().map(|v| v.length).sum::<u64>()
+}
+
+/// Where the content of each value lies in the bundle.
+pub fn ranges(values: &[ValueMeta]) -> impl Iterator<Item = (&ValueMeta, Range<u64>)> {
+    let mut at = head(values).len() as u64;
+    values.iter().map(move |value| {
+        let start = at;
+        at += value.length;
+        (value, start..at)
+    })
 }
 
 /// The descriptions at the beginning of a bundle, and where the first content starts; `None`: more bytes are needed to tell.

@@ -4,6 +4,7 @@
 //! things have equal bytes and hashes of bytes are hashes of things. Sizes are capped before anything is decoded.
 
 use minicbor::{Decode, Encode, encode::Write};
+use zeroize::Zeroizing;
 
 /// Bytes were refused. The message says why; nothing of the input was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +102,32 @@ impl core::ops::Deref for Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+}
+
+/// A byte string that is wiped when it is dropped and shows nothing in logs.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretBytes(pub Zeroizing<Vec<u8>>);
+
+impl core::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SecretBytes({})", self.0.len())
+    }
+}
+
+impl<C> Encode<C> for SecretBytes {
+    fn encode<W: Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SecretBytes {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        d.bytes().map(|b| Self(b.to_vec().into()))
     }
 }
 

@@ -40,31 +40,39 @@ pub const STREAM_PREFIX_LEN: usize = 7;
 #[error("the cryptographic check failed")]
 pub struct CryptoError;
 
-/// A 32-byte secret. It is wiped on drop, is compared in constant time, and shows nothing in `Debug`.
+/// A 32-byte secret. It is wiped on drop, is compared in constant time, and shows nothing in `Debug`. It lies on the heap, because every move of what
+/// lies on the stack, or in a list that grows, leaves a copy behind.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret([u8; KEY_LEN]);
+pub struct Secret(Box<[u8; KEY_LEN]>);
 
 impl Secret {
     /// Takes bytes that are already secret.
-    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
+        let secret = Self(Box::new(bytes));
+        bytes.zeroize();
+        secret
+    }
+
+    /// To be filled.
+    fn blank() -> Self {
+        Self(Box::new([0; KEY_LEN]))
     }
 
     /// Draws a fresh secret.
     pub fn make_random<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
-        let mut secret = Self([0; KEY_LEN]);
-        rng.fill_bytes(&mut secret.0);
+        let mut secret = Self::blank();
+        rng.fill_bytes(&mut *secret.0);
         secret
     }
 
     /// The bytes, for sealing them or for deriving from them.
-    pub const fn expose(&self) -> &[u8; KEY_LEN] {
+    pub fn expose(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 
     /// Equality in constant time.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.ct_eq(&*other.0).into()
     }
 }
 
@@ -77,7 +85,12 @@ impl core::fmt::Debug for Secret {
 impl TryFrom<&[u8]> for Secret {
     type Error = CryptoError;
     fn try_from(bytes: &[u8]) -> Result<Self, CryptoError> {
-        Ok(Self(bytes.try_into().map_err(|_| CryptoError)?))
+        let mut secret = Self::blank();
+        if bytes.len() != KEY_LEN {
+            return Err(CryptoError);
+        }
+        secret.0.copy_from_slice(bytes);
+        Ok(secret)
     }
 }
 
@@ -102,9 +115,9 @@ pub fn derive_secret(key: &Secret, label: &str, context: &[u8]) -> Secret {
     info.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
     info.extend_from_slice(label.as_bytes());
     info.extend_from_slice(context);
-    let mut out = Secret([0; KEY_LEN]);
+    let mut out = Secret::blank();
     // 32 bytes are always within HKDF's limit of 255 blocks, so there is no error to report.
-    let _ = derive_bytes(&key.0, b"", &info, &mut out.0);
+    let _ = derive_bytes(&*key.0, b"", &info, &mut *out.0);
     out
 }
 
@@ -191,7 +204,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// `HMAC-SHA-384(key, bytes)`, first 32 bytes (RFC 2104 §5 allows truncation to half).
 pub fn mac(key: &Secret, bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
-    if let Ok(mut mac) = <Hmac<Sha384> as KeyInit>::new_from_slice(&key.0) {
+    if let Ok(mut mac) = <Hmac<Sha384> as KeyInit>::new_from_slice(&*key.0) {
         mac.update(bytes);
         out.copy_from_slice(&mac.finalize().into_bytes()[..32]);
     }
@@ -245,9 +258,9 @@ pub fn derive_from_passphrase(passphrase: &[u8], salt: &[u8; 32], cost: Passphra
     }
     let params =
         argon2::Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_LEN)).map_err(|_| CryptoError)?;
-    let mut out = Secret([0; KEY_LEN]);
+    let mut out = Secret::blank();
     argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
-        .hash_password_into(passphrase, salt, &mut out.0)
+        .hash_password_into(passphrase, salt, &mut *out.0)
         .map_err(|_| CryptoError)?;
     Ok(out)
 }
@@ -256,7 +269,7 @@ pub fn derive_from_passphrase(passphrase: &[u8], salt: &[u8; 32], cost: Passphra
 /// ever expands it, so no other implementation needs to agree.
 pub fn expand_seed(seed: &Secret) -> impl CryptoRng + use<> {
     let mut sponge = Shake256::default();
-    shake::Update::update(&mut sponge, &seed.0);
+    shake::Update::update(&mut sponge, &*seed.0);
     Stream(sponge.finalize_xof())
 }
 
@@ -430,7 +443,7 @@ impl HpkePrivateKey {
     /// # Errors
     /// If the library refuses the seed; no seed is known that it refuses.
     pub fn from_seed(seed: Secret) -> Result<Self, CryptoError> {
-        let key = <XWing as hpke::Kem>::PrivateKey::from_bytes(&seed.0).map_err(|_| CryptoError)?;
+        let key = <XWing as hpke::Kem>::PrivateKey::from_bytes(&*seed.0).map_err(|_| CryptoError)?;
         Ok(Self { seed, key })
     }
 
@@ -490,24 +503,53 @@ pub fn hpke_seal<R: CryptoRng>(
 // ---- sharing and dispersal -------------------------------------------------------------------------------------
 
 /// Shamir's sharing over GF(2^8) with the AES polynomial, byte by byte; share `i` (from 0) is the evaluation at `x = i + 1`.
-/// A share is `x ‖ bytes`.
+/// A share is `x ‖ bytes`. Up to `k − 1` shares may be given, as (i, bytes without x); the others follow.
 ///
 /// # Errors
-/// Unless 2 ≤ `k` ≤ `n` ≤ 255 and the secret is not empty.
+/// Unless 2 ≤ `k` ≤ `n` ≤ 255, the secret is not empty, and fewer than `k` distinct shares of its length are given.
 pub fn make_shares<R: CryptoRng>(
     secret: &[u8],
     k: u8,
     n: u8,
+    given: &[(u8, &[u8])],
     rng: &mut R,
 ) -> Result<Vec<Zeroizing<Vec<u8>>>, CryptoError> {
     use vsss_rs::{Gf256, IdentifierGf256};
-    if k < 2 || k > n || secret.is_empty() {
+    if k < 2 || k > n || secret.is_empty() || given.len() >= usize::from(k) {
         return Err(CryptoError);
     }
-    let ids = (1..=n).map(|x| IdentifierGf256(Gf256(x)));
-    Gf256::split_bytes_with_participant_ids_iter(usize::from(k), usize::from(n), secret, rng, ids)
-        .map(|shares| shares.into_iter().map(Zeroizing::new).collect())
-        .map_err(|_| CryptoError)
+    if given.is_empty() {
+        let ids = (1..=n).map(|x| IdentifierGf256(Gf256(x)));
+        return Gf256::split_bytes_with_participant_ids_iter(usize::from(k), usize::from(n), secret, rng, ids)
+            .map(|shares| shares.into_iter().map(Zeroizing::new).collect())
+            .map_err(|_| CryptoError);
+    }
+    // k points determine the polynomial: the secret at 0, what is given, and random ones. The library interpolates at 0; moved by x, its
+    // field's addition, it interpolates at x.
+    let mut points: Vec<(u8, Zeroizing<Vec<u8>>)> = vec![(0, Zeroizing::new(secret.to_vec()))];
+    for (i, bytes) in given {
+        let x = i.checked_add(1).filter(|x| *x <= n).ok_or(CryptoError)?;
+        points.push((x, Zeroizing::new(bytes.to_vec())));
+    }
+    let mut free = 1..=n;
+    while points.len() < usize::from(k) {
+        let x = free.next().ok_or(CryptoError)?;
+        if points.iter().all(|(known, _)| *known != x) {
+            let mut bytes = Zeroizing::new(vec![0; secret.len()]);
+            rng.fill_bytes(&mut bytes);
+            points.push((x, bytes));
+        }
+    }
+    let share = |x: u8| {
+        if let Some((_, bytes)) = points.iter().find(|(known, _)| *known == x) {
+            return Ok(Zeroizing::new([&[x], bytes.as_slice()].concat()));
+        }
+        let moved: Vec<_> =
+            points.iter().map(|(at, bytes)| Zeroizing::new([&[at ^ x], bytes.as_slice()].concat())).collect();
+        let bytes = combine_shares(&moved)?;
+        Ok(Zeroizing::new([&[x], bytes.as_slice()].concat()))
+    };
+    (1..=n).map(share).collect()
 }
 
 /// Inverse of [`make_shares`] for any `k` of its shares. With fewer, or with altered ones, the result is another secret:

@@ -20,8 +20,8 @@ use crate::{
     seal::{Purpose, Sealer, sealed_len},
 };
 
-/// Room kept for the head, bytes: at most 8 pieces of 60 bytes, and 150 for the rest.
-pub const HEAD_ROOM: u64 = 1024;
+/// Longest head, bytes: 80 pieces with up to 7 commitments each.
+pub const MAX_HEAD_LEN: usize = 24 * 1024;
 
 /// An envelope was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +45,9 @@ pub struct PieceHead {
     /// Length, bytes.
     #[n(1)]
     pub length: u32,
-    /// Commitment to what it is a piece of, checked when that is rebuilt.
+    /// Commitments to what it is a piece of, from the root, one for each group above it; checked when that is rebuilt.
     #[n(2)]
-    pub parent: Root,
+    pub parents: Vec<Root>,
 }
 
 /// Head of an envelope.
@@ -69,7 +69,7 @@ pub struct Head {
     /// Length of the bundle, bytes.
     #[n(4)]
     pub bundle: u64,
-    /// Bytes of the sealed stream per segment.
+    /// Bytes of the bundle per segment.
     #[n(5)]
     pub segment_len: u64,
     /// The pieces, in the order of their bytes.
@@ -78,7 +78,6 @@ pub struct Head {
 }
 
 /// An opened envelope.
-#[derive(Debug)]
 pub struct Envelope {
     /// What it says of itself.
     pub head: Head,
@@ -86,65 +85,57 @@ pub struct Envelope {
     starts: Vec<usize>,
 }
 
+/// What it says of itself; its pieces may be keys.
+impl core::fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Envelope").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
 fn purpose(deposit: &DepositId) -> Purpose<'_> {
     Purpose { purpose: "envelope", object: &deposit.0, version: 0 }
 }
 
-/// Length of the body that holds pieces of `pieces` bytes in all, at most.
-pub const fn body_len(pieces: u64) -> u64 {
-    sealed_len(padded_len(4 + HEAD_ROOM + pieces))
+/// Length of the body of an envelope with this head.
+pub fn body_len(head: &Head) -> u64 {
+    let pieces: u64 = head.pieces.iter().map(|p| u64::from(p.length)).sum();
+    sealed_len(padded_len(4 + codec::encode(head).len() as u64 + pieces))
 }
 
-/// An envelope that is being filled.
-///
-/// A head commits to what its pieces are pieces of, which is known only when all of that went by; so the head is written last, over one of
-/// the same length.
+/// An envelope that is to be sealed.
 pub struct Unsealed {
     sealer: Sealer,
     plain: Zeroizing<Vec<u8>>,
-    head_len: usize,
-    starts: Vec<usize>,
-    end: usize,
 }
 
 impl Unsealed {
-    /// An envelope with room for the pieces that its head lists.
+    /// An envelope of the pieces that its head lists.
     ///
     /// # Errors
-    /// [`EnvelopeError::Codec`] if the head exceeds [`HEAD_ROOM`].
-    pub fn new(d: &Secret, deposit: &DepositId, salt: &[u8; 32], head: &Head) -> Result<Self, EnvelopeError> {
+    /// [`EnvelopeError::Codec`] if the head exceeds [`MAX_HEAD_LEN`], or the pieces are not of the lengths that it states.
+    pub fn new(
+        d: &Secret,
+        deposit: &DepositId,
+        salt: &[u8; 32],
+        head: &Head,
+        pieces: &[&[u8]],
+    ) -> Result<Self, EnvelopeError> {
         let encoded = codec::encode(head);
-        if encoded.len() as u64 > HEAD_ROOM {
-            return Err(CodecError::TooLong { got: encoded.len(), most: HEAD_ROOM as usize }.into());
+        if encoded.len() > MAX_HEAD_LEN {
+            return Err(CodecError::TooLong { got: encoded.len(), most: MAX_HEAD_LEN }.into());
         }
-        let (starts, end) = starts_of(head, encoded.len()).ok_or(CodecError::Malformed)?;
+        if !head.pieces.iter().map(|p| p.length as usize).eq(pieces.iter().map(|p| p.len())) {
+            return Err(CodecError::Malformed.into());
+        }
+        let (_, end) = starts_of(head, encoded.len()).ok_or(CodecError::Malformed)?;
         let padded = usize::try_from(padded_len(end as u64)).map_err(|_| CodecError::Malformed)?;
         let mut plain = Zeroizing::new(Vec::with_capacity(padded));
         plain.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
         plain.extend_from_slice(&encoded);
+        pieces.iter().for_each(|piece| plain.extend_from_slice(piece));
         plain.resize(padded, 0);
         let sealer = Sealer::new(&derive_secret(d, "envelope", b""), salt, &purpose(deposit))?;
-        Ok(Self { sealer, plain, head_len: encoded.len(), starts, end })
-    }
-
-    /// The room of a piece, by its place in the head.
-    pub fn piece_mut(&mut self, index: usize) -> Option<&mut [u8]> {
-        let start = *self.starts.get(index)?;
-        let end = self.starts.get(index + 1).copied().unwrap_or(self.end);
-        self.plain.get_mut(start..end)
-    }
-
-    /// Writes the head again, with commitments that are known by now.
-    ///
-    /// # Errors
-    /// [`EnvelopeError::Codec`] if its length has changed.
-    pub fn set_head(&mut self, head: &Head) -> Result<(), EnvelopeError> {
-        let encoded = codec::encode(head);
-        if encoded.len() != self.head_len {
-            return Err(CodecError::Malformed.into());
-        }
-        self.plain[4..4 + encoded.len()].copy_from_slice(&encoded);
-        Ok(())
+        Ok(Self { sealer, plain })
     }
 
     /// What seals it, for a shell that seals chunk by chunk.
@@ -204,7 +195,7 @@ impl Envelope {
     pub fn of_plain(plain: Zeroizing<Vec<u8>>) -> Result<Self, EnvelopeError> {
         let (len, rest) = plain.split_first_chunk::<4>().ok_or(CodecError::Malformed)?;
         let len = u32::from_be_bytes(*len) as usize;
-        let head: Head = codec::decode(rest.get(..len).ok_or(CodecError::Malformed)?, HEAD_ROOM as usize)?;
+        let head: Head = codec::decode(rest.get(..len).ok_or(CodecError::Malformed)?, MAX_HEAD_LEN)?;
         codec::expect_suite(head.suite)?;
         let (starts, end) = starts_of(&head, len).ok_or(CodecError::Malformed)?;
         // Padding is part of the format: anything else there would be a channel.

@@ -143,6 +143,33 @@ pub struct Limits {
     pub claim: u64,
 }
 
+/// What several safes may have in common, so that what happens to one happens to the others. As the operator states it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Whereabouts {
+    /// Who runs it: a person or a company.
+    #[n(0)]
+    pub operator: Option<String>,
+    /// Whose machines it runs on.
+    #[n(1)]
+    pub cloud: Option<String>,
+    /// Where these stand: a country, or what the law of one governs.
+    #[n(2)]
+    pub region: Option<String>,
+}
+
+impl Whereabouts {
+    /// Whether every text is at most [`MAX_NAME_LEN`] bytes.
+    pub fn fits(&self) -> bool {
+        [&self.operator, &self.cloud, &self.region].into_iter().flatten().all(|text| text.len() <= MAX_NAME_LEN)
+    }
+
+    /// As it is sent: left out where nothing is said.
+    pub fn stated(self) -> Option<Self> {
+        Some(self).filter(|said| *said != Self::default())
+    }
+}
+
 /// Who may deposit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -188,6 +215,9 @@ pub struct Descriptor {
     /// The safe's clock.
     #[n(8)]
     pub time: Seconds,
+    /// What it may have in common with other safes.
+    #[n(9)]
+    pub whereabouts: Option<Whereabouts>,
 }
 
 /// A safe whose chain has been checked against its identity.
@@ -233,7 +263,8 @@ impl Identity {
     pub fn of_descriptor(bytes: &[u8], pinned: Option<SafeId>) -> Result<(Descriptor, Self), IdentityError> {
         let descriptor: Descriptor = codec::decode(bytes, MAX_DESCRIPTOR_LEN)?;
         codec::expect_suite(descriptor.suite)?;
-        if descriptor.url.len() > MAX_URL_LEN || descriptor.name.len() > MAX_NAME_LEN {
+        let fits = descriptor.whereabouts.as_ref().is_none_or(Whereabouts::fits);
+        if descriptor.url.len() > MAX_URL_LEN || descriptor.name.len() > MAX_NAME_LEN || !fits {
             return Err(CodecError::Malformed.into());
         }
         let identity = Self::verify(&descriptor.identity, &descriptor.chain)?;

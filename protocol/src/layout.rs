@@ -1,130 +1,81 @@
-//! A plan carried out: from a bundle to one envelope per safe and segment, and back.
+//! A plan carried out: which piece goes where, how long it is, and what is computed to make the pieces and to rebuild from them.
 //!
 //! ```text
-//! stream   = wrap 112 ‖ sealed bundle                     wrap = seal(KEK, content key), KEK needs all parts of the key
-//! segment  = the next `segment_len` bytes of the stream, so that no body exceeds what the safes take
-//! stripe   = the next k × 64 KiB of the segment; shard i = the i-th 64 KiB of every stripe, one after the other
+//! segment  = the next `segment_len` bytes of the bundle, so that no body exceeds what the safes take; each is laid out by itself,
+//!            except that keys stand with the first one
+//! stripe   = the next k × 64 KiB of what is dispersed; shard i = the i-th 64 KiB of every stripe, one after the other
 //! ```
 //!
-//! Everything random comes from the operation's seed, so that whoever repeats a step after a crash gets the same bytes.
-//! In scope: `seal(disperse(k, at…) | at, split(k, at…) | at)`. Spec: `spec/piece.md`.
+//! Everything random comes from the operation's seed, so that whoever repeats a step after a crash gets the same bytes. What is computed
+//! is a [`Program`]; a shell runs it. Spec: `spec/piece.md`.
+
+mod choosing;
+mod laying;
+mod rebuilding;
+mod shards;
+
+pub use shards::shard_len;
+pub(crate) use shards::{gather_dispersed, make_dispersed};
 
 use zeroize::Zeroizing;
 
+use choosing::{Choosing, Here};
+use laying::Laying;
+use rebuilding::Rebuilding;
+
 use crate::{
-    SUITE,
     bundle::MAX_BUNDLE_LEN,
     codec,
-    crypto::{self, Commitment, CryptoError, Secret, blake3_commit, derive_bytes, derive_secret, expand_seed},
+    crypto::{CryptoError, Secret, blake3_commit, derive_secret},
     envelope::{Envelope, EnvelopeError, Head, PieceHead, Unsealed, body_len},
     ids::{BackupId, DepositId, Root, SafeId},
-    plan::{Node, Place as Where, Plan, PlanError},
-    seal::{self, Purpose, SEALED_CHUNK, Sealer, sealed_len},
+    piece_file::MAX_PIECES,
+    plan::{Group, Node, Place, Plan, PlanError},
+    program::{At, BLIND_LEN, Context, Keys, Piece, Program, Work},
+    seal::sealed_len,
 };
 
 /// Bytes of one shard in one stripe.
 pub const STRIPE: u64 = 64 * 1024;
 /// Shards are multiples of this (the code works on blocks of 64 bytes).
 pub const SHARD_UNIT: u64 = 64;
-/// Length of the wrapped content key at the head of the stream: 32 sealed.
-pub const WRAP_LEN: u64 = sealed_len(32);
-/// Room for a share of the key beside a shard, bytes.
-const SHARE_ROOM: u64 = 64;
-/// Path of the content below the root's `seal`.
-const CONTENT: u8 = 0;
-/// Path of the key below the root's `seal`.
-const KEY: u8 = 1;
+/// Segments are multiples of this, bytes.
+pub const SEGMENT_UNIT: u64 = 64 * 1024;
+/// Longest segment, bytes: it passes through a wallet's memory whole.
+pub const MAX_SEGMENT: u64 = 16 * 1024 * 1024;
+/// Longest content that is shared as it is, bytes. Above it, it is sealed and dispersed and only the key is shared.
+pub const MAX_SHARED: u64 = 4096;
+/// Most bytes that a backup leaves in the book.
+pub const MAX_BOOK: u64 = 64 * 1024;
+/// Length of a wrapped content key: 32 sealed.
+pub const WRAP_LEN: u64 = sealed_len(KEY);
+/// Length of keys and their parts, bytes.
+const KEY: u64 = 32;
+/// Length of a share's number, bytes.
+const NUMBER: u64 = 1;
 
 /// Recovery could not rebuild something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError {
     /// Too few pieces.
-    #[error("{got} pieces, where {needed} are needed")]
-    TooFew {
-        /// There are.
-        got: usize,
-        /// Needed.
-        needed: usize,
-    },
+    #[error("the pieces that are here are not enough")]
+    TooFew,
     /// The pieces belong together by their labels but do not rebuild what they commit to.
     #[error("the pieces do not rebuild what they were made from")]
     Inconsistent,
-    /// An envelope of another backup, plan or segment.
-    #[error("the envelope belongs to another backup")]
+    /// An envelope or file of another backup, plan or segment.
+    #[error("the piece belongs to another backup")]
     Stray,
+    /// The words that the owner remembers are needed.
+    #[error("the words that you chose for this backup are needed")]
+    WordsMissing,
+    /// With the words that were given nothing opens.
+    #[error("these are not the words that you chose for this backup")]
+    Words,
     /// A primitive refused.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
-}
-
-/// One place of a group: its path and its safe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    path: Vec<u8>,
-    safe: SafeId,
-}
-
-/// A group below the root: how many places suffice, and the places.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Places {
-    /// `None`: a single place, which gets all.
-    k: Option<usize>,
-    places: Vec<Place>,
-}
-
-impl Places {
-    fn of(plan: &Plan<SafeId>, at: u8, key: bool) -> Result<Self, PlanError> {
-        let group = match plan.node() {
-            Node::Place(place) => {
-                return Ok(Self { k: None, places: vec![Place { path: vec![at], safe: safe_of(place)? }] });
-            }
-            Node::Split(group) if key => group,
-            Node::Disperse(group) if !key => group,
-            _ => return Err(PlanError::NotExecutable),
-        };
-        let mut places: Vec<Place> = Vec::with_capacity(group.children().len());
-        for (index, child) in group.children().iter().enumerate() {
-            let Node::Place(place) = child.node() else { return Err(PlanError::NotExecutable) };
-            // At most MAX_CHILDREN = 20 children.
-            places.push(Place { path: vec![at, index as u8], safe: safe_of(place)? });
-        }
-        Ok(Self { k: Some(group.k()), places })
-    }
-
-    fn needed(&self) -> usize {
-        self.k.unwrap_or(1)
-    }
-
-    fn index_of(&self, safe: &SafeId) -> Option<usize> {
-        self.places.iter().position(|p| p.safe == *safe)
-    }
-}
-
-const fn safe_of(place: &Where<SafeId>) -> Result<SafeId, PlanError> {
-    match place {
-        Where::Safe { safe, owner: false } => Ok(*safe),
-        Where::Safe { owner: true, .. } => Err(PlanError::OwnerUnavailable),
-        _ => Err(PlanError::NotExecutable),
-    }
-}
-
-/// Content and key of a plan that can be carried out.
-fn parts(plan: &Plan<SafeId>) -> Result<(Places, Places), PlanError> {
-    let Node::Seal { content, key } = plan.node() else { return Err(PlanError::NotExecutable) };
-    let [key] = key.as_slice() else { return Err(PlanError::NotExecutable) };
-    Ok((Places::of(content, CONTENT, false)?, Places::of(key, KEY, true)?))
-}
-
-/// How one backup lies over its safes. Everything here is known to wallet and book; the safes know nothing of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    backup: BackupId,
-    plan_commitment: Root,
-    content: Places,
-    key: Places,
-    bundle: u64,
-    segment_len: u64,
 }
 
 /// One deposit to be made: a safe and the segment that it gets.
@@ -147,46 +98,134 @@ pub struct Draft<'a> {
     pub d: &'a Secret,
 }
 
+/// A piece that is to be made, as far as it is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sketch<'a> {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// Where it goes.
+    pub place: &'a Place<SafeId>,
+    /// Length, bytes.
+    pub length: u64,
+    /// How many groups stand above it.
+    pub depth: usize,
+}
+
+/// What a backup takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Of every safe, in tree order: deposits, and bytes of their bodies.
+    pub safes: Vec<(SafeId, u64, u64)>,
+    /// Bytes in the book.
+    pub book: u64,
+    /// Bytes in the file.
+    pub file: u64,
+}
+
+/// How one backup lies over its places. Everything here is known to wallet and book; the safes know nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    backup: BackupId,
+    plan: Plan<SafeId>,
+    plan_commitment: Root,
+    bundle: u64,
+    segment_len: u64,
+}
+
+/// Which pieces to use, and what is to be opened with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    segment: u32,
+    cost: u64,
+    /// What has to be at hand: (segment, place).
+    pub uses: Vec<(u32, Place<SafeId>)>,
+    /// Children that are rebuilt, by number.
+    picks: Vec<(u8, Self)>,
+    /// The same node in the first segment, where its key is not known yet.
+    first: Option<Box<Self>>,
+}
+
+/// What a piece costs; `None`: it cannot be had.
+pub type Price<'a> = &'a dyn Fn(u32, &Place<SafeId>) -> Option<u64>;
+
 impl Layout {
     /// Plans a new backup of a bundle of `bundle` bytes over safes that take bodies of `limit` bytes each.
     ///
     /// # Errors
-    /// [`PlanError`]: a form that cannot be carried out, a doubled safe, or a limit below one stripe.
+    /// [`PlanError`]: no safe or one that would have to authenticate owners, content in the book, or a limit too small for a piece.
     pub fn new(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, limit: u64) -> Result<Self, PlanError> {
-        let fits = |stripes: u64| body_len(stripes * STRIPE + SHARE_ROOM) <= limit;
-        let mut stripes = limit / STRIPE;
-        while stripes > 0 && !fits(stripes) {
-            stripes -= 1;
+        if plan.safes().is_empty() {
+            return Err(PlanError::NoSafe);
         }
-        if stripes == 0 {
+        if plan.places().iter().any(|(_, place)| matches!(place, Place::Safe { owner: true, .. })) {
+            return Err(PlanError::OwnerUnavailable);
+        }
+        let with = |units: u64| Self::restore(backup, plan, bundle, units * SEGMENT_UNIT);
+        let fits = |layout: &Self| layout.longest_body() <= limit;
+        // The greatest that fits; if only the bundle itself is small enough, then the least.
+        let (mut least, mut most) = (0, MAX_SEGMENT / SEGMENT_UNIT);
+        while least < most {
+            let middle = (least + most).div_ceil(2);
+            if fits(&with(middle)?) { least = middle } else { most = middle - 1 }
+        }
+        if least == 0 {
             return Err(PlanError::LimitTooSmall(limit));
         }
-        let needed = parts(plan)?.0.needed() as u64;
-        Self::restore(backup, plan, bundle, stripes * STRIPE * needed)
+        // As few segments as fit, and these alike: a wallet needs memory for the longest.
+        let segments = u64::from(with(least)?.segments());
+        let layout = with(bundle.div_ceil(segments).div_ceil(SEGMENT_UNIT))?;
+        layout.check_kept()?;
+        Ok(layout)
+    }
+
+    /// Whether what stays with the owner is no more than he can keep.
+    ///
+    /// # Errors
+    /// [`PlanError::BookFull`], [`PlanError::FileFull`].
+    pub fn check_kept(&self) -> Result<(), PlanError> {
+        let (book, file) = (self.kept_in(&Place::Book), self.kept_in(&Place::File));
+        if book > MAX_BOOK {
+            return Err(PlanError::BookFull { got: book, most: MAX_BOOK });
+        }
+        if file > MAX_PIECES {
+            return Err(PlanError::FileFull { got: file, most: MAX_PIECES });
+        }
+        Ok(())
     }
 
     /// The layout of an existing backup, as the book or an envelope's head states it.
     ///
     /// # Errors
-    /// [`PlanError`]: a form that cannot be carried out.
+    /// [`PlanError::Length`]: lengths that no backup has.
     pub fn restore(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, segment_len: u64) -> Result<Self, PlanError> {
-        let (content, key) = parts(plan)?;
-        let plan_commitment = Root(blake3_commit("strongroom 1 plan", &[&codec::encode(plan)]));
-        if segment_len == 0 || !segment_len.is_multiple_of(STRIPE * content.needed() as u64) {
+        if segment_len == 0 || segment_len > MAX_SEGMENT || !segment_len.is_multiple_of(SEGMENT_UNIT) {
             return Err(PlanError::Length(segment_len));
         }
-        if bundle > MAX_BUNDLE_LEN {
+        if bundle == 0 || bundle > MAX_BUNDLE_LEN {
             return Err(PlanError::Length(bundle));
         }
-        Ok(Self { backup, plan_commitment, content, key, bundle, segment_len })
+        let plan_commitment = Root(blake3_commit("strongroom 1 plan", &[&codec::encode(plan)]));
+        Ok(Self { backup, plan: plan.clone(), plan_commitment, bundle, segment_len })
     }
 
-    /// Length of the stream, bytes.
-    pub const fn stream_len(&self) -> u64 {
-        WRAP_LEN + sealed_len(self.bundle)
+    // ---- lengths -----------------------------------------------------------------------------------------------
+
+    /// The backup.
+    pub const fn backup(&self) -> &BackupId {
+        &self.backup
     }
 
-    /// Bytes of the stream per segment.
+    /// What pieces name the plan by.
+    pub const fn plan_commitment(&self) -> Root {
+        self.plan_commitment
+    }
+
+    /// The plan.
+    pub const fn plan(&self) -> &Plan<SafeId> {
+        &self.plan
+    }
+
+    /// Bytes of the bundle per segment.
     pub const fn segment_len(&self) -> u64 {
         self.segment_len
     }
@@ -194,446 +233,347 @@ impl Layout {
     /// Number of segments.
     pub const fn segments(&self) -> u32 {
         // MAX_BUNDLE_LEN is 64 GiB and a segment has at least 64 KiB: about 2^20.
-        self.stream_len().div_ceil(self.segment_len) as u32
+        self.bundle.div_ceil(self.segment_len) as u32
+    }
+
+    /// Where a segment begins in the bundle, and where it ends; `None`: there is no such segment.
+    pub fn range(&self, segment: u32) -> Option<(u64, u64)> {
+        let from = u64::from(segment).checked_mul(self.segment_len)?;
+        let to = self.bundle.min(from.saturating_add(self.segment_len));
+        (from < to).then_some((from, to))
+    }
+
+    /// The segments that hold some bytes of the bundle, and the first, which holds the keys.
+    pub fn segments_of(&self, from: u64, to: u64) -> Vec<u32> {
+        let holds =
+            |segment: &u32| from < to && self.range(*segment).is_some_and(|(start, end)| start < to && from < end);
+        (0..self.segments()).filter(|segment| *segment == 0 || holds(segment)).collect()
+    }
+
+    fn length(&self, segment: u32) -> u64 {
+        self.range(segment).map_or(0, |(from, to)| to - from)
+    }
+
+    /// The pieces of a segment, in tree order; words that are remembered are none.
+    pub fn sketches(&self, segment: u32) -> Vec<Sketch<'_>> {
+        let mut sketches = Vec::new();
+        let lengths = (self.length(0), self.length(segment));
+        sketch(&self.plan, &mut Vec::new(), 0, segment, lengths, &mut sketches);
+        sketches
+    }
+
+    fn head(&self, segment: u32, pieces: Vec<PieceHead>) -> Head {
+        Head::new(self.backup, self.plan_commitment, segment, self.bundle, self.segment_len, pieces)
+    }
+
+    /// Lengths of the bodies of a segment, in the order of [`Self::slots`].
+    pub fn bodies(&self, segment: u32) -> Vec<(SafeId, u64)> {
+        let sketches = self.sketches(segment);
+        let mut bodies: Vec<(SafeId, Vec<PieceHead>)> = Vec::new();
+        for sketch in sketches {
+            // What only its owner gets is never in one body with what whoever presents the certificate gets.
+            let Place::Safe { safe, owner: false } = sketch.place else { continue };
+            let parents = vec![Root([0; 32]); sketch.depth];
+            let head = PieceHead { path: sketch.path.into(), length: sketch.length as u32, parents };
+            match bodies.iter_mut().find(|(known, _)| known == safe) {
+                Some((_, pieces)) => pieces.push(head),
+                None => bodies.push((*safe, vec![head])),
+            }
+        }
+        bodies.into_iter().map(|(safe, pieces)| (safe, body_len(&self.head(segment, pieces)))).collect()
+    }
+
+    fn longest_body(&self) -> u64 {
+        // The first segment is the longest and has all keys.
+        self.bodies(0).into_iter().map(|(_, length)| length).max().unwrap_or(0)
+    }
+
+    /// Bytes of all pieces of a place of the owner's.
+    fn kept_in(&self, place: &Place<SafeId>) -> u64 {
+        let of = |segment| self.sketches(segment).iter().filter(|s| s.place == place).map(|s| s.length).sum();
+        let first: u64 = of(0);
+        if self.segments() == 1 { first } else { first + u64::from(self.segments() - 1) * of(1) }
     }
 
     /// Number of [`Self::slots`], without making them.
     pub fn slot_count(&self) -> u64 {
-        let keys = self.key.places.iter().filter(|p| self.content.index_of(&p.safe).is_none()).count();
-        u64::from(self.segments()) * self.content.places.len() as u64 + keys as u64
+        let first = self.bodies(0).len() as u64;
+        if self.segments() == 1 { first } else { first + u64::from(self.segments() - 1) * self.bodies(1).len() as u64 }
     }
 
-    /// How many pieces of a segment are needed, and how many shares of the key.
-    pub fn needed(&self) -> (usize, usize) {
-        (self.content.needed(), self.key.needed())
-    }
-
-    /// Whether a safe's envelope of a segment serves the content, and whether it serves the key.
-    pub fn serves(&self, slot: Slot) -> (bool, bool) {
-        (self.content.index_of(&slot.safe).is_some(), slot.segment == 0 && self.key.index_of(&slot.safe).is_some())
-    }
-
-    /// All deposits of the backup, segment by segment; within one, data shards come first (they need no arithmetic to rebuild).
-    pub fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    /// What the backup takes.
+    pub fn cost(&self) -> Cost {
+        let mut safes: Vec<(SafeId, u64, u64)> = Vec::new();
         for segment in 0..self.segments() {
-            slots.extend(self.content.places.iter().map(|p| Slot { segment, safe: p.safe }));
-            if segment == 0 {
-                let others = self.key.places.iter().filter(|p| self.content.index_of(&p.safe).is_none());
-                slots.extend(others.map(|p| Slot { segment, safe: p.safe }));
+            for (safe, length) in self.bodies(segment) {
+                match safes.iter_mut().find(|(known, ..)| *known == safe) {
+                    Some((_, deposits, bytes)) => (*deposits, *bytes) = (*deposits + 1, *bytes + length),
+                    None => safes.push((safe, 1, length)),
+                }
             }
         }
-        slots
+        Cost { safes, book: self.kept_in(&Place::Book), file: self.kept_in(&Place::File) }
     }
 
-    fn range(&self, segment: u32) -> Option<(u64, u64)> {
-        let from = u64::from(segment).checked_mul(self.segment_len)?;
-        let to = self.stream_len().min(from.saturating_add(self.segment_len));
-        (from < to).then_some((from, to))
+    /// All deposits of the backup, segment by segment, in tree order: data shards first (they need no arithmetic to rebuild).
+    pub fn slots(&self) -> Vec<Slot> {
+        (0..self.segments())
+            .flat_map(|segment| self.bodies(segment).into_iter().map(move |(safe, _)| Slot { segment, safe }))
+            .collect()
     }
 
-    fn content_purpose(&self) -> Purpose<'_> {
-        Purpose { purpose: "content", object: &self.backup.0, version: 0 }
+    // ---- making ------------------------------------------------------------------------------------------------
+
+    /// What is computed to lay a segment out.
+    pub fn laying(&self, segment: u32) -> Program {
+        let mut program = Program::default();
+        let root = program.fresh();
+        program.segment = root;
+        let mut laying = Laying { program, segment };
+        laying.node(&self.plan, &mut Vec::new(), root, &[], (self.length(0), self.length(segment)));
+        laying.program
     }
 
-    fn wrap_purpose(&self) -> Purpose<'_> {
-        Purpose { purpose: "wrap", object: &self.backup.0, version: 0 }
+    /// What a program of this backup needs.
+    pub const fn context<'a>(
+        &'a self,
+        op_seed: Option<&'a Secret>,
+        words: Option<&'a Secret>,
+        keys: &'a [(Vec<u8>, Secret)],
+    ) -> Context<'a> {
+        Context { backup: &self.backup, op_seed, words, keys }
     }
 
-    /// `KEK = HKDF-SHA-384[salt = "", info = CBOR [suite, "kek", node path, backup]](part, 32)`.
-    fn derive_kek(&self, part: &[u8]) -> Result<Secret, CryptoError> {
-        let info = codec::encode(&(SUITE, "kek", codec::Bytes(Vec::new()), self.backup));
-        let mut kek = Zeroizing::new([0; 32]);
-        derive_bytes(part, b"", &info, &mut *kek)?;
-        Ok(Secret::from_bytes(*kek))
-    }
-
-    fn key_commitment(&self, part: &[u8]) -> Root {
-        Root(blake3_commit("strongroom 1 key part", &[&self.backup.0, &[KEY], part]))
-    }
-
-    /// The commitment to a segment, up to the segment's own bytes.
-    fn segment_commitment(&self, segment: u32) -> Commitment {
-        let mut commitment = Commitment::new("strongroom 1 segment");
-        for part in [&self.backup.0[..], &[CONTENT], &segment.to_be_bytes()] {
-            commitment.begin_part(part.len() as u64);
-            commitment.update(part);
-        }
-        commitment
-    }
-
-    /// The bodies of one segment, in the order of the drafts given for it. A pure function of its arguments.
+    /// The pieces of one segment of the bundle. A pure function of its arguments.
     ///
     /// # Errors
-    /// [`EnvelopeError`] if the bundle is not of the length planned, or a draft's slot is none of the plan.
-    pub fn make_bodies(
+    /// [`GatherError`] if the segment is not of its length, or words are needed.
+    pub fn lay(
         &self,
         op_seed: &Secret,
-        bundle: &[u8],
+        words: Option<&Secret>,
         segment: u32,
-        drafts: &[Draft<'_>],
-    ) -> Result<Vec<Vec<u8>>, EnvelopeError> {
-        if bundle.len() as u64 != self.bundle {
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<Vec<Piece>, GatherError> {
+        if content.len() as u64 != self.length(segment) {
+            return Err(GatherError::Stray);
+        }
+        let program = self.laying(segment);
+        let mut work = Work::lay(&program, self.context(Some(op_seed), words, &[]), content);
+        work.run()?;
+        Ok(work.into_pieces())
+    }
+
+    /// The pieces of a place, out of all.
+    pub fn pieces_at<'a>(&self, place: &Place<SafeId>, pieces: &'a [Piece]) -> Vec<&'a Piece> {
+        let places = self.plan.places();
+        let here = |path: &[u8]| places.iter().any(|(p, found)| p == path && **found == *place);
+        pieces.iter().filter(|piece| here(&piece.path)).collect()
+    }
+
+    /// The envelope of a draft, from the pieces of its segment.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] if the plan gives that safe nothing.
+    pub fn envelope(&self, op_seed: &Secret, draft: &Draft<'_>, pieces: &[Piece]) -> Result<Unsealed, EnvelopeError> {
+        let mine = self.pieces_at(&Place::Safe { safe: draft.slot.safe, owner: false }, pieces);
+        if mine.is_empty() || mine.iter().any(|piece| piece.segment != draft.slot.segment) {
             return Err(CryptoError.into());
         }
-        let stream = self.stream(op_seed)?;
-        let mut packer = self.packer(op_seed, segment, drafts)?;
-        packer.push(0, stream.head())?;
-        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
-        for chunk in seal::chunks(bundle.len())? {
-            let at = WRAP_LEN + chunk.sealed.start as u64;
-            if packer.wants(at, chunk.sealed.len() as u64) {
-                sealed.clear();
-                stream.sealer.seal_chunk(&chunk, &bundle[chunk.content.clone()], &mut sealed)?;
-                packer.push(at, &sealed)?;
-            }
-        }
-        packer.finish()?.into_iter().map(Unsealed::seal).collect()
+        let heads = mine.iter().map(|piece| PieceHead {
+            path: piece.path.clone().into(),
+            length: piece.bytes.len() as u32,
+            parents: piece.parents.clone(),
+        });
+        let head = self.head(draft.slot.segment, heads.collect());
+        let salt = derive_secret(op_seed, "envelope salt", &draft.deposit.0);
+        let bytes: Vec<&[u8]> = mine.iter().map(|piece| piece.bytes.as_slice()).collect();
+        Unsealed::new(draft.d, &draft.deposit, salt.expose(), &head, &bytes)
     }
 
-    /// The stream of the backup: what stands before its chunks, and what seals them.
-    ///
-    /// # Errors
-    /// Never for the fixed lengths used here; the type is the primitives'.
-    pub fn stream(&self, op_seed: &Secret) -> Result<Stream, CryptoError> {
-        let content_key = derive_secret(op_seed, "content key", &self.backup.0);
-        let salt = derive_secret(op_seed, "wrap salt", &self.backup.0);
-        let kek = self.derive_kek(self.key_part(op_seed).expose())?;
-        let mut head = seal::seal(&kek, salt.expose(), &self.wrap_purpose(), content_key.expose())?;
-        let salt = derive_secret(op_seed, "content salt", &self.backup.0);
-        let sealer = Sealer::new(&content_key, salt.expose(), &self.content_purpose())?;
-        head.extend_from_slice(sealer.header());
-        Ok(Stream { head, sealer })
-    }
+    // ---- rebuilding --------------------------------------------------------------------------------------------
 
-    /// What fills the envelopes of a segment from the stream.
-    ///
-    /// # Errors
-    /// [`EnvelopeError`] if there is no such segment, or a draft's slot is none of the plan.
-    pub fn packer<'a>(
-        &'a self,
-        op_seed: &Secret,
-        segment: u32,
-        drafts: &[Draft<'_>],
-    ) -> Result<Packer<'a>, EnvelopeError> {
-        let (from, to) = self.range(segment).ok_or(CryptoError)?;
-        let part = self.key_part(op_seed);
-        let shares = if segment == 0 { self.make_key_pieces(op_seed, &part)? } else { Vec::new() };
-        let key_parent = self.key_commitment(part.expose());
-        let shard = self.content.k.map_or(to - from, |k| shard_len(to - from, k as u64)) as usize;
-        let mut envelopes = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let mut heads = Vec::new();
-            let mut add = |place: &Place, length: usize, parent| {
-                heads.push(PieceHead { path: place.path.clone().into(), length: length as u32, parent });
-            };
-            let content = self.content.index_of(&draft.slot.safe);
-            let share = self.key.index_of(&draft.slot.safe).filter(|_| segment == 0);
-            if let Some(index) = content {
-                add(&self.content.places[index], shard, Root([0; 32]));
-            }
-            let share = share.map(|index| (index, shares.get(index))).and_then(|(i, s)| Some((i, s?)));
-            if let Some((index, share)) = share {
-                add(&self.key.places[index], share.len(), key_parent);
-            }
-            if heads.is_empty() || draft.slot.segment != segment {
-                return Err(CryptoError.into());
-            }
-            let head = Head::new(self.backup, self.plan_commitment, segment, self.bundle, self.segment_len, heads);
-            let salt = derive_secret(op_seed, "envelope salt", &draft.deposit.0);
-            let mut envelope = Unsealed::new(draft.d, &draft.deposit, salt.expose(), &head)?;
-            if let Some((_, share)) = share {
-                // The share stands behind the shard, where there is one.
-                let room = envelope.piece_mut(head.pieces.len() - 1).ok_or(CryptoError)?;
-                room.copy_from_slice(share);
-            }
-            envelopes.push(Filling { content, head, envelope });
-        }
-        let mut commitment = self.segment_commitment(segment);
-        commitment.begin_part(to - from);
-        Ok(Packer { layout: self, from, to, at: from, commitment, pending: Vec::new(), filled: 0, envelopes })
-    }
-
-    fn key_part(&self, op_seed: &Secret) -> Secret {
-        derive_secret(op_seed, "key part", &[KEY])
-    }
-
-    fn make_key_pieces(&self, op_seed: &Secret, part: &Secret) -> Result<Vec<Zeroizing<Vec<u8>>>, CryptoError> {
-        match self.key.k {
-            None => Ok(vec![Zeroizing::new(part.expose().to_vec())]),
-            Some(k) => {
-                let mut rng = expand_seed(&derive_secret(op_seed, "shares", &[KEY]));
-                let n = self.key.places.len();
-                crypto::make_shares(part.expose(), k as u8, n as u8, &mut rng)
-            }
-        }
-    }
-
-    /// Checks that an opened envelope is the one of this backup, plan and segment.
+    /// Takes the pieces out of an envelope, if it is the one of this backup, plan and segment and has all that belong there.
     ///
     /// # Errors
     /// [`GatherError::Stray`].
-    pub fn check(&self, slot: Slot, envelope: &Envelope) -> Result<(), GatherError> {
+    pub fn unpack(&self, slot: Slot, envelope: &Envelope) -> Result<Vec<Piece>, GatherError> {
         let head = &envelope.head;
         let ours = head.backup == self.backup
             && head.plan == self.plan_commitment
             && head.segment == slot.segment
             && head.bundle == self.bundle
             && head.segment_len == self.segment_len;
-        let (content, key) = self.serves(slot);
-        let has = |places: &Places| {
-            places.index_of(&slot.safe).is_some_and(|i| envelope.piece(&places.places[i].path).is_some())
-        };
-        if ours && (!content || has(&self.content)) && (!key || has(&self.key)) {
-            Ok(())
-        } else {
-            Err(GatherError::Stray)
-        }
+        let place = Place::Safe { safe: slot.safe, owner: false };
+        let pieces = head.pieces.iter().filter_map(|piece| {
+            let (head, bytes) = envelope.piece(&piece.path)?;
+            let bytes = Zeroizing::new(bytes.to_vec());
+            Some(Piece { path: head.path.to_vec(), segment: slot.segment, parents: head.parents.clone(), bytes })
+        });
+        let pieces: Vec<Piece> = pieces.collect();
+        let all = pieces.iter().map(|p| (p.path.as_slice(), p.bytes.len(), p.parents.len()));
+        if ours && self.is_complete(&place, slot.segment, all) { Ok(pieces) } else { Err(GatherError::Stray) }
     }
 
-    /// Rebuilds one segment of the stream from envelopes of enough safes. Inverse of dispersing it.
+    /// Whether these are all pieces that a place gets of a segment, and nothing else: (path, length, number of groups above).
+    pub fn is_complete<'a>(
+        &self,
+        place: &Place<SafeId>,
+        segment: u32,
+        mut pieces: impl Iterator<Item = (&'a [u8], usize, usize)>,
+    ) -> bool {
+        let sketches = self.sketches(segment);
+        let mut due = sketches.iter().filter(|sketch| sketch.place == place);
+        due.all(|s| pieces.next().is_some_and(|p| p == (s.path.as_slice(), s.length as usize, s.depth)))
+            && pieces.next().is_none()
+    }
+
+    /// Whether these keys are all that segments behind the first need.
+    pub fn is_known(&self, keys: &[(Vec<u8>, Secret)]) -> bool {
+        all_known(&self.plan, &mut Vec::new(), self.length(0), keys)
+    }
+
+    /// The cheapest pieces that rebuild a segment; `None`: what can be had is not enough. `keys` are those that are known.
+    pub fn choose(&self, segment: u32, keys: &[(Vec<u8>, Secret)], price: Price<'_>) -> Option<Choice> {
+        Choosing { keys, price }.node(&self.plan, &mut Vec::new(), Here { segment, length: self.length(0), have: &[] })
+    }
+
+    /// What is computed to rebuild a segment from the pieces of a choice.
+    pub fn rebuilding(&self, choice: &Choice) -> Program {
+        let mut rebuilding = Rebuilding::default();
+        let lengths = (self.length(0), self.length(choice.segment));
+        rebuilding.program.segment = rebuilding.node(&self.plan, &mut Vec::new(), choice, 0, lengths).0;
+        rebuilding.program
+    }
+
+    /// Rebuilds a segment of the bundle from any pieces that are enough. Inverse of [`Self::lay`]. Gives the keys that were learned, too.
     ///
     /// # Errors
     /// [`GatherError`].
-    pub fn gather_segment(&self, segment: u32, envelopes: &[(SafeId, &Envelope)]) -> Result<Vec<u8>, GatherError> {
-        let (from, to) = self.range(segment).ok_or(GatherError::Stray)?;
-        let mut shards: Vec<(usize, &[u8])> = Vec::new();
-        let mut parent = None;
-        for (safe, envelope) in envelopes {
-            let Some(index) = self.content.index_of(safe) else { continue };
-            let Some((head, bytes)) = envelope.piece(&self.content.places[index].path) else { continue };
-            if *parent.get_or_insert(head.parent) != head.parent {
-                return Err(GatherError::Inconsistent);
-            }
-            shards.push((index, bytes));
-        }
-        let needed = self.content.needed();
-        if shards.len() < needed {
-            return Err(GatherError::TooFew { got: shards.len(), needed });
-        }
-        // Data shards first: they are copied, others are computed.
-        shards.sort_unstable_by_key(|(index, _)| *index);
-        shards.truncate(needed);
-        let len = to - from;
-        let bytes = match self.content.k {
-            None => shards[0].1.to_vec(),
-            Some(k) => gather_dispersed(&shards, k, self.content.places.len(), len)?,
-        };
-        let mut commitment = self.segment_commitment(segment);
-        commitment.begin_part(bytes.len() as u64);
-        commitment.update(&bytes);
-        if bytes.len() as u64 == len && parent == Some(Root(commitment.finish())) {
-            Ok(bytes)
-        } else {
-            Err(GatherError::Inconsistent)
-        }
-    }
-
-    /// Rebuilds the key that opens the wrap, from the envelopes of segment 0. Inverse of sharing it.
-    ///
-    /// # Errors
-    /// [`GatherError`].
-    pub fn gather_key(&self, envelopes: &[(SafeId, &Envelope)]) -> Result<Secret, GatherError> {
-        let mut shares: Vec<Zeroizing<Vec<u8>>> = Vec::new();
-        let mut parent = None;
-        for (safe, envelope) in envelopes {
-            let Some(index) = self.key.index_of(safe) else { continue };
-            let Some((head, bytes)) = envelope.piece(&self.key.places[index].path) else { continue };
-            if *parent.get_or_insert(head.parent) != head.parent {
-                return Err(GatherError::Inconsistent);
-            }
-            shares.push(Zeroizing::new(bytes.to_vec()));
-        }
-        let needed = self.key.needed();
-        if shares.len() < needed {
-            return Err(GatherError::TooFew { got: shares.len(), needed });
-        }
-        shares.truncate(needed);
-        let part = match self.key.k {
-            None => shares.remove(0),
-            Some(_) => crypto::combine_shares(&shares)?,
-        };
-        if parent == Some(self.key_commitment(&part)) {
-            Ok(self.derive_kek(&part)?)
-        } else {
-            Err(GatherError::Inconsistent)
-        }
-    }
-
-    /// Opens the stream with the key from [`Self::gather_key`]: the bundle.
-    ///
-    /// # Errors
-    /// [`GatherError::Inconsistent`] if it does not open.
-    pub fn open_stream(&self, kek: &Secret, stream: &[u8]) -> Result<Zeroizing<Vec<u8>>, GatherError> {
-        if stream.len() as u64 != self.stream_len() {
-            return Err(GatherError::Inconsistent);
-        }
-        let sealer = self.opener(kek, stream)?;
-        sealer.open(&stream[WRAP_LEN as usize..]).map_err(|_| GatherError::Inconsistent)
-    }
-
-    /// What opens the chunks of the stream, which stand from [`WRAP_LEN`] on, for a shell that opens chunk by chunk. Takes the stream, or at
-    /// least its wrap and the header of its sealed part.
-    ///
-    /// # Errors
-    /// [`GatherError::Inconsistent`] if the key does not open its wrap.
-    pub fn opener(&self, kek: &Secret, stream: &[u8]) -> Result<Sealer, GatherError> {
-        let (wrap, sealed) = stream.split_at_checked(WRAP_LEN as usize).ok_or(GatherError::Inconsistent)?;
-        let key = seal::open(kek, &self.wrap_purpose(), wrap).map_err(|_| GatherError::Inconsistent)?;
-        let key = Secret::try_from(key.as_slice())?;
-        Sealer::of(&key, sealed, &self.content_purpose()).map_err(|_| GatherError::Inconsistent)
-    }
-}
-
-/// The stream of a backup that is being made.
-pub struct Stream {
-    head: Vec<u8>,
-    sealer: Sealer,
-}
-
-impl Stream {
-    /// Its first bytes: wrap, and the header of the sealed bundle.
-    pub fn head(&self) -> &[u8] {
-        &self.head
-    }
-
-    /// What seals the bundle's chunks.
-    pub const fn sealer(&self) -> &Sealer {
-        &self.sealer
-    }
-}
-
-struct Filling {
-    /// Which shard it gets.
-    content: Option<usize>,
-    head: Head,
-    envelope: Unsealed,
-}
-
-/// Fills the envelopes of one segment while its stream goes by, so that the stream need not be in memory.
-pub struct Packer<'a> {
-    layout: &'a Layout,
-    from: u64,
-    to: u64,
-    at: u64,
-    commitment: Commitment,
-    pending: Vec<u8>,
-    /// Bytes of every shard that are in place.
-    filled: usize,
-    envelopes: Vec<Filling>,
-}
-
-impl Packer<'_> {
-    /// Whether any of `len` bytes of the stream from `at` on are in this segment.
-    pub const fn wants(&self, at: u64, len: u64) -> bool {
-        at < self.to && at + len > self.from
-    }
-
-    /// The stream's bytes from `at` on; what is not of this segment is passed over.
-    ///
-    /// # Errors
-    /// [`CryptoError`] if bytes were left out.
-    pub fn push(&mut self, at: u64, bytes: &[u8]) -> Result<(), CryptoError> {
-        let end = at + bytes.len() as u64;
-        if end <= self.at || at >= self.to {
-            return Ok(());
-        }
-        if at > self.at {
-            return Err(CryptoError);
-        }
-        let mut bytes = &bytes[(self.at - at) as usize..(end.min(self.to) - at) as usize];
-        self.at += bytes.len() as u64;
-        self.commitment.update(bytes);
-        let stripe = self.layout.content.k.unwrap_or(1) * STRIPE as usize;
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(stripe - self.pending.len()));
-            self.pending.extend_from_slice(now);
-            bytes = later;
-            if self.pending.len() == stripe {
-                self.place(STRIPE as usize)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Places one stripe, `each` bytes per shard.
-    fn place(&mut self, each: usize) -> Result<(), CryptoError> {
-        let k = self.layout.content.k.unwrap_or(1);
-        self.pending.resize(k * each, 0);
-        let data: Vec<&[u8]> = self.pending.chunks(each).collect();
-        let more = match self.layout.content.k {
-            Some(_) => crypto::erasure_encode(&data, self.layout.content.places.len())?,
-            None => Vec::new(),
-        };
-        for filling in &mut self.envelopes {
-            let Some(index) = filling.content else { continue };
-            let shard = data.get(index).copied().or_else(|| more.get(index - k).map(Vec::as_slice));
-            let room = filling.envelope.piece_mut(0).and_then(|p| p.get_mut(self.filled..self.filled + each));
-            room.ok_or(CryptoError)?.copy_from_slice(shard.ok_or(CryptoError)?);
-        }
-        self.filled += each;
-        self.pending.clear();
-        Ok(())
-    }
-
-    /// The envelopes, in the order of the drafts.
-    ///
-    /// # Errors
-    /// [`EnvelopeError`] if the stream has not come whole.
-    pub fn finish(mut self) -> Result<Vec<Unsealed>, EnvelopeError> {
-        if self.at != self.to {
-            return Err(CryptoError.into());
-        }
-        if !self.pending.is_empty() {
-            let each = match self.layout.content.k {
-                Some(k) => self.pending.len().div_ceil(k).next_multiple_of(SHARD_UNIT as usize),
-                None => self.pending.len(),
+    pub fn gather(
+        &self,
+        words: Option<&Secret>,
+        keys: &[(Vec<u8>, Secret)],
+        segment: u32,
+        pieces: Vec<Piece>,
+    ) -> Result<(Zeroizing<Vec<u8>>, Keys), GatherError> {
+        let places = self.plan.places();
+        let at_hand = |segment: u32, place: &Place<SafeId>| {
+            let is = |piece: &Piece| {
+                piece.segment == segment && places.iter().any(|(p, found)| *p == piece.path && **found == *place)
             };
-            self.place(each)?;
-        }
-        let parent = Root(self.commitment.finish());
-        let finish = |mut filling: Filling| {
-            if filling.content.is_some() {
-                filling.head.pieces[0].parent = parent;
-                filling.envelope.set_head(&filling.head)?;
-            }
-            Ok(filling.envelope)
+            (pieces.iter().any(is) || (*place == Place::Memory && words.is_some())).then_some(0)
         };
-        self.envelopes.into_iter().map(finish).collect()
+        let choice = self.choose(segment, keys, &at_hand).ok_or(GatherError::TooFew)?;
+        let program = self.rebuilding(&choice);
+        let mut work = Work::rebuild(&program, self.context(None, words, keys), pieces);
+        work.run()?;
+        work.into_segment()
     }
 }
 
-/// Length of each shard of a segment of `len` bytes: 64 KiB for each full stripe, and for the rest a k-th, rounded up to 64.
-pub const fn shard_len(len: u64, k: u64) -> u64 {
-    let rest = len % (k * STRIPE);
-    len / (k * STRIPE) * STRIPE + rest.div_ceil(k).next_multiple_of(SHARD_UNIT)
+// ---- lengths below a node --------------------------------------------------------------------------------------
+
+/// How a split of content is done whose first segment has this length: whether the content is too long to be shared as it is, and how many
+/// shards rebuild it then. Words cannot be a shard, so there are as many fewer.
+fn split_of(group: &Group<SafeId>, first: u64) -> (bool, usize) {
+    let words = group.children().iter().filter(|child| child.is_chosen()).count();
+    (first > MAX_SHARED, group.k() - words)
 }
 
-/// (start in the shard, bytes per shard) of every stripe.
-fn stripes(len: u64, k: u64) -> impl Iterator<Item = (usize, usize)> {
-    let full = len / (k * STRIPE);
-    let rest = shard_len(len, k) - full * STRIPE;
-    let last = (rest > 0).then_some((full * STRIPE, rest));
-    (0..full).map(|i| (i * STRIPE, STRIPE)).chain(last).map(|(from, each)| (from as usize, each as usize))
+/// Children that get a shard.
+fn sharded(group: &Group<SafeId>) -> Vec<(u8, &Plan<SafeId>)> {
+    (0..).zip(group.children()).filter(|(_, child)| !child.is_chosen()).collect()
 }
 
-fn gather_dispersed(shards: &[(usize, &[u8])], k: usize, n: usize, len: u64) -> Result<Vec<u8>, GatherError> {
-    let each = shard_len(len, k as u64);
-    if shards.iter().any(|(_, bytes)| bytes.len() as u64 != each) {
-        return Err(GatherError::Inconsistent);
-    }
-    // Data shards alone need no arithmetic.
-    let systematic = shards.iter().map(|(i, _)| *i).eq(0..k);
-    let len = usize::try_from(len).map_err(|_| CryptoError)?;
-    let mut segment = Vec::with_capacity(len + k * SHARD_UNIT as usize);
-    for (from, each) in stripes(len as u64, k as u64) {
-        let parts: Vec<(usize, &[u8])> = shards.iter().map(|(i, bytes)| (*i, &bytes[from..from + each])).collect();
-        if systematic {
-            parts.iter().for_each(|(_, bytes)| segment.extend_from_slice(bytes));
-        } else {
-            crypto::erasure_decode(k, n, &parts)?.iter().for_each(|bytes| segment.extend_from_slice(bytes));
+/// Length of what words give for a share of this many bytes. They need no number: where they stand says it.
+const fn words_len(length: u64) -> u64 {
+    BLIND_LEN as u64 + length
+}
+
+const fn share_len(length: u64) -> u64 {
+    NUMBER + words_len(length)
+}
+
+/// (length in the first segment, length here) of what a child gets of a node's content; `None`: nothing in this segment.
+fn child_lengths(plan: &Plan<SafeId>, number: u8, (first, here): (u64, u64), segment: u32) -> Option<(u64, u64)> {
+    let keys = segment == 0;
+    match plan.node() {
+        Node::Seal { .. } if number == 0 => {
+            Some((WRAP_LEN + sealed_len(first), if keys { WRAP_LEN } else { 0 } + sealed_len(here)))
         }
+        Node::Seal { .. } => keys.then_some((KEY, KEY)),
+        Node::Split(group) => {
+            let words = group.children().get(usize::from(number)).is_some_and(Plan::is_chosen);
+            let shard = |length, k| shard_len(sealed_len(length), k as u64);
+            match split_of(group, first) {
+                (false, _) if words => Some((words_len(first), words_len(here))),
+                (false, _) => Some((share_len(first), share_len(here))),
+                (true, _) if words => keys.then_some((words_len(KEY), words_len(KEY))),
+                (true, k) => {
+                    let share = if keys { share_len(KEY) } else { 0 };
+                    Some((share_len(KEY) + shard(first, k), share + shard(here, k)))
+                }
+            }
+        }
+        Node::Disperse(g) => Some((shard_len(first, g.k() as u64), shard_len(here, g.k() as u64))),
+        Node::Copies(_) | Node::Place(_) => Some((first, here)),
     }
-    segment.truncate(len);
-    Ok(segment)
+}
+
+fn sketch<'a>(
+    plan: &'a Plan<SafeId>,
+    path: &mut Vec<u8>,
+    depth: usize,
+    segment: u32,
+    lengths: (u64, u64),
+    out: &mut Vec<Sketch<'a>>,
+) {
+    if let Node::Place(place) = plan.node() {
+        if *place != Place::Memory {
+            out.push(Sketch { path: path.clone(), place, length: lengths.1, depth });
+        }
+        return;
+    }
+    let grouped = matches!(plan.node(), Node::Split(_) | Node::Disperse(_));
+    for (number, child) in (0..).zip(plan.children()) {
+        let Some(lengths) = child_lengths(plan, number, lengths, segment) else { continue };
+        path.push(number);
+        sketch(child, path, depth + usize::from(grouped), segment, lengths, out);
+        path.pop();
+    }
+}
+
+fn all_known(plan: &Plan<SafeId>, path: &mut Vec<u8>, first: u64, keys: &[(Vec<u8>, Secret)]) -> bool {
+    let keyed = match plan.node() {
+        Node::Seal { .. } => true,
+        Node::Split(group) => split_of(group, first).0,
+        _ => false,
+    };
+    if keyed && keys.iter().all(|(known, _)| known != path) {
+        return false;
+    }
+    (0..).zip(plan.children()).all(|(number, child)| {
+        // In a later segment.
+        let Some((first, _)) = child_lengths(plan, number, (first, first), 1) else { return true };
+        path.push(number);
+        let known = all_known(child, path, first, keys);
+        path.pop();
+        known
+    })
+}
+
+/// The place of the words that a chosen plan consists of.
+fn words_of(plan: &Plan<SafeId>, path: &[u8]) -> Option<Vec<u8>> {
+    match plan.node() {
+        Node::Place(Place::Memory) => Some(path.to_vec()),
+        Node::Copies(children) => {
+            (0_u8..).zip(children).find_map(|(number, child)| words_of(child, &[path, &[number]].concat()))
+        }
+        _ => None,
+    }
+}
+
+fn first(path: &[u8]) -> At {
+    At { path: path.to_vec(), segment: 0 }
 }

@@ -9,6 +9,7 @@
 //! In scope: bytes and their meaning. Out of scope: storage, networks, clocks, randomness: all come in as parameters.
 //! The normative text is `spec/`.
 
+pub mod analysis;
 pub mod audit;
 pub mod book;
 pub mod bundle;
@@ -25,8 +26,10 @@ pub mod ids;
 pub mod layout;
 pub mod padme;
 pub mod passphrase;
+pub mod piece_file;
 pub mod plan;
 pub mod problem;
+pub mod program;
 pub mod register;
 pub mod seal;
 pub mod sealed;

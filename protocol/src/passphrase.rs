@@ -6,7 +6,10 @@
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::crypto::{CryptoError, PassphraseCost, Secret, derive_from_passphrase};
+use crate::{
+    crypto::{CryptoError, PassphraseCost, Secret, blake3_commit, derive_from_passphrase},
+    ids::BackupId,
+};
 
 /// Least length of a new passphrase, characters. Longer is advised; this is the floor that the page states.
 pub const LEAST_CHARS: usize = 12;
@@ -77,6 +80,11 @@ impl Stretch {
         let mut salt = [0; 32];
         rng.fill_bytes(&mut salt);
         Self { salt, cost }
+    }
+
+    /// For the words that the owner remembers for one backup. There is nowhere to keep a salt for them but in what is known of the backup.
+    pub fn of_words(backup: &BackupId) -> Self {
+        Self { salt: blake3_commit("strongroom 1 words", &[&backup.0]), cost: PassphraseCost::STANDARD }
     }
 
     /// As it was stored.

@@ -13,7 +13,7 @@
 //!
 //! A plan is text (with the owner's nicknames), a tree, and data (with safe ids): `Plan<String>` and `Plan<SafeId>` are the same tree
 //! over two kinds of names. Every plan that exists has passed all checks, so nobody checks again. A node is addressed by its path, the
-//! child numbers from the root; a seal's content is 0 and the parts of its key are 1, 2, …. What is carried out of it so far says
+//! child numbers from the root; a seal's content is 0 and the parts of its key are 1, 2, …. What it does says
 //! [`crate::layout`]. Spec: `spec/plan.md`.
 
 use core::{fmt, str::FromStr};
@@ -31,6 +31,8 @@ use crate::ids::SafeId;
 
 /// Most children of one node.
 pub const MAX_CHILDREN: usize = 20;
+/// Most different safes of one plan: what it survives and exposes is looked at case by case, and every safe doubles the cases.
+pub const MAX_SAFES: usize = 20;
 /// Most places of one plan: ciphertext and key over 20 safes, and as much again.
 pub const MAX_PLACES: usize = 80;
 /// Deepest plan: seal, disperse, seal, split, at and as much again.
@@ -66,6 +68,9 @@ pub enum PlanError {
     /// Too many places in all.
     #[error("{0} places are too many for one plan; at most {MAX_PLACES}")]
     TooMany(usize),
+    /// Too many different safes.
+    #[error("{0} different safes are too many for one plan; at most {MAX_SAFES}")]
+    TooManySafes(usize),
     /// Too deep.
     #[error("the plan is nested deeper than {MAX_DEPTH}")]
     TooDeep,
@@ -86,12 +91,26 @@ pub enum PlanError {
     /// The safes cannot authenticate owners.
     #[error("at(…, owner) needs safes that authenticate their owner, which these cannot yet; use at(…)")]
     OwnerUnavailable,
-    /// The plan says what it says, but the wallet cannot do it.
-    #[error(
-        "this form of plan can be looked at but not carried out yet; use seal(disperse(k, at(…)…), split(k, at(…)…))"
-    )]
-    NotExecutable,
-    /// The segments are not whole stripes, or the bundle is longer than any can be.
+    /// Nothing of the plan is at a safe.
+    #[error("the plan uses no safe; put at(…) somewhere")]
+    NoSafe,
+    /// What would stay in the book is too long for it.
+    #[error("{got} bytes would stay in the book, which takes {most}; put keys or shares there, not content")]
+    BookFull {
+        /// Would stay there, bytes.
+        got: u64,
+        /// It takes, bytes.
+        most: u64,
+    },
+    /// What would go into the file is too long for one.
+    #[error("{got} bytes would go into the file, which takes {most}; put keys or shares there, or fewer values")]
+    FileFull {
+        /// Would go there, bytes.
+        got: u64,
+        /// It takes, bytes.
+        most: u64,
+    },
+    /// The segments do not fit the bundle, or the bundle is longer than any can be.
     #[error("{0} bytes are no length that a backup has; the description of the backup is damaged")]
     Length(u64),
     /// The safes' limits leave no room for a piece.
@@ -131,7 +150,7 @@ pub enum Place<S> {
 
 impl<S: PartialEq> Place<S> {
     /// Whether the loss of one is the loss of the other.
-    pub fn is_with(&self, other: &Self) -> bool {
+    fn is_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Safe { safe: a, .. }, Self::Safe { safe: b, .. }) => a == b,
             _ => self == other,
@@ -263,6 +282,10 @@ impl<S: PartialEq> Plan<S> {
         let places = self.places().len();
         if places > MAX_PLACES {
             return Err(PlanError::TooMany(places));
+        }
+        let safes = self.safes().len();
+        if safes > MAX_SAFES {
+            return Err(PlanError::TooManySafes(safes));
         }
         Ok(self)
     }

@@ -11,7 +11,7 @@ use protocol::{
     codec,
     crypto::{Node, Secret, same_bytes},
     deposit::{MAX_STATEMENT_LEN, Statement},
-    identity::{API_VERSION, Admission, Descriptor},
+    identity::{API_VERSION, Admission, Descriptor, Whereabouts},
     ids::{AttemptId, DepositId, Seconds, TokenId},
     problem::Problem,
     register::MAX_REGISTER_LEN,
@@ -179,6 +179,8 @@ pub struct Presence {
     pub identity: codec::Bytes,
     /// Signed entries.
     pub chain: Vec<codec::Bytes>,
+    /// What it has in common with other safes, where the operator says so.
+    pub whereabouts: Option<Whereabouts>,
 }
 
 /// What the operator alone decides.
@@ -325,6 +327,7 @@ fn descriptor(safe: &Safe<'_>) -> Vec<u8> {
         limits: safe.config.limits,
         admission: if safe.policy.token_key.is_some() { Admission::Token } else { Admission::Open },
         time: safe.now,
+        whereabouts: presence.whereabouts.clone(),
     })
 }
 

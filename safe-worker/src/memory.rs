@@ -115,7 +115,7 @@ impl MemorySafe {
         let identity = Bytes(made.identity.verifying_key().to_compressed().to_vec());
         Ok(Self {
             config: Config { safe: made.id(), url: format!("https://{name}.test"), entry: 1, limits: LIMITS },
-            presence: Presence { name: name.to_owned(), identity, chain: made.chain.clone() },
+            presence: Presence { name: name.to_owned(), identity, chain: made.chain.clone(), whereabouts: None },
             keys: Keys { signing: made.signing.clone(), hpke: vec![(1, made.hpke.clone())] },
             policy: Policy::default(),
             operator: made,

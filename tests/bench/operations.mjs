@@ -1,7 +1,7 @@
 // Runs in a worker in Chromium: single operations of the wallet beside named peers, in turns, so that whatever else the machine does
 // strikes all alike. Answers with [{name, amount, ours, peer?, whole?}], times in milliseconds.
 import { combine as peerCombine, split as peerSplit } from 'shamir-secret-sharing';
-import init, { combine, disperse, seal, split } from './bench_wasm.js';
+import init, { combine, disperse, last_shards, seal, split, undisperse } from './bench_wasm.js';
 
 const RUNS = 9;
 const MIB = 1024 * 1024;
@@ -55,6 +55,11 @@ async function measure() {
   // Only whole stripes are dispersed, so only they are counted.
   const whole = content.subarray(0, content.length - (content.length % STRIPE));
   await add('disperse', whole.length / MIB, { ours: () => disperse(whole, 3, 5) });
+
+  const last = last_shards(whole, 3, 5);
+  if (undisperse(last, 3, 5).some((byte, at) => byte !== whole[at]))
+    throw new Error('the shards do not rebuild');
+  await add('undisperse', whole.length / MIB, { ours: () => undisperse(last, 3, 5) });
 
   const shares = split(secret, 3, 5);
   const peerShares = await peerSplit(secret, 5, 3);

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import jsQR from 'jsqr';
 import { chromium } from 'playwright-core';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -301,6 +302,18 @@ export class Wallet {
     return this.#add(title, () => this.find('value-file').setInputFiles(file));
   }
 
+  /** Adds files, a value each, named like its file. */
+  async addFiles(contents) {
+    await this.click('nav-values');
+    await this.click('value-add');
+    const files = contents.map(([name, bytes]) => {
+      return { name, mimeType: 'application/octet-stream', buffer: Buffer.from(bytes) };
+    });
+    await this.find('value-file').setInputFiles(files);
+    await this.click('value-save');
+    await this.find('value-save').waitFor({ state: 'detached' });
+  }
+
   /** Fills the form and sends it, whatever comes of it. */
   async tryAddFile(title, name, bytes) {
     const file = { name, mimeType: 'application/octet-stream', buffer: Buffer.from(bytes) };
@@ -331,9 +344,16 @@ export class Wallet {
   }
 
   /** Begins to back a value up over all safes; with `readable`, title and `hint` stand on the certificates for everybody. */
-  async startBackup(id, { readable = false, hint = '' } = {}) {
+  async startBackup(id, { readable = false, hint = '', plan, words, others = [] } = {}) {
     await this.openValue(id);
     await this.click('backup-start');
+    if (plan) {
+      await this.click('backup-preset', { preset: 'custom' });
+      await this.fill('plan-text', plan);
+    }
+    if (words) await this.fill('backup-words', words);
+    if (others.length > 0) await this.click('backup-together');
+    for (const other of others) await this.click('backup-with', { 'value-id': other });
     if (readable || hint) {
       await this.click('backup-face');
       if (readable) await this.click('backup-readable');
@@ -341,6 +361,32 @@ export class Wallet {
     }
     await this.click('backup-submit');
     await this.find('progress-safe').or(this.find('certificate-row')).first().waitFor();
+  }
+
+  /** Saves the file with the piece that the open value's owner is to keep, and shows it; gives the file. */
+  async keepPiece() {
+    const file = await this.#download('piece-save');
+    await this.find('piece-show').setInputFiles(pieceFile(file));
+    return file;
+  }
+
+  /** Has the open value's piece drawn, reads the code as a telephone would, and shows that it was read; gives its text. */
+  async scanPiece() {
+    await this.click('piece-print');
+    const dark = await this.find('qr').locator('path').getAttribute('d');
+    const text = readCode(dark);
+    await this.fill('piece-typed', text);
+    await this.click('piece-typed-submit');
+    return text;
+  }
+
+  /** Gives a recovery that waits what it waits for. */
+  async give(id, { words, file, text }) {
+    const row = this.recoverRow(id);
+    if (words) await this.find('given-words', {}, row).fill(words);
+    if (file) await this.find('given-file', {}, row).setInputFiles(pieceFile(file));
+    if (text) await this.find('given-text', {}, row).fill(text);
+    await this.find('given-submit', {}, row).click();
   }
 
   /** Waits until a value is in a state, on the list. */
@@ -398,9 +444,10 @@ export class Wallet {
     await this.find('recover-start', {}, this.recoverRow(id)).click();
   }
 
-  /** Recovers a value from the safes. */
-  async recover(id) {
+  /** Recovers a value from the safes; with what its owner kept, if it needs that. */
+  async recover(id, given) {
     await this.startRecovery(id);
+    if (given) await this.give(id, given);
     // The way to the value appears when it is back on this device.
     await this.recoverRow(id).locator('a[href^="#/value/"]').waitFor();
   }
@@ -478,6 +525,23 @@ export class Wallet {
     return readFile(await (await download).path());
   }
 }
+
+/** The text of a QR code that is drawn as unit squares, one path. */
+function readCode(path) {
+  const modules = [...path.matchAll(/M(\d+) (\d+)h1v1h-1z/g)].map(([, x, y]) => [Number(x), Number(y)]);
+  const [scale, quiet] = [4, 4];
+  const side = (Math.max(...modules.flat()) + 1 + 2 * quiet) * scale;
+  const image = new Uint8ClampedArray(side * side * 4).fill(255);
+  for (const [x, y] of modules) {
+    for (let row = 0; row < scale; row += 1) {
+      const start = (((y + quiet) * scale + row) * side + (x + quiet) * scale) * 4;
+      for (let at = start; at < start + scale * 4; at += 4) image.fill(0, at, at + 3);
+    }
+  }
+  return jsQR.default(image, side, side).data;
+}
+
+const pieceFile = (buffer) => ({ name: 'kept.piece', mimeType: 'application/octet-stream', buffer });
 
 /** What the tests call safe number `number`. */
 export const nickname = (number) => `safe-${number}`;

@@ -22,6 +22,8 @@ use protocol::{
     evidence::{Case, Testimony, judge, verify_testimony},
     identity::{Identity, parse_chain_text},
     ids::{BackupId, DepositId, Root, SafeId},
+    layout::{Layout, SEGMENT_UNIT},
+    piece_file,
     plan::Plan,
     register::{MAX_REGISTER_LEN, Proposal, Register},
     seal::{self, Purpose},
@@ -45,7 +47,7 @@ use wallet_wasm::{
 };
 use zeroize::Zeroizing;
 
-use crate::fixture::{NOW, TestSafe, URL, rng, secret, vector_file};
+use crate::fixture::{CLAIMS, NOW, TestSafe, URL, letter, rng, secret, vector_file};
 
 /// One of them.
 #[derive(Clone, Copy)]
@@ -75,12 +77,13 @@ pub const DECODERS: &[Decoder] = &[
     decoder("bundle", bundle, &["bundle_head.txt"]),
     decoder("chain-text", chain_text, &["chain_text.txt"]),
     decoder("claim", claim, &["claim_retrieve.txt", "confirm.txt"]),
-    decoder("descriptor", descriptor, &["descriptor.txt"]),
+    decoder("descriptor", descriptor, &["descriptor.txt", "descriptor_placed.txt"]),
     decoder("envelope", envelope, &["envelope.txt", "envelope_head.txt"]),
     decoder("ids", ids, &[]),
     decoder("judge", judged, &["certificate.txt", "testimony_lost.txt", "descriptor.txt"]),
     decoder("ledger", ledger, &["ledger_requests.txt", "ledger_replies.txt"]),
-    decoder("plan", plan, &["plan.txt", "plan_nested.txt"]),
+    decoder("piece-file", piece_file, &["piece_file.txt"]),
+    decoder("plan", plan, &["plan.txt", "plan_nested.txt", "plan_every_form.txt"]),
     decoder("record", record, &["record_held.txt", "record_writing.txt", "record_deleting.txt", "record_released.txt"]),
     decoder(
         "register",
@@ -90,7 +93,15 @@ pub const DECODERS: &[Decoder] = &[
     decoder(
         "row",
         row,
-        &["row_backup_making.txt", "row_backup_ending.txt", "row_safe_token.txt", "row_value.txt", "row_activity.txt"],
+        &[
+            "row_backup_making.txt",
+            "row_backup_keeping.txt",
+            "row_backup_ending.txt",
+            "row_safe_token.txt",
+            "row_safe_placed.txt",
+            "row_value.txt",
+            "row_activity.txt",
+        ],
     ),
     decoder("safe", safe, &[]),
     decoder("seal", sealed, &["seal.txt", "seal_empty.txt"]),
@@ -215,8 +226,19 @@ fn judged(bytes: &[u8]) {
     }
 }
 
+fn piece_file(bytes: &[u8]) {
+    let plan = CLAIMS.iter().find(|(name, _)| *name == "claim_7_kept.txt").unwrap().1.parse::<Plan<String>>().unwrap();
+    let layout = Layout::restore(BackupId([0xb1; 16]), &plan.bind(&letter).unwrap(), 225, SEGMENT_UNIT).unwrap();
+    if let Ok(pieces) = piece_file::read(&layout, bytes) {
+        assert!(piece_file::write(&layout, pieces).as_deref() == Ok(bytes), "a file that is written otherwise");
+    }
+}
+
 fn plan(bytes: &[u8]) {
     exact::<Plan<SafeId>>(bytes);
+    if let Ok(plan) = String::from_utf8_lossy(bytes).parse::<Plan<String>>() {
+        assert!(plan.to_string().parse() == Ok(plan), "a plan that is written otherwise");
+    }
 }
 
 fn record(bytes: &[u8]) {
@@ -421,6 +443,7 @@ fn a_wallet(stage: &str) -> AskingWallet {
             chain: safe.keys.chain,
             limit_body: 1 << 20,
             token: None,
+            whereabouts: None,
         })));
     }
     let backup = state.backups.values().next().unwrap();

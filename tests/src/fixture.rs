@@ -9,11 +9,16 @@ use protocol::{
     cose::Kind,
     crypto::{PassphraseCost, Secret, expand_seed},
     deposit::{DepositSecrets, FaceText, Statement},
+    envelope::Envelope,
     identity::{Identity, SafeKeys},
     ids::{DepositId, Root, SafeId, Seconds, ValueId},
+    layout::{Draft, GatherError, Layout, Slot},
     passphrase::Stretch,
+    plan::PlanError,
+    program::Piece,
 };
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng};
+use zeroize::Zeroizing;
 
 /// Where the vector files stand.
 pub const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
@@ -22,9 +27,47 @@ pub const NOW: Seconds = 1_735_689_600;
 /// Where fixed safes stand.
 pub const URL: &str = "https://safe.example";
 
+/// The claims of the mission as plans: (vector file, text). Coupling (10) is any of them with several values.
+pub const CLAIMS: [(&str, &str); 16] = [
+    ("claim_1.txt", "at(A)"),
+    ("claim_3.txt", "copies(at(A), at(B))"),
+    ("claim_4.txt", "seal(at(A), book)"),
+    ("claim_5.txt", "seal(at(A), copies(book, at(A)))"),
+    ("claim_6.txt", "seal(at(A), at(B))"),
+    ("claim_7_all.txt", "split(3, at(A), at(B), at(C))"),
+    ("claim_7_some.txt", "split(2, at(A), at(B), at(C))"),
+    ("claim_7_pieces.txt", "disperse(2, at(A), at(B), at(C))"),
+    ("claim_7_kept.txt", "split(2, at(A), at(B), file)"),
+    ("claim_8.txt", "split(2, seal(at(A), book), seal(at(B), book), seal(at(C), book))"),
+    ("claim_9.txt", "seal(disperse(2, at(A), at(B), at(C)), book)"),
+    ("claim_11.txt", "seal(at(A), split(2, at(A), at(B)))"),
+    ("claim_12_words.txt", "seal(at(A), derive(memory, at(B)))"),
+    ("claim_12_file.txt", "seal(at(A), derive(file, at(B)))"),
+    ("claim_13.txt", "seal(at(A), derive(book, at(B)))"),
+    (
+        "claim_spread.txt",
+        "seal(disperse(3, at(A), at(B), at(C), at(D), at(E)), split(3, at(A), at(B), at(C), at(D), at(E)))",
+    ),
+];
+
+/// The safe that a letter stands for.
+///
+/// # Errors
+/// None; the type is that of looking a name up.
+pub fn letter(name: &String) -> Result<SafeId, PlanError> {
+    Ok(SafeId([name.as_bytes()[0] | 0x20; 32]))
+}
+
 /// A reproducible stream of random bytes.
 pub fn rng(seed: u64) -> impl CryptoRng {
     expand_seed(&secret(seed))
+}
+
+/// Reproducible random bytes.
+pub fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    rng(seed).fill_bytes(&mut bytes);
+    bytes
 }
 
 /// A reproducible secret.
@@ -158,4 +201,47 @@ pub fn make_bundle(contents: &[&[u8]]) -> (Vec<ValueMeta>, Vec<u8>) {
     let values: Vec<ValueMeta> = contents.iter().enumerate().map(meta).collect();
     let bytes = [bundle::head(&values), contents.concat()].concat();
     (values, bytes)
+}
+
+/// The pieces of a segment of a bundle.
+///
+/// # Errors
+/// [`GatherError`].
+pub fn lay(
+    layout: &Layout,
+    seed: &Secret,
+    words: Option<&Secret>,
+    bundle: &[u8],
+    segment: u32,
+) -> Result<Vec<Piece>, GatherError> {
+    let (from, to) = layout.range(segment).ok_or(GatherError::Stray)?;
+    layout.lay(seed, words, segment, Zeroizing::new(bundle[from as usize..bundle.len().min(to as usize)].to_vec()))
+}
+
+/// The bodies of some drafts of a segment.
+pub fn make_bodies(layout: &Layout, seed: &Secret, pieces: &[Piece], drafts: &[Draft<'_>]) -> Vec<Vec<u8>> {
+    drafts.iter().map(|draft| layout.envelope(seed, draft, pieces).unwrap().seal().unwrap()).collect()
+}
+
+/// The bundle, from what safes gave and what the owner kept.
+///
+/// # Errors
+/// [`GatherError`].
+pub fn gather(
+    layout: &Layout,
+    words: Option<&Secret>,
+    kept: &[Piece],
+    envelopes: &[(Slot, Envelope)],
+) -> Result<Vec<u8>, GatherError> {
+    let mut pieces = kept.to_vec();
+    for (slot, envelope) in envelopes {
+        pieces.extend(layout.unpack(*slot, envelope)?);
+    }
+    let (mut bundle, mut keys) = (Vec::new(), Vec::new());
+    for segment in 0..layout.segments() {
+        let (bytes, learned) = layout.gather(words, &keys, segment, pieces.clone())?;
+        bundle.extend_from_slice(&bytes);
+        keys.extend(learned);
+    }
+    Ok(bundle)
 }

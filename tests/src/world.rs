@@ -14,18 +14,23 @@ use protocol::{
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
     passphrase::Stretch,
+    piece_file::{self, PieceFileError},
+    plan::{Place, Plan},
+    program::{Piece, Work},
     seal::sealed_len,
 };
 use safe_worker::{flow::Head, memory::MemorySafe};
 use wallet_wasm::{
     audits,
     exchange::{self, Answer, Meaning, Request},
-    machine::{Changes, Event, WalletError, transition},
-    session::{Action, Contact, Errand, Fetch, Session},
+    keeping,
+    machine::{Changes, Event, Prepared, WalletError, transition},
+    session::{Action, Contact, Errand, Fetch, Recovery, Session},
     state::{Backup, Content, FaceWish, Row, State},
     store::{Commit, MemoryStore, Store},
     vault::{Pending, Vault},
 };
+use zeroize::Zeroizing;
 
 /// When every world begins.
 pub const START: Seconds = 1_700_000_000;
@@ -105,6 +110,7 @@ impl Safes {
             chain: descriptor.chain,
             limit_body: descriptor.limits.body,
             token: None,
+            whereabouts: descriptor.whereabouts,
         }
     }
 }
@@ -123,9 +129,7 @@ pub struct Wallet<'a> {
     drawn: u64,
     seed: Secret,
     bodies: BTreeMap<DepositId, Vec<u8>>,
-    envelopes: BTreeMap<DepositId, Envelope>,
-    streams: BTreeMap<(BackupId, u32), Vec<u8>>,
-    keks: BTreeMap<BackupId, Secret>,
+    segments: BTreeMap<(BackupId, u32), Zeroizing<Vec<u8>>>,
     /// Every body sent, by deposit: a repetition must be byte-identical.
     pub sent: BTreeMap<DepositId, Vec<u8>>,
 }
@@ -170,9 +174,7 @@ impl<'a> Wallet<'a> {
             drawn: 0,
             seed,
             bodies: BTreeMap::new(),
-            envelopes: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            keks: BTreeMap::new(),
+            segments: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
@@ -263,30 +265,63 @@ impl<'a> Wallet<'a> {
             .collect()
     }
 
-    fn make_bodies(&mut self, backup: &Backup, segment: u32) -> Vec<(DepositId, Vec<u8>)> {
+    /// The pieces of a segment, and its bodies.
+    fn make_bodies(&mut self, backup: &Backup, segment: u32) -> (Vec<Piece>, Vec<(DepositId, Vec<u8>)>) {
         let layout = backup.layout().unwrap();
         let mut bundle = bundle::head(&backup.values);
         for source in &backup.sources {
             bundle.extend_from_slice(&self.read_blob(source));
         }
-        let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
-        let drafts: Vec<Draft<'_>> =
-            deposits.iter().map(|d| Draft { slot: d.slot(), deposit: d.id, d: &d.d }).collect();
+        let (from, to) = layout.range(segment).unwrap();
+        let content = Zeroizing::new(bundle[from as usize..to as usize].to_vec());
         let seed = backup.op_seed.as_ref().expect("a registration has its seed");
-        let bodies = layout.make_bodies(seed, &bundle, segment, &drafts).unwrap();
-        deposits.iter().map(|d| d.id).zip(bodies).collect()
+        let pieces = layout.lay(seed, backup.words.as_ref(), segment, content).unwrap();
+        let deposits = backup.deposits.iter().filter(|d| d.segment == segment);
+        let bodies = deposits.map(|deposit| {
+            let draft = Draft { slot: deposit.slot(), deposit: deposit.id, d: &deposit.d };
+            (deposit.id, layout.envelope(seed, &draft, &pieces).unwrap().seal().unwrap())
+        });
+        let bodies = bodies.collect();
+        (pieces, bodies)
+    }
+
+    fn prepare(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
+        let backup = self.state.backups[id].clone();
+        let layout = backup.layout()?;
+        let (pieces, made) = self.make_bodies(&backup, segment);
+        let bodies = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
+        self.bodies.extend(made);
+        let kept = keeping::keep(&layout, &Place::Book, &pieces);
+        let filed = keeping::keep(&layout, &Place::File, &pieces);
+        let file = (!filed.is_empty()).then(|| {
+            let part = keeping::write_part(&filed);
+            let blob = format!("file-{id}-{segment}-{}", self.drawn);
+            self.put_blob(&blob, &part.0);
+            (segment, Content { blob, length: part.0.len() as u64 })
+        });
+        self.handle(Event::Prepared(*id, Prepared { bodies, kept, file }))
+    }
+
+    /// The file of a backup, as the owner downloads it.
+    pub fn file_of(&self, backup: &BackupId) -> Zeroizing<Vec<u8>> {
+        let backup = &self.state.backups[backup];
+        let mut parts = backup.file.clone();
+        parts.sort_by_key(|(segment, _)| *segment);
+        let parts: Vec<_> = parts.iter().map(|(_, content)| Zeroizing::new(self.read_blob(content))).collect();
+        keeping::write_file(&backup.layout().unwrap(), &parts).unwrap()
+    }
+
+    /// The owner shows that he has the file.
+    pub fn show_file(&mut self, id: &BackupId, file: &[u8]) -> Result<(), PieceFileError> {
+        piece_file::read(&self.state.backups[id].layout().unwrap(), file)?;
+        self.handle(Event::FileSaved(*id)).unwrap();
+        Ok(())
     }
 
     /// Does one action. `fault` strikes the exchange, if the action is one.
     pub fn act(&mut self, action: &Action, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
         match action {
-            Action::Prepare(id, segment) => {
-                let backup = self.state.backups[id].clone();
-                let made = self.make_bodies(&backup, *segment);
-                let measured = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
-                self.bodies.extend(made);
-                self.handle(Event::Prepared(*id, measured))
-            }
+            Action::Prepare(id, segment) => self.prepare(id, *segment),
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand, safes, fault),
             Action::Gather(id, segment) => self.gather(id, *segment),
             Action::Finish(id) => self.finish(id),
@@ -327,9 +362,9 @@ impl<'a> Wallet<'a> {
                     self.session.failed(safe, Contact::NotItself, error.to_string(), self.now);
                 }
             }
-            Meaning::Envelope(envelope) => {
+            Meaning::Pieces(pieces) => {
                 self.session.reached(safe);
-                self.envelopes.insert(*deposit, *envelope);
+                self.session.recoveries.entry(*backup).or_default().pieces.insert(*deposit, pieces);
                 self.fetched(backup, deposit, Fetch::Got);
             }
             Meaning::Lied(what) => {
@@ -419,7 +454,7 @@ impl<'a> Wallet<'a> {
         if !self.bodies.contains_key(deposit) {
             let backup = self.state.backups[backup].clone();
             let segment = backup.deposit(deposit).unwrap().segment;
-            let made = self.make_bodies(&backup, segment);
+            let (_, made) = self.make_bodies(&backup, segment);
             self.bodies.extend(made);
         }
         let body = self.bodies[deposit].clone();
@@ -431,31 +466,43 @@ impl<'a> Wallet<'a> {
     fn gather(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
         let backup = &self.state.backups[id];
         let layout = backup.layout()?;
-        let of_segment = backup.deposits.iter().filter(|d| d.segment == segment);
-        let envelopes: Vec<(SafeId, &Envelope)> =
-            of_segment.filter_map(|d| Some((d.safe, self.envelopes.get(&d.id)?))).collect();
-        let stream = layout.gather_segment(segment, &envelopes).expect("certified pieces fit");
-        if segment == 0 {
-            self.keks.insert(*id, layout.gather_key(&envelopes).expect("certified shares fit"));
+        let empty = Recovery::default();
+        let choice = self.session.need(backup, self.session.recoveries.get(id).unwrap_or(&empty), segment).choice;
+        let (choice, recovery) = (choice.unwrap(), self.session.recoveries.entry(*id).or_default());
+        let pieces = recovery.take(backup, &layout, &choice);
+        let program = layout.rebuilding(&choice);
+        let (words, keys) = (recovery.words.clone(), recovery.keys.clone());
+        let mut work = Work::rebuild(&program, layout.context(None, words.as_ref(), &keys), pieces);
+        match work.run().and_then(|()| work.into_segment()) {
+            Ok((content, learned)) => {
+                recovery.gathered(backup, &layout, segment, learned);
+                self.segments.insert((*id, segment), content);
+                Ok(())
+            }
+            Err(error) => match recovery.not_gathered(&error) {
+                Ok(()) => Ok(()),
+                Err(why) => self.handle(Event::RecoveryFailed(*id, why)),
+            },
         }
-        self.streams.insert((*id, segment), stream);
-        self.session.recoveries.entry(*id).or_default().gathered.push(segment);
-        Ok(())
     }
 
     fn finish(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let layout = self.state.backups[id].layout()?;
-        let stream: Vec<u8> =
-            (0..layout.segments()).flat_map(|segment| self.streams.remove(&(*id, segment)).unwrap()).collect();
-        let bundle = layout.open_stream(&self.keks[id], &stream).expect("the key opens the stream");
-        let mut values = Vec::new();
-        for (meta, content) in bundle::parse(&bundle).unwrap() {
-            let blob = format!("{}-{}", meta.id, self.drawn);
-            self.put_blob(&blob, content);
-            let length = meta.length;
-            values.push((meta, Content { blob, length }));
+        let backup = self.state.backups[id].clone();
+        let layout = backup.layout()?;
+        let mut bundle = vec![0; backup.bundle as usize];
+        for segment in backup.wanted_segments(&layout) {
+            let (from, to) = layout.range(segment).unwrap();
+            let content = self.segments.remove(&(*id, segment)).unwrap();
+            bundle[from as usize..to as usize].copy_from_slice(&content);
         }
-        self.handle(Event::Recovered(*id, values))
+        let mut values = Vec::new();
+        for (meta, range) in bundle::ranges(&backup.values).filter(|(meta, _)| backup.is_wanted(&meta.id)) {
+            let blob = format!("{}-{}", meta.id, self.drawn);
+            self.put_blob(&blob, &bundle[range.start as usize..range.end as usize]);
+            values.push((meta.clone(), Content { blob, length: meta.length }));
+        }
+        let unused = self.session.unused(&self.state, &backup);
+        self.handle(Event::Recovered(*id, values, unused))
     }
 
     /// Acts until nothing is left to do or `steps` actions are done. Returns how many were done.
@@ -474,8 +521,20 @@ impl<'a> Wallet<'a> {
 
     /// Starts a registration over all safes.
     pub fn register(&mut self, value: ValueId, safes: &[SafeId], k: usize) -> BackupId {
-        self.handle(Event::Register { value, safes: safes.to_vec(), k, face: FaceWish::default() }).unwrap();
-        self.backup_of(&value)
+        self.back_up(&[value], Plan::spread(k, safes).unwrap(), None).unwrap()
+    }
+
+    /// Starts a registration by any plan.
+    pub fn back_up(
+        &mut self,
+        values: &[ValueId],
+        plan: Plan<SafeId>,
+        words: Option<&Secret>,
+    ) -> Result<BackupId, WalletError> {
+        let backup = BackupId::make_random(&mut self.rng());
+        let (values, words, face) = (values.to_vec(), words.cloned(), FaceWish::default());
+        self.handle(Event::Register { backup, values, plan, words, face })?;
+        Ok(backup)
     }
 
     /// Everything the wallet would write about itself, for tests that look for secrets in records.

@@ -39,6 +39,7 @@ fn descriptor_of(keys: &SafeKeys) -> Vec<u8> {
         limits: LIMITS,
         admission: Admission::Open,
         time: NOW,
+        whereabouts: None,
     })
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, BookError, KnownSafe},
-    bundle::{self, MAX_BUNDLE_LEN, ValueMeta},
+    bundle::{self, MAX_BUNDLE_LEN, MAX_VALUE_LEN, ValueMeta},
     certificate::{
         self, CertificateError, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt,
     },
@@ -15,30 +15,23 @@ use protocol::{
     cose::Kind,
     crypto::*,
     deposit::*,
-    envelope::{Envelope, HEAD_ROOM, Head, PieceHead, Unsealed, body_len},
+    envelope::{Envelope, Head, MAX_HEAD_LEN, PieceHead, Unsealed, body_len},
     identity::{Admission, Descriptor, Entry, Identity, IdentityError, MAX_DESCRIPTOR_LEN, MAX_ENTRIES, sign_entry},
     ids::*,
-    layout::{Draft, GatherError, Layout, STRIPE, Slot, WRAP_LEN},
+    layout::{Layout, MAX_SEGMENT, SEGMENT_UNIT, Slot},
     padme::{FLOOR, padded_len},
     passphrase::{self, PassphraseError},
-    plan::{MAX_DEPTH, Place, Plan, PlanError},
+    plan::{Place, Plan, PlanError},
     problem::{ALL, Problem},
     seal::{self, CHUNK, HEADER, Purpose, SEALED_CHUNK, Sealer, content_len, sealed_len},
 };
-use rand_core::Rng;
 use safe_worker::{machine, memory::LIMITS, record::Record};
-use tests::fixture::{NOW, TestSafe, URL, face_text, make_bundle, read_book, rng, secret, write_book};
+use tests::fixture::{NOW, TestSafe, URL, face_text, make_bundle, random_bytes, read_book, rng, secret, write_book};
 use unicode_normalization::UnicodeNormalization;
 use wallet_wasm::state::Row;
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    rng(seed).fill_bytes(&mut bytes);
-    bytes
 }
 
 fn flip(bytes: &[u8], at: usize, bit: u8) -> Vec<u8> {
@@ -80,6 +73,7 @@ fn formats() -> Vec<Format> {
         limits: LIMITS,
         admission: Admission::Open,
         time: NOW,
+        whereabouts: None,
     };
     let claim = Claim::make(&secret(5), entry, &deposit, Verb::Retrieve, NOW + 60, &mut rng(5)).unwrap();
     let release = Release {
@@ -91,7 +85,7 @@ fn formats() -> Vec<Format> {
         issued: NOW,
         release: secret(6),
     };
-    let piece = PieceHead { path: vec![0, 1].into(), length: 7, parent: Root([8; 32]) };
+    let piece = PieceHead { path: vec![0, 1].into(), length: 7, parents: vec![Root([8; 32])] };
     let head = Head::new(BackupId([1; 16]), Root([2; 32]), 0, 10, 1000, vec![piece]);
     let (book, _) = small_book(1);
     let mut record = Record::new(statement.clone());
@@ -463,178 +457,6 @@ proptest! {
     }
 }
 
-// ---- plans ---------------------------------------------------------------------------------------------------------
-
-/// Plans of every form; what cannot be is left out. `name` makes the names of safes.
-fn any_plan<S: Clone + PartialEq + std::fmt::Debug + 'static>(
-    name: impl Strategy<Value = S> + 'static,
-) -> impl Strategy<Value = Plan<S>> {
-    let safe = (name, any::<bool>()).prop_map(|(safe, owner)| Plan::place(Place::Safe { safe, owner }));
-    let place = prop_oneof![
-        6 => safe,
-        1 => Just(Plan::place(Place::Book)),
-        1 => Just(Plan::place(Place::File)),
-        1 => Just(Plan::place(Place::Memory)),
-    ];
-    let made = place.prop_recursive(4, 24, 4, |inner| {
-        let group = (prop::collection::vec(inner.clone(), 1..5), any::<prop::sample::Index>());
-        // What is refused falls back to a child, so that nothing is drawn in vain.
-        let or = |made: Result<Plan<S>, PlanError>, child: Plan<S>| made.unwrap_or(child);
-        prop_oneof![
-            (inner.clone(), prop::collection::vec(inner, 1..4)).prop_map(move |(c, k)| or(Plan::seal(c.clone(), k), c)),
-            group.clone().prop_map(move |(c, k)| or(Plan::split(1 + k.index(c.len()), c.clone()), c[0].clone())),
-            group.clone().prop_map(move |(c, k)| or(Plan::disperse(1 + k.index(c.len()), c.clone()), c[0].clone())),
-            group.prop_map(move |(c, _)| or(Plan::copies(c.clone()), c[0].clone())),
-        ]
-    });
-    made.prop_filter("a value is no words", |plan| !plan.is_chosen())
-}
-
-proptest! {
-    #![proptest_config(cases(2000))]
-
-    #[test]
-    fn a_plan_is_the_same_as_data(plan in any_plan(any::<u8>().prop_map(|i| SafeId([i; 32])))) {
-        let bytes = codec::encode(&plan);
-        prop_assert_eq!(codec::decode::<Plan<SafeId>>(&bytes, 1 << 16).unwrap(), plan);
-    }
-
-    #[test]
-    fn a_plan_is_the_same_as_text(plan in any_plan("[A-E]|[ -~]{0,9}|\\PC{1,5}"), spaces in "[ \n\t]{0,3}") {
-        let text = plan.to_string();
-        prop_assert_eq!(text.parse::<Plan<String>>().unwrap(), plan.clone());
-        // Space is free outside of names.
-        if !text.contains('"') {
-            let airy = text.replace('(', &format!("{spaces}({spaces}")).replace(", ", &format!("{spaces},{spaces}"));
-            prop_assert_eq!(format!("{spaces}{airy}{spaces}").parse::<Plan<String>>().unwrap(), plan);
-        }
-    }
-
-    #[test]
-    fn no_text_makes_the_parser_fail_otherwise_than_by_an_error(
-        text in "(seal|split|disperse|copies|derive|at|book|memory|owner|[(),0-9\" A\\\\]){0,40}",
-    ) {
-        match text.parse::<Plan<String>>() {
-            Ok(plan) => prop_assert_eq!(plan.to_string().parse::<Plan<String>>().unwrap(), plan),
-            Err(error) => prop_assert!(error.at <= text.chars().count()),
-        }
-    }
-}
-
-#[test]
-fn text_that_is_no_plan_is_refused_at_the_place() {
-    let nested = format!("{}at(A){}", "seal(".repeat(30), ", at(B))".repeat(30));
-    for (text, at, what) in [
-        ("", 0, "at(…), book"),
-        ("sael(at(A), at(B))", 0, "seal(…)"),
-        ("seal(at(A) at(B))", 11, "“,”"),
-        ("seal(at(A), at(B)", 17, "“)”, but the text ends"),
-        ("seal(at(A), at(B)))", 18, "nothing more"),
-        ("seal(at(), at(B))", 8, "the name of a safe"),
-        ("seal(at(A), at(B, me))", 18, "owner"),
-        ("seal(at(A), derive(at(B)))", 19, "1 are too few here; at least 2"),
-        ("split(at(A), at(B))", 6, "how many suffice"),
-        ("split(4, at(A), at(B))", 0, "a threshold of 4 does not fit 2 places; choose from 2 to 2"),
-        ("seal(at(A), split(1, at(A), at(B)))", 12, "choose from 2 to 2"),
-        ("copies(at(A), seal(at(B), split(2, at(C), at(C, owner))))", 26, "stands twice"),
-        ("memory", 0, "memory holds words"),
-        ("seal(memory, at(A))", 0, "memory holds words"),
-        ("disperse(2, at(A), memory)", 0, "memory holds words"),
-        ("derive(at(A), at(B))", 0, "at(…), book"),
-        ("at(\"A)", 6, "“\"”"),
-        (&nested, 84, "nested deeper"),
-    ] {
-        let error = text.parse::<Plan<String>>().expect_err(text);
-        assert_eq!(error.at, at, "{text}: {error}");
-        assert!(error.to_string().contains(what), "{text}: {error}");
-        assert!(error.to_string().starts_with(&format!("at character {}: ", at + 1)));
-    }
-    assert!("at(A)".repeat(3300).parse::<Plan<String>>().unwrap_err().to_string().contains("longer than 16384 bytes"));
-    // The longest plan, with the longest names.
-    let name = |i: usize| format!("{}{i:02}", "\"".repeat(62));
-    let wide = |k: usize| Plan::disperse(9, (20 * k..20 * (k + 1)).map(|i| Plan::at(name(i))).collect()).unwrap();
-    let longest = Plan::copies((0..4_usize).map(wide).collect()).unwrap();
-    assert_eq!(longest.to_string().parse::<Plan<String>>().unwrap(), longest);
-}
-
-#[test]
-fn nicknames_are_bound_to_safes_when_a_plan_is_applied() {
-    let safes = [("A", 1), ("home safe", 2), ("B", 3), ("twin", 4), ("twin", 5)];
-    let find = |name: &String| {
-        let mut found = safes.iter().filter(|(known, _)| known == name).map(|(_, i)| SafeId([*i; 32]));
-        let first = found.next().ok_or_else(|| PlanError::UnknownSafe(name.clone()))?;
-        if found.next().is_some() { Err(PlanError::AmbiguousSafe(name.clone())) } else { Ok(first) }
-    };
-    let bind = |text: &str| text.parse::<Plan<String>>().unwrap().bind(&find);
-    let bound = bind("seal(at(A), copies(at(\"home safe\"), book))").unwrap();
-    assert_eq!(bound.safes(), [&SafeId([1; 32]), &SafeId([2; 32])]);
-    let name = |id: &SafeId| safes.iter().find(|(_, i)| *i == id.0[0]).unwrap().0.to_owned();
-    assert_eq!(bound.to_text(&name), "seal(at(A), copies(at(\"home safe\"), book))");
-    assert_eq!(bind("at(C)"), Err(PlanError::UnknownSafe("C".to_owned())));
-    assert_eq!(bind("at(twin)"), Err(PlanError::AmbiguousSafe("twin".to_owned())));
-    // Two names that are one safe.
-    let same = |_: &String| Ok(SafeId([9; 32]));
-    assert_eq!("copies(at(A), at(B))".parse::<Plan<String>>().unwrap().bind(&same), Err(PlanError::PlaceTwice));
-}
-
-#[test]
-fn plans_that_cannot_be_are_refused() {
-    let at = |i: u8| Plan::at(SafeId([i; 32]));
-    let seal = |content, key| Plan::seal(content, vec![key]).unwrap();
-    let ids: Vec<SafeId> = (0..3).map(|i| SafeId([i; 32])).collect();
-    assert!(matches!(Plan::split(1, vec![at(1), at(2)]), Err(PlanError::Threshold { k: 1, n: 2, least: 2 })));
-    assert!(matches!(Plan::disperse(0, vec![at(1)]), Err(PlanError::Threshold { .. })));
-    assert!(matches!(Plan::disperse(3, vec![at(1), at(2)]), Err(PlanError::Threshold { .. })));
-    assert!(matches!(Plan::disperse(1, (0..21).map(at).collect()), Err(PlanError::TooWide(21))));
-    assert_eq!(Plan::copies(vec![at(1)]), Err(PlanError::TooFew { got: 1, least: 2 }));
-    assert_eq!(Plan::copies((0..21).map(at).collect()), Err(PlanError::TooWide(21)));
-    assert_eq!(Plan::seal(at(1), vec![]), Err(PlanError::TooFew { got: 0, least: 1 }));
-    assert_eq!(Plan::spread(2, &[ids[0], ids[1], ids[0]]), Err(PlanError::PlaceTwice));
-    let twice = vec![at(1), Plan::place(Place::Safe { safe: SafeId([1; 32]), owner: true })];
-    assert_eq!(Plan::disperse(1, twice), Err(PlanError::PlaceTwice));
-    // Words can be fewer than k shares, and one of several copies.
-    let memory = || Plan::place(Place::Memory);
-    let copy = |i| Plan::copies(vec![memory(), at(i)]).unwrap();
-    assert!(Plan::split(2, vec![memory(), at(1)]).is_ok());
-    assert_eq!(Plan::split(2, vec![copy(1), copy(2), at(3)]), Err(PlanError::Memory));
-    assert!(Plan::split(3, vec![copy(1), copy(2), at(3)]).is_ok());
-    assert_eq!(Plan::copies(vec![copy(1), copy(2)]), Err(PlanError::Memory));
-    assert_eq!(Plan::seal(copy(1), vec![at(2)]), Err(PlanError::Memory));
-    let wide = |k: u8| Plan::disperse(1, (0..20_u8).map(|i| at(20 * k + i)).collect()).unwrap();
-    assert!(Plan::copies((0..4).map(wide).collect()).is_ok());
-    assert_eq!(Plan::copies((0..5).map(wide).collect()), Err(PlanError::TooMany(100)));
-    // Data is held to the same.
-    assert_eq!(codec::decode::<Plan<SafeId>>(&[0x81, 8], 99), Err(CodecError::Malformed));
-    let deep = (1..MAX_DEPTH).fold(at(0), |plan, i| seal(plan, at(i as u8)));
-    let bytes = codec::encode(&deep);
-    assert!(codec::decode::<Plan<SafeId>>(&bytes, 1 << 16).is_ok());
-    assert_eq!(Plan::seal(deep, vec![at(9)]), Err(PlanError::TooDeep));
-    let deeper = [&[0x83, 1][..], &bytes, &codec::encode(&at(9))].concat();
-    assert_eq!(codec::decode::<Plan<SafeId>>(&deeper, 1 << 16), Err(CodecError::Malformed));
-    // Text is for people; spread(2 of 3) reads like its definition.
-    let name = |safe: &SafeId| ["A", "B", "C"][usize::from(safe.0[0])].to_owned();
-    let text = Plan::spread(2, &ids).unwrap().to_text(&name);
-    assert_eq!(text, "seal(disperse(2, at(A), at(B), at(C)), split(2, at(A), at(B), at(C)))");
-    let text = Plan::guarded(2, &ids[..2]).unwrap().to_text(&name);
-    assert_eq!(text, "seal(disperse(2, at(A), at(B)), derive(book, split(2, at(A, owner), at(B, owner))))");
-    let refused = |plan: &Plan<SafeId>| Layout::new(BackupId([0; 16]), plan, 5, LIMITS.body).err();
-    for plan in [
-        at(1),
-        seal(Plan::split(2, vec![at(1), at(2)]).unwrap(), at(1)),
-        seal(at(1), Plan::disperse(1, vec![at(1)]).unwrap()),
-        seal(at(1), Plan::split(2, vec![at(1), seal(at(1), at(2))]).unwrap()),
-        seal(at(1), Plan::place(Place::Book)),
-        seal(at(1), memory()),
-        Plan::seal(at(1), vec![at(1), at(2)]).unwrap(),
-    ] {
-        assert_eq!(refused(&plan), Some(PlanError::NotExecutable));
-    }
-    let owner = Plan::place(Place::Safe { safe: ids[1], owner: true });
-    assert_eq!(refused(&seal(at(1), owner)), Some(PlanError::OwnerUnavailable));
-    let small = Layout::new(BackupId([0; 16]), &seal(at(1), at(1)), 5, STRIPE);
-    assert_eq!(small.err(), Some(PlanError::LimitTooSmall(STRIPE)));
-}
-
 // ---- envelopes -----------------------------------------------------------------------------------------------------
 
 proptest! {
@@ -650,17 +472,13 @@ proptest! {
         let heads = pieces.iter().enumerate().map(|(i, piece)| PieceHead {
             path: vec![0, i as u8].into(),
             length: piece.len() as u32,
-            parent: Root([i as u8; 32]),
+            parents: vec![Root([i as u8; 32]); i],
         });
         let head = Head::new(BackupId([1; 16]), Root([2; 32]), 3, 10, 1000, heads.collect());
-        let mut unsealed = Unsealed::new(&d, &deposit, &[5; 32], &head).unwrap();
-        for (i, piece) in pieces.iter().enumerate() {
-            unsealed.piece_mut(i).unwrap().copy_from_slice(piece);
-        }
-        prop_assert!(unsealed.piece_mut(pieces.len()).is_none());
-        let body = unsealed.seal().unwrap();
-        let content: usize = pieces.iter().map(Vec::len).sum();
-        prop_assert!(body.len() as u64 <= body_len(content as u64));
+        let bytes: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        let body = Unsealed::new(&d, &deposit, &[5; 32], &head, &bytes).unwrap().seal().unwrap();
+        prop_assert_eq!(body.len() as u64, body_len(&head));
+        prop_assert!(Unsealed::new(&d, &deposit, &[5; 32], &head, &[bytes.clone(), vec![&[]]].concat()).is_err());
         let plain_len = content_len(body.len() as u64).unwrap();
         prop_assert_eq!(padded_len(plain_len), plain_len);
         let opened = Envelope::open(&d, &deposit, &body).unwrap();
@@ -678,240 +496,19 @@ proptest! {
 #[test]
 fn an_envelopes_padding_is_zeros_and_its_head_is_bounded() {
     let (deposit, d) = (DepositId([4; 16]), secret(4));
-    let piece = |i: u8| PieceHead { path: vec![i; 8].into(), length: 0, parent: Root([i; 32]) };
+    let piece = |i: u8| PieceHead { path: vec![i; 8].into(), length: 0, parents: vec![Root([i; 32]); 8] };
     let head = |n: u8| Head::new(BackupId([1; 16]), Root([2; 32]), 3, 10, 1000, (0..n).map(piece).collect());
-    assert!(Unsealed::new(&d, &deposit, &[5; 32], &head(8)).is_ok());
-    assert!(Unsealed::new(&d, &deposit, &[5; 32], &head(30)).is_err());
-    let mut unsealed = Unsealed::new(&d, &deposit, &[5; 32], &head(1)).unwrap();
-    assert!(unsealed.set_head(&head(2)).is_err());
-    let body = unsealed.seal().unwrap();
+    let sealed = |n: u8| Unsealed::new(&d, &deposit, &[5; 32], &head(n), &vec![&[][..]; usize::from(n)]);
+    assert!(sealed(80).is_ok());
+    assert!(sealed(90).is_err());
+    let body = sealed(1).unwrap().seal().unwrap();
     let plain = || Envelope::sealer(&d, &deposit, &body).unwrap().open(&body).unwrap();
     assert!(Envelope::of_plain(plain()).is_ok());
-    for (at, value) in [(plain().len() - 1, 1), (0, 1), (2, (HEAD_ROOM >> 8) as u8), (3, 0)] {
+    for (at, value) in [(plain().len() - 1, 1), (0, 1), (2, (MAX_HEAD_LEN >> 8) as u8), (3, 0)] {
         let mut altered = plain();
         altered[at] = value;
         assert!(Envelope::of_plain(altered).is_err(), "{at}");
     }
-}
-
-// ---- layouts -------------------------------------------------------------------------------------------------------
-
-/// A backup that was made, as its wallet knows it.
-struct Made {
-    layout: Layout,
-    deposits: Vec<(Slot, DepositId, Secret)>,
-    bodies: Vec<Vec<u8>>,
-}
-
-fn ids_of(n: usize) -> Vec<SafeId> {
-    (0..n).map(|i| SafeId([i as u8 + 1; 32])).collect()
-}
-
-fn op_seed() -> Secret {
-    secret(0x0b5eed)
-}
-
-impl Made {
-    fn new(plan: &Plan<SafeId>, bundle: &[u8], limit: u64) -> Self {
-        let layout = Layout::new(BackupId([6; 16]), plan, bundle.len() as u64, limit).unwrap();
-        let deposits: Vec<_> = layout
-            .slots()
-            .into_iter()
-            .enumerate()
-            .map(|(i, slot)| (slot, DepositId((i as u128).to_be_bytes()), secret(1000 + i as u64)))
-            .collect();
-        let mut made = Self { layout, deposits, bodies: Vec::new() };
-        for segment in 0..made.layout.segments() {
-            let bodies = made.layout.make_bodies(&op_seed(), bundle, segment, &made.drafts(segment)).unwrap();
-            assert!(bodies.iter().all(|body| body.len() as u64 <= limit));
-            made.bodies.extend(bodies);
-        }
-        assert_eq!(made.bodies.len(), made.deposits.len());
-        made
-    }
-
-    fn drafts(&self, segment: u32) -> Vec<Draft<'_>> {
-        let of_segment = self.deposits.iter().filter(|(slot, ..)| slot.segment == segment);
-        of_segment.map(|(slot, deposit, d)| Draft { slot: *slot, deposit: *deposit, d }).collect()
-    }
-
-    /// What the wallet opens of what some safes send.
-    fn envelopes(&self, safes: &[SafeId]) -> Vec<(Slot, Envelope)> {
-        let all = self.deposits.iter().zip(&self.bodies).filter(|((slot, ..), _)| safes.contains(&slot.safe));
-        all.map(|((slot, deposit, d), body)| (*slot, Envelope::open(d, deposit, body).unwrap())).collect()
-    }
-
-    fn recover(&self, envelopes: &[(Slot, Envelope)]) -> Result<Vec<u8>, GatherError> {
-        let mut stream = Vec::new();
-        for segment in 0..self.layout.segments() {
-            stream.extend(self.layout.gather_segment(segment, &in_segment(envelopes, segment))?);
-        }
-        let kek = self.layout.gather_key(&in_segment(envelopes, 0))?;
-        self.layout.open_stream(&kek, &stream).map(|bundle| bundle.to_vec())
-    }
-
-    /// The envelope of a slot with one byte of a piece altered, under its right key: what a careless wallet might make.
-    fn altered(&self, number: usize, path: &[u8], at: usize) -> Envelope {
-        let ((_, deposit, d), body) = (&self.deposits[number], &self.bodies[number]);
-        let envelope = Envelope::open(d, deposit, body).unwrap();
-        let mut plain = Envelope::sealer(d, deposit, body).unwrap().open(body).unwrap();
-        let head = 4 + u32::from_be_bytes(*plain.first_chunk().unwrap()) as usize;
-        let before = envelope.head.pieces.iter().take_while(|p| *p.path != *path);
-        let start = head + before.map(|p| p.length as usize).sum::<usize>();
-        plain[start + at] ^= 1;
-        Envelope::of_plain(plain).unwrap()
-    }
-}
-
-fn in_segment(envelopes: &[(Slot, Envelope)], segment: u32) -> Vec<(SafeId, &Envelope)> {
-    envelopes.iter().filter(|(slot, _)| slot.segment == segment).map(|(slot, e)| (slot.safe, e)).collect()
-}
-
-/// A few segments at most: limits of one to three stripes.
-fn any_spread() -> impl Strategy<Value = (usize, usize, usize, u64)> {
-    let k_of_n = (2usize..=6).prop_flat_map(|n| (2..=n, Just(n)));
-    let limit = (1u64..=3).prop_map(|stripes| body_len(stripes * STRIPE + 64));
-    (k_of_n, prop_oneof![0..400usize, 0..400_000usize], limit).prop_map(|((k, n), size, limit)| (k, n, size, limit))
-}
-
-proptest! {
-    #![proptest_config(cases(24))]
-
-    #[test]
-    fn any_k_safes_recover_and_fewer_do_not((k, n, size, limit) in any_spread(), mut order in any::<u64>()) {
-        let bundle = random_bytes(size, 1);
-        let safes = ids_of(n);
-        let made = Made::new(&Plan::spread(k, &safes).unwrap(), &bundle, limit);
-        let mut chosen = safes;
-        for i in (1..n).rev() {
-            chosen.swap(i, (order % (i as u64 + 1)) as usize);
-            order /= i as u64 + 1;
-        }
-        let envelopes = made.envelopes(&chosen[..k]);
-        for (slot, envelope) in &envelopes {
-            prop_assert_eq!(made.layout.check(*slot, envelope), Ok(()));
-            let elsewhere = Slot { segment: slot.segment + 1, ..*slot };
-            prop_assert_eq!(made.layout.check(elsewhere, envelope), Err(GatherError::Stray));
-        }
-        prop_assert!(made.recover(&envelopes).as_ref() == Ok(&bundle));
-        let fewer = made.envelopes(&chosen[1..k]);
-        let too_few = GatherError::TooFew { got: k - 1, needed: k };
-        prop_assert_eq!(made.recover(&fewer), Err(too_few.clone()));
-        prop_assert_eq!(made.layout.gather_key(&in_segment(&fewer, 0)).err(), Some(too_few));
-    }
-
-    #[test]
-    fn an_altered_shard_is_never_taken_for_the_content((k, n, size, limit) in any_spread(), which: usize, at: usize) {
-        let bundle = random_bytes(size, 2);
-        let safes = ids_of(n);
-        let made = Made::new(&Plan::spread(k, &safes).unwrap(), &bundle, limit);
-        let which = which % n;
-        let number = made.deposits.iter().position(|(slot, ..)| slot.safe == safes[which]).unwrap();
-        // The altered one and k − 1 others, so that it must be used.
-        let chosen: Vec<SafeId> = (0..k).map(|i| safes[(which + i) % n]).collect();
-        let honest = made.envelopes(&chosen);
-        let place = honest.iter().position(|(slot, _)| *slot == made.deposits[number].0).unwrap();
-        let with = |envelope| {
-            let mut envelopes = made.envelopes(&chosen);
-            envelopes[place].1 = envelope;
-            envelopes
-        };
-        let shard = honest[place].1.piece(&[0, which as u8]).unwrap().1.len();
-        // Where the piece is used, not when all has been fetched: the wallet must learn it in time to ask another safe.
-        let segment_of = |envelopes: &[(Slot, Envelope)]| made.layout.gather_segment(0, &in_segment(envelopes, 0));
-        let key_of = |envelopes: &[(Slot, Envelope)]| made.layout.gather_key(&in_segment(envelopes, 0)).map(drop);
-        let altered = with(made.altered(number, &[0, which as u8], at % shard));
-        // Zeros that fill up the last stripe are no content: nothing is lost if a copied shard has others there.
-        let gathered = segment_of(&altered);
-        prop_assert!(gathered == Err(GatherError::Inconsistent) || gathered == segment_of(&honest));
-        prop_assert_eq!(key_of(&altered), Ok(()));
-        if which == 0 {
-            let first = with(made.altered(number, &[0, 0], 0));
-            prop_assert_eq!(segment_of(&first), Err(GatherError::Inconsistent));
-            prop_assert_eq!(made.recover(&first), Err(GatherError::Inconsistent));
-        }
-        let altered = with(made.altered(number, &[1, which as u8], 1 + at % 32));
-        prop_assert_eq!(key_of(&altered), Err(GatherError::Inconsistent));
-        prop_assert!(key_of(&with(made.altered(number, &[1, which as u8], 0))).is_err());
-    }
-
-    #[test]
-    fn bodies_are_a_pure_function_of_seed_bundle_and_names((k, n, size, limit) in any_spread()) {
-        let bundle = random_bytes(size, 3);
-        let made = Made::new(&Plan::spread(k, &ids_of(n)).unwrap(), &bundle, limit);
-        let last = made.layout.segments() - 1;
-        let drafts = made.drafts(last);
-        let again = made.layout.make_bodies(&op_seed(), &bundle, last, &drafts).unwrap();
-        let tail = &made.bodies[made.bodies.len() - again.len()..];
-        prop_assert!(again == tail);
-        // One alone is the same as among all: a retry makes only what is missing.
-        let alone = made.layout.make_bodies(&op_seed(), &bundle, last, &drafts[drafts.len() - 1..]).unwrap();
-        prop_assert!(alone[..] == tail[tail.len() - 1..]);
-        // In any portions.
-        let stream = made.layout.stream(&op_seed()).unwrap();
-        let mut whole = stream.head().to_vec();
-        for chunk in seal::chunks(size).unwrap() {
-            stream.sealer().seal_chunk(&chunk, &bundle[chunk.content.clone()], &mut whole).unwrap();
-        }
-        prop_assert_eq!(whole.len() as u64, made.layout.stream_len());
-        let mut packer = made.layout.packer(&op_seed(), last, &drafts).unwrap();
-        for (i, part) in whole.chunks(40_001).enumerate() {
-            packer.push(i as u64 * 40_001, part).unwrap();
-        }
-        let bodies: Vec<_> = packer.finish().unwrap().into_iter().map(|unsealed| unsealed.seal().unwrap()).collect();
-        prop_assert!(bodies == tail);
-        // Nothing is alike under another seed, and no two bodies share a beginning.
-        let other = made.layout.make_bodies(&secret(1), &bundle, last, &drafts).unwrap();
-        prop_assert!(other.iter().zip(tail).all(|(a, b)| a.len() == b.len() && a[..64] != b[..64]));
-        prop_assert!((1..tail.len()).all(|i| tail[i][..64] != tail[0][..64]));
-    }
-}
-
-#[test]
-fn other_executable_plans_recover_too() {
-    let at = |i: u8| Plan::at(SafeId([i; 32]));
-    let seal = |content, key| Plan::seal(content, vec![key]).unwrap();
-    let bundle = random_bytes(150_000, 4);
-    let limit = body_len(STRIPE + 64);
-    let all = ids_of(4);
-    for (plan, enough, few) in [
-        (seal(at(1), at(1)), vec![1], vec![]),
-        (seal(at(1), at(2)), vec![1, 2], vec![2]),
-        (seal(at(1), Plan::split(2, vec![at(2), at(3), at(4)]).unwrap()), vec![1, 2, 4], vec![1, 3]),
-        (seal(Plan::disperse(1, vec![at(1), at(2)]).unwrap(), at(3)), vec![2, 3], vec![1, 2]),
-        (seal(Plan::disperse(3, vec![at(1), at(2), at(3)]).unwrap(), at(4)), vec![1, 2, 3, 4], vec![1, 2, 4]),
-    ] {
-        let made = Made::new(&plan, &bundle, limit);
-        let of = |numbers: &[usize]| -> Vec<SafeId> { numbers.iter().map(|i| all[i - 1]).collect() };
-        assert!(made.recover(&made.envelopes(&of(&enough))).as_ref() == Ok(&bundle), "{plan}");
-        assert!(matches!(made.recover(&made.envelopes(&of(&few))), Err(GatherError::TooFew { .. })), "{plan}");
-    }
-}
-
-#[test]
-fn a_stream_opens_only_whole_and_under_its_key() {
-    let bundle = random_bytes(1000, 5);
-    let made = Made::new(&Plan::spread(2, &ids_of(3)).unwrap(), &bundle, LIMITS.body);
-    let envelopes = made.envelopes(&ids_of(2));
-    let stream = made.layout.gather_segment(0, &in_segment(&envelopes, 0)).unwrap();
-    let kek = made.layout.gather_key(&in_segment(&envelopes, 0)).unwrap();
-    let open = |kek: &Secret, stream: &[u8]| made.layout.open_stream(kek, stream).map(|b| b.to_vec());
-    assert_eq!(open(&kek, &stream), Ok(bundle.clone()));
-    assert_eq!(open(&secret(1), &stream), Err(GatherError::Inconsistent));
-    for at in [0, 31, 40, WRAP_LEN as usize - 1, WRAP_LEN as usize, WRAP_LEN as usize + 70, stream.len() - 1] {
-        assert_eq!(open(&kek, &flip(&stream, at, 0)), Err(GatherError::Inconsistent), "{at}");
-    }
-    for len in [0, 100, 112, 170, stream.len() - 1] {
-        assert_eq!(open(&kek, &stream[..len]), Err(GatherError::Inconsistent), "{len}");
-    }
-    // Envelopes of another backup are strays, whatever else fits.
-    let other = Layout::new(BackupId([7; 16]), &Plan::spread(2, &ids_of(3)).unwrap(), 1000, LIMITS.body).unwrap();
-    assert_eq!(other.check(envelopes[0].0, &envelopes[0].1), Err(GatherError::Stray));
-    assert!(made.layout.make_bodies(&op_seed(), &bundle[1..], 0, &made.drafts(0)).is_err());
-    assert!(made.layout.make_bodies(&op_seed(), &bundle, 1, &[]).is_err());
-    let d = secret(1);
-    let stranger = Draft { slot: Slot { segment: 0, safe: SafeId([99; 32]) }, deposit: DepositId([1; 16]), d: &d };
-    assert!(made.layout.make_bodies(&op_seed(), &bundle, 0, &[stranger]).is_err());
 }
 
 // ---- deposits ------------------------------------------------------------------------------------------------------
@@ -1181,6 +778,7 @@ fn small_book(seed: u64) -> (Book, Vec<TestSafe>) {
         segment_len: layout.segment_len(),
         finished: NOW,
         deposits,
+        pieces: Vec::new(),
     };
     let known = |safe: &TestSafe| KnownSafe {
         id: safe.id(),
@@ -1191,6 +789,7 @@ fn small_book(seed: u64) -> (Book, Vec<TestSafe>) {
         chain: safe.keys.chain.clone(),
         limit_body: LIMITS.body,
         token: None,
+        whereabouts: None,
     };
     let book = Book { suite: SUITE, written: NOW, safes: safes.iter().map(known).collect(), entries: vec![entry] };
     (book, safes)
@@ -1257,18 +856,56 @@ fn a_book_with_a_hole_or_a_strangers_certificate_is_refused() {
     assert!(matches!(offered, Some(BookError::Certificate(CertificateError::Signed(_)))));
 }
 
+/// A million segments that nobody has signed for are not gone through.
+#[test]
+fn a_file_that_claims_to_keep_more_than_anybody_can_is_refused_at_once() {
+    for place in [Place::Book, Place::File] {
+        let safe = TestSafe::make(1);
+        let plan = Plan::seal(Plan::place(place), vec![Plan::at(safe.id())]).unwrap();
+        let meta = |i: u16| ValueMeta {
+            id: ValueId([i.to_be_bytes()[0], i.to_be_bytes()[1], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            length: MAX_VALUE_LEN,
+            ..make_bundle(&[b"x"]).0[0].clone()
+        };
+        let values: Vec<ValueMeta> = (0..4096).map(meta).collect();
+        let (deposit, d) = (DepositId([4; 16]), secret(4));
+        let certificate = safe.sign(&safe.statement(deposit, &d, b"body"), Kind::Certificate).into();
+        let entry = BookEntry {
+            backup: BackupId([1; 16]),
+            bundle: bundle::length(&values),
+            values,
+            plan,
+            segment_len: SEGMENT_UNIT,
+            finished: NOW,
+            deposits: vec![BookDeposit { id: deposit, safe: safe.id(), segment: 0, d, certificate }],
+            pieces: Vec::new(),
+        };
+        let refused = entry.verify(|_| Some(safe.identity.clone()));
+        let full = |error: &PlanError| matches!(error, PlanError::BookFull { .. } | PlanError::FileFull { .. });
+        assert!(matches!(&refused, Err(BookError::Plan(error)) if full(error)), "{:?}", refused.err());
+    }
+}
+
 #[test]
 fn a_layout_of_impossible_lengths_is_refused() {
     let safes: Vec<SafeId> = (0..5).map(|i| TestSafe::make(i).id()).collect();
     let plan = Plan::spread(3, &safes).unwrap();
     let backup = BackupId([1; 16]);
-    let stripe = 3 * STRIPE;
-    for (bundle, segment_len) in [(1, 0), (1, 1), (1, stripe + 1), (u64::MAX, stripe), (MAX_BUNDLE_LEN + 1, stripe)] {
+    let unit = SEGMENT_UNIT;
+    for (bundle, segment_len) in [
+        (1, 0),
+        (1, 1),
+        (1, unit + 1),
+        (0, unit),
+        (u64::MAX, unit),
+        (MAX_BUNDLE_LEN + 1, unit),
+        (1, MAX_SEGMENT + unit),
+    ] {
         let refused = Layout::restore(backup, &plan, bundle, segment_len);
         assert!(matches!(refused, Err(PlanError::Length(_))), "{bundle} bytes in segments of {segment_len}");
     }
     // The longest bundle in the shortest segments is counted without being listed.
-    let layout = Layout::restore(backup, &plan, MAX_BUNDLE_LEN, stripe).unwrap();
+    let layout = Layout::restore(backup, &plan, MAX_BUNDLE_LEN, unit).unwrap();
     assert_eq!(layout.slot_count(), u64::from(layout.segments()) * 5);
-    assert_eq!(u64::from(layout.segments()), layout.stream_len().div_ceil(stripe));
+    assert_eq!(u64::from(layout.segments()), MAX_BUNDLE_LEN.div_ceil(unit));
 }

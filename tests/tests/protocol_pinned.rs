@@ -8,20 +8,21 @@
 use protocol::{
     SUITE,
     audit::{AuditItem, AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, open_items, parse_answer, seal_items},
-    book::{Book, BookDeposit, BookEntry, KnownSafe},
+    book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
     bundle,
     certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
-    codec::{self, Bytes},
+    codec::{self, Bytes, SecretBytes},
     cose::Kind,
     crypto::{PassphraseCost, Secret, blake3, derive_secret},
     deposit::{DepositSecrets, Face, LEASE, Statement},
     envelope::{Envelope, Head, PieceHead, Unsealed},
     evidence::{Testimony, Verdict, verify_testimony},
-    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, parse_chain_text},
+    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, IdentityError, Whereabouts, parse_chain_text},
     ids::{AttemptId, BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
     passphrase::Stretch,
+    piece_file,
     plan::Plan,
     problem::Problem,
     register::{self, Accepted, Ballot, MAX_REGISTER_LEN, Proposal, Register, open_proposal, seal_proposal},
@@ -36,7 +37,10 @@ use safe_worker::{
     memory::LIMITS,
     record::{Attempt, Charge, Record, Seen, State},
 };
-use tests::fixture::{NOW, TestSafe, URL, face_text, hex_of, make_bundle, pinned, read_book, rng, secret, write_book};
+use tests::fixture::{
+    CLAIMS, NOW, TestSafe, URL, face_text, gather, hex_of, lay, letter, make_bodies, make_bundle, pinned, read_book,
+    rng, secret, write_book,
+};
 use wallet_wasm::{
     machine::Changes,
     state::{self, Activity, Backup, Content, FaceWish, Level, Operation, PieceFault, Row, Stage, Value},
@@ -136,6 +140,7 @@ fn descriptor() {
         limits: LIMITS,
         admission: Admission::Open,
         time: NOW,
+        whereabouts: None,
     };
     let mut inputs = safe_fields();
     inputs.extend([
@@ -150,7 +155,16 @@ fn descriptor() {
     ]);
     let object = "GET /.well-known/strongroom; its chain is chain_entry.txt";
     let stored = pin("descriptor.txt", object, &inputs, &codec::encode(&descriptor));
-    assert_eq!(Identity::of_descriptor(&stored, Some(safe.id())).unwrap(), (descriptor, safe.identity));
+    assert_eq!(Identity::of_descriptor(&stored, Some(safe.id())).unwrap(), (descriptor.clone(), safe.identity.clone()));
+    let whereabouts = Whereabouts { operator: Some("Nordfels".into()), cloud: None, region: Some("EU".into()) };
+    let placed = Descriptor { whereabouts: Some(whereabouts), ..descriptor };
+    inputs.extend([("operator", "Nordfels".into()), ("region", "EU".into())]);
+    let stored = pin("descriptor_placed.txt", object, &inputs, &codec::encode(&placed));
+    assert_eq!(Identity::of_descriptor(&stored, Some(safe.id())).unwrap(), (placed.clone(), safe.identity));
+    // A text that is longer than a name may be.
+    let long = Whereabouts { cloud: Some("c".repeat(65)), ..Whereabouts::default() };
+    let long = codec::encode(&Descriptor { whereabouts: Some(long), ..placed });
+    assert!(matches!(Identity::of_descriptor(&long, None), Err(IdentityError::Malformed(_))));
 }
 
 // ---- what goes with a deposit --------------------------------------------------------------------------------------
@@ -295,8 +309,8 @@ fn sealed() {
 }
 
 fn head() -> Head {
-    let content = PieceHead { path: vec![0, 2].into(), length: 5, parent: Root([0xc1; 32]) };
-    let key = PieceHead { path: vec![1, 2].into(), length: 3, parent: Root([0xc2; 32]) };
+    let content = PieceHead { path: vec![0, 2].into(), length: 5, parents: vec![Root([0xc1; 32])] };
+    let key = PieceHead { path: vec![1, 2].into(), length: 3, parents: vec![Root([0xc2; 32]), Root([0xc3; 32])] };
     Head::new(BACKUP, Root([0xa1; 32]), 0, 1000, 3 * 64 * 1024, vec![content, key])
 }
 
@@ -306,14 +320,12 @@ fn envelope() {
         ("backup", BACKUP.to_string()),
         ("plan", hex_of(&[0xa1; 32])),
         ("segment", "0 of a bundle of 1000 bytes, segments of 196608".into()),
-        ("pieces", "path 0002, 5 bytes, parent c1…; path 0102, 3 bytes, parent c2…".into()),
+        ("pieces", "path 0002, 5 bytes, parents c1…; path 0102, 3 bytes, parents c2…, c3…".into()),
     ];
     let stored = pin("envelope_head.txt", "head of an envelope", &inputs, &codec::encode(&head()));
     assert_eq!(codec::decode::<Head>(&stored, 1024).unwrap(), head());
 
-    let mut unsealed = Unsealed::new(&d(), &DEPOSIT, &[9; 32], &head()).unwrap();
-    unsealed.piece_mut(0).unwrap().copy_from_slice(b"shard");
-    unsealed.piece_mut(1).unwrap().copy_from_slice(b"key");
+    let unsealed = Unsealed::new(&d(), &DEPOSIT, &[9; 32], &head(), &[b"shard", b"key"]).unwrap();
     let inputs = [
         ("deposit", DEPOSIT.to_string()),
         ("d", hex_of(d().expose())),
@@ -398,21 +410,13 @@ fn backup_fields() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn wrap_and_stream() {
-    let (layout, _) = layout();
-    let stream = layout.stream(&op_seed()).unwrap();
-    let object = "wrap 112 and the 64 bytes before the sealed bundle's first chunk";
-    let stored = pin("stream_head.txt", object, &backup_fields(), stream.head());
-    assert_eq!(stored.len(), 112 + 64);
-}
-
-#[test]
 fn bodies() {
     let (layout, deposits) = layout();
     let drafts: Vec<Draft<'_>> =
         deposits.iter().map(|(slot, deposit, d)| Draft { slot: *slot, deposit: *deposit, d }).collect();
     let (_, bundle) = make_bundle(&CONTENTS);
-    let made = layout.make_bodies(&op_seed(), &bundle, 0, &drafts).unwrap();
+    let pieces = lay(&layout, &op_seed(), None, &bundle, 0).unwrap();
+    let made = make_bodies(&layout, &op_seed(), &pieces, &drafts);
     let mut stored = Vec::new();
     for ((file, body), (slot, deposit, d)) in
         ["body_1.txt", "body_2.txt", "body_3.txt"].iter().zip(&made).zip(&deposits)
@@ -424,11 +428,42 @@ fn bodies() {
     // Any two of the three files give the bundle back.
     for pair in [[0, 1], [0, 2], [1, 2]] {
         let open = |i: usize| Envelope::open(&deposits[i].2, &deposits[i].1, &stored[i]).unwrap();
-        let opened = pair.map(open);
-        let envelopes = [(deposits[pair[0]].0.safe, &opened[0]), (deposits[pair[1]].0.safe, &opened[1])];
-        let kek = layout.gather_key(&envelopes).unwrap();
-        let stream = layout.gather_segment(0, &envelopes).unwrap();
-        assert_eq!(layout.open_stream(&kek, &stream).unwrap()[..], bundle);
+        let envelopes = pair.map(|i: usize| (deposits[i].0, open(i)));
+        assert_eq!(gather(&layout, None, &[], &envelopes).unwrap(), bundle);
+    }
+}
+
+/// One line of the table in spec/plan.md §5 each, with all pieces of one segment.
+#[test]
+fn plans_of_the_claims() {
+    let spec = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/plan.md")).unwrap();
+    let (_, bundle) = make_bundle(&CONTENTS);
+    let words = Secret::from_bytes([0x77; 32]);
+    for (file, text) in CLAIMS {
+        assert!(spec.contains(&format!("`{text}`")), "{text} is missing in spec/plan.md");
+        let plan: Plan<SafeId> = text.parse::<Plan<String>>().unwrap().bind(&letter).unwrap();
+        let layout = Layout::new(BACKUP, &plan, bundle.len() as u64, LIMITS.body).unwrap();
+        let pieces: Vec<KeptPiece> =
+            lay(&layout, &op_seed(), Some(&words), &bundle, 0).unwrap().into_iter().map(KeptPiece::from).collect();
+        let inputs = [
+            ("plan", text.to_owned()),
+            ("safes", "A is 61…, B is 62…, and so on".to_owned()),
+            ("backup", BACKUP.to_string()),
+            ("bundle", hex_of(&bundle)),
+            ("words", format!("key of the words {}", hex_of(words.expose()))),
+            ("plan_data", hex_of(&codec::encode(&plan))),
+        ];
+        let stored = pin(file, "[* kept-piece]: all pieces", &inputs, &codec::encode(&pieces));
+        let read: Vec<KeptPiece> = codec::decode(&stored, 1 << 16).unwrap();
+        if file == "claim_7_kept.txt" {
+            let kept = read.iter().filter(|piece| *piece.path == [2]).cloned().collect();
+            let inputs = [("pieces", "that of path 02 in claim_7_kept.txt".to_owned())];
+            let file = piece_file::write(&layout, kept).unwrap();
+            let stored = pin("piece_file.txt", "file with pieces", &inputs, &file);
+            assert_eq!(piece_file::read(&layout, &stored).unwrap()[0].path.0, [2]);
+        }
+        let read: Vec<_> = read.into_iter().map(Into::into).collect();
+        assert_eq!(gather(&layout, Some(&words), &read, &[]).unwrap(), bundle);
     }
 }
 
@@ -672,6 +707,7 @@ fn known(safe: &TestSafe) -> KnownSafe {
         chain: safe.keys.chain.clone(),
         limit_body: LIMITS.body,
         token: None,
+        whereabouts: None,
     }
 }
 
@@ -692,6 +728,7 @@ fn book() -> Book {
         segment_len: layout.segment_len(),
         finished: NOW + 200,
         deposits: deposits.collect(),
+        pieces: Vec::new(),
     };
     Book { suite: SUITE, written: NOW + 300, safes: safes.iter().map(known).collect(), entries: vec![entry] }
 }
@@ -709,7 +746,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 8] {
+fn rows() -> [(&'static str, &'static str, Row); 11] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -744,9 +781,21 @@ fn rows() -> [(&'static str, &'static str, Row); 8] {
         operation,
         finished,
         face: None,
+        kept: Vec::new(),
+        file: Vec::new(),
+        file_saved: None,
+        words: None,
+        wanted: Vec::new(),
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
+    let mut keeping = backup([Stage::Held; 3], Some(Operation::Register), None);
+    let bytes = SecretBytes(b"a share".to_vec().into());
+    keeping.kept = vec![KeptPiece { path: vec![1, 0].into(), segment: 0, parents: vec![Root([3; 32])], bytes }];
+    (keeping.file, keeping.file_saved) = (vec![(0, content(0))], Some(false));
+    keeping.words = Some(secret(7));
+    let mut wanting = backup([Stage::Held; 3], Some(Operation::Recover), Some(NOW + 200));
+    wanting.wanted = vec![values[1].id];
     let mut audited = backup([Stage::Held; 3], None, Some(NOW + 200));
     audited.face = Some(FaceWish { readable: true, hint: Some("blue box".into()) });
     audited.deposits[0].audited = Some(NOW + 300);
@@ -754,15 +803,20 @@ fn rows() -> [(&'static str, &'static str, Row); 8] {
     audited.deposits[1].fault = Some(PieceFault { since: NOW + 300, what, groups: vec![2, 7] });
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
+    let whereabouts = Whereabouts { operator: Some("Nordfels".into()), cloud: None, region: Some("EU".into()) };
+    let placed = KnownSafe { whereabouts: Some(whereabouts), ..book.safes[0].clone() };
     let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
     let first = Value { meta: values[0].clone(), content: Some(content(0)), backup: Some(BACKUP) };
     let moved = Value { meta: values[1].clone(), content: None, backup: Some(BACKUP) };
     [
         ("row_safe.txt", "safe 1, nickname mine", Row::Safe(Box::new(book.safes[0].clone()))),
         ("row_safe_token.txt", "safe 1, nickname mine, token strongroom-token-abc", Row::Safe(Box::new(invited))),
+        ("row_safe_placed.txt", "safe 1, nickname mine, operator Nordfels, region EU", Row::Safe(Box::new(placed))),
         ("row_value.txt", "value 0 with content and backup", Row::Value(Box::new(first))),
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
+        ("row_backup_keeping.txt", "deposits held; a piece kept, a file, words", Row::Backup(Box::new(keeping))),
+        ("row_backup_wanting.txt", "value 1 is being recovered", Row::Backup(Box::new(wanting))),
         ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
         (
             "row_backup_audited.txt",
@@ -790,7 +844,8 @@ fn vault() {
     let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut random);
     let kek = stretch.derive_key(PASSPHRASE).unwrap();
     let (mut vault, header) = Vault::create(&stretch, &kek, &mut random).unwrap();
-    let changes = Changes { put: vec![rows().into_iter().nth(2).unwrap().2], ..Changes::default() };
+    let (_, _, value) = rows().into_iter().find(|(file, ..)| *file == "row_value.txt").unwrap();
+    let changes = Changes { put: vec![value.clone()], ..Changes::default() };
     let (commit, pending) = vault.seal(&changes, &mut rng(4)).unwrap();
     vault.committed(pending);
     let inputs = [("passphrase", PASSPHRASE.to_owned()), ("cost", "19456 KiB, 2 passes, 1 lane".to_owned())];
@@ -804,7 +859,7 @@ fn vault() {
     assert_eq!(Vault::stretch(&stored).unwrap(), stretch);
     let (_, state) = Vault::open(&kek, &stored).unwrap();
     let mut expected = state::State::default();
-    expected.put(rows().into_iter().nth(2).unwrap().2);
+    expected.put(value);
     assert_eq!(format!("{state:?}"), format!("{expected:?}"));
     let wrong = stretch.derive_key("correct horse battery stapl").unwrap();
     assert!(Vault::open(&wrong, &stored).is_err());

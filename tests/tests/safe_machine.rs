@@ -420,7 +420,8 @@ impl Ledger {
                 }
             }
             Reply::Overdue => assert!(matches!(request, Request::Alarm)),
-            Reply::Register(_) => assert!(after.unwrap().certificate.is_some()),
+            // A tombstone may end in the very step that answers.
+            Reply::Register(_) => assert!(after.as_ref().or(before).unwrap().certificate.is_some()),
             Reply::Receipt(receipt) => {
                 let record = after.as_ref().or(before).unwrap();
                 let certified = certificate::read_unverified(record.certificate.as_ref().unwrap()).unwrap();
@@ -576,6 +577,7 @@ fn a_life_from_offer_to_tombstone() {
     ledger.act(&Act::Alarm(true));
     assert_eq!(ledger.state(), Some(State::Released));
     ledger.act(&Act::Wait(LEASE));
-    ledger.act(&Act::Alarm(true));
-    assert_eq!(ledger.state(), None);
+    // Who asks before the alarm is still told who took the value; with that answer the tombstone goes.
+    ledger.act(&Act::Propose(1, 0, false));
+    assert_eq!((ledger.state(), ledger.alarm), (None, None));
 }

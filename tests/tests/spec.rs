@@ -23,15 +23,17 @@ use protocol::{
     deposit::{DEFAULT_BODY_LIMIT, DepositSecrets, Face, LEASE, Statement},
     envelope::Envelope,
     evidence::{Testimony, Verdict},
-    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits},
+    identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
     ids::{BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId, ValueId},
-    layout::{Draft, Layout},
+    layout::{Draft, Layout, Slot},
     plan::Plan,
     register::{Ballot, Proposal, Register, derive_claimant, seal_proposal},
     seal::{self, Purpose},
     token::Token,
 };
-use tests::fixture::{NOW, TestSafe, URL, face_text, read_book, rng, secret, write_book};
+use tests::fixture::{
+    NOW, TestSafe, URL, face_text, gather, lay, make_bodies, read_book, rng, secret, vector_file, write_book,
+};
 
 fn spec(file: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../spec")).join(file)
@@ -157,7 +159,7 @@ fn derive() {
     example.output("derived", &out);
     let label = std::str::from_utf8(&label).unwrap();
     assert_eq!(derive_secret(&Secret::from_bytes(array(&key)), label, &context).expose(), &out);
-    let commitment = blake3_commit("strongroom 1 segment", &[&key, &context]);
+    let commitment = blake3_commit("strongroom 1 group", &[&key, &context]);
     example.output("commitment", &commitment);
 }
 
@@ -185,9 +187,11 @@ fn safe() {
         limits: Limits { body: DEFAULT_BODY_LIMIT, lease: LEASE, confirm: 7 * 86_400, claim: 300 },
         admission: Admission::Open,
         time: NOW,
+        whereabouts: None,
     });
     conforms("descriptor", &descriptor);
     example.output("descriptor", &descriptor);
+    conforms("descriptor", &vector_file("descriptor_placed.txt").1);
     let (_, found) = Identity::of_descriptor(&descriptor, Some(safe.id())).unwrap();
     let read: Entry = codec::decode(&entry, entry.len()).unwrap();
     assert_eq!(found.entry(1), Some(&read));
@@ -543,7 +547,7 @@ fn dispersal_is_the_code_that_is_described() {
 fn shares() {
     let example = Example::read("piece.md", "shares");
     let secret = secret(0x5ec);
-    let made = crypto::make_shares(secret.expose(), 3, 5, &mut rng(11)).unwrap();
+    let made = crypto::make_shares(secret.expose(), 3, 5, &[], &mut rng(11)).unwrap();
     let chosen = [&made[0], &made[2], &made[4]];
     example.output("shares", &chosen.map(|s| s.to_vec()).concat());
     example.output("secret", secret.expose());
@@ -604,7 +608,8 @@ fn the_backup(content: &[u8]) -> Backup {
         .collect();
     let given: Vec<Draft<'_>> =
         drafts.iter().map(|(slot, deposit, d)| Draft { slot: *slot, deposit: *deposit, d }).collect();
-    let bodies = layout.make_bodies(&secret(0x0b), &bundle, 0, &given).unwrap();
+    let pieces = lay(&layout, &secret(0x0b), None, &bundle, 0).unwrap();
+    let bodies = make_bodies(&layout, &secret(0x0b), &pieces, &given);
     let deposits = drafts.iter().zip(&bodies).map(|((slot, deposit, d), body)| {
         let safe = safes.iter().find(|s| s.id() == slot.safe).unwrap();
         let certificate = safe.sign(&safe.statement(*deposit, d, body), Kind::Certificate).into();
@@ -618,6 +623,7 @@ fn the_backup(content: &[u8]) -> Backup {
         segment_len: layout.segment_len(),
         finished: NOW + 200,
         deposits: deposits.collect(),
+        pieces: Vec::new(),
     };
     let known = safes.iter().enumerate().map(|(i, safe)| KnownSafe {
         id: safe.id(),
@@ -628,6 +634,7 @@ fn the_backup(content: &[u8]) -> Backup {
         chain: safe.keys.chain.clone(),
         limit_body: DEFAULT_BODY_LIMIT,
         token: None,
+        whereabouts: None,
     });
     let book = Book { suite: SUITE, written: NOW + 300, safes: known.collect(), entries: vec![entry] };
     Backup { book, bodies, bundle }
@@ -657,6 +664,8 @@ fn recovery() {
     let file = write_book(&book, &passphrase, &mut rng(5));
     conforms("certificate-file", &file);
     conforms("book", &codec::encode(&book));
+    let said = Whereabouts { region: Some("EU".into()), ..Whereabouts::default() };
+    conforms("known-safe", &codec::encode(&KnownSafe { whereabouts: Some(said), ..book.safes[0].clone() }));
     example.output("file", &file);
     for (i, body) in bodies.iter().enumerate() {
         example.output(&format!("body-{i}"), body);
@@ -671,13 +680,11 @@ fn recovery() {
             let deposit = &entry.deposits[i];
             let certified = certificate::read_unverified(&deposit.certificate).unwrap();
             assert_eq!((certified.length, certified.root), (bodies[i].len() as u64, Root(blake3(&bodies[i]))));
-            (deposit.safe, Envelope::open(&deposit.d, &deposit.id, &bodies[i]).unwrap())
+            let slot = Slot { segment: deposit.segment, safe: deposit.safe };
+            (slot, Envelope::open(&deposit.d, &deposit.id, &bodies[i]).unwrap())
         });
-        let envelopes = [(envelopes[0].0, &envelopes[0].1), (envelopes[1].0, &envelopes[1].1)];
-        let stream = layout.gather_segment(0, &envelopes).unwrap();
-        let kek = layout.gather_key(&envelopes).unwrap();
-        let opened = layout.open_stream(&kek, &stream).unwrap();
-        assert_eq!(*opened, bundle);
+        let opened = gather(&layout, None, &[], &envelopes).unwrap();
+        assert_eq!(opened, bundle);
         assert_eq!(bundle::parse(&opened).unwrap()[0].1, content);
     }
 }

@@ -6,7 +6,8 @@ use protocol::{
     cose::Kind,
     crypto::Secret,
     deposit::{Face, LEASE, RENEW_PART},
-    ids::{SafeId, Seconds, ValueId},
+    ids::{BackupId, SafeId, Seconds, ValueId},
+    plan::Plan,
 };
 use safe_worker::memory::MemorySafe;
 use tests::world::{Fault, START, Safes, Wallet};
@@ -331,7 +332,10 @@ fn a_certificate_is_readable_only_where_the_owner_wants_that() {
     ];
     for (number, face) in wishes.into_iter().enumerate() {
         let value = wallet.add(&format!("Ticket {number}"), SECRET);
-        wallet.handle(Event::Register { value, safes: ids.clone(), k: 2, face: face.clone() }).unwrap();
+        let plan = Plan::spread(2, &ids).unwrap();
+        let backup = BackupId([value.0[0]; 16]);
+        let event = Event::Register { backup, values: vec![value], plan, words: None, face: face.clone() };
+        wallet.handle(event).unwrap();
         wallet.run(&safes, 1000);
         let backup = wallet.backup_of(&value);
         for deposit in &wallet.state.backups[&backup].deposits {

@@ -9,9 +9,12 @@ use std::{
 use futures::executor::block_on;
 use protocol::{
     crypto::{Secret, expand_seed},
-    ids::ValueId,
+    ids::{BackupId, SafeId, ValueId},
+    piece_file,
+    plan::{Place, Plan, PlanError},
+    program::Piece,
 };
-use tests::fixture::{read_book, write_book};
+use tests::fixture::{CLAIMS, random_bytes, read_book, write_book};
 use tests::world::{Fault, PASSPHRASE, START, Safes, Wallet};
 use wallet_wasm::{
     exchange,
@@ -51,7 +54,7 @@ fn recovering<'a>(fresh: &'a MemoryStore, file: &[u8], value: ValueId) -> Wallet
     wallet.handle(Event::Import(read_book(file, "file passphrase").unwrap())).unwrap();
     assert!(wallet.content(&value).is_none());
     let backup = wallet.backup_of(&value);
-    wallet.handle(Event::Recover(backup)).unwrap();
+    wallet.handle(Event::Recover(backup, Vec::new())).unwrap();
     wallet
 }
 
@@ -84,7 +87,7 @@ fn a_recovery_that_is_reported_twice_keeps_its_content() {
     // A commit that was done and looked as if it had failed is tried again with the same blobs.
     let kept = wallet.state.values[&value].clone();
     let backup = wallet.backup_of(&value);
-    wallet.handle(Event::Recovered(backup, vec![(kept.meta, kept.content.unwrap())])).unwrap();
+    wallet.handle(Event::Recovered(backup, vec![(kept.meta, kept.content.unwrap())], Vec::new())).unwrap();
     assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
 }
 
@@ -172,6 +175,38 @@ fn a_safe_that_returns_flipped_bits_is_named_and_left_out() {
     assert_eq!(named, [safes.all[1].id()]);
     assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
     assert!(wallet.state.activity.iter().any(|line| line.text.contains("Safe 1") && line.text.contains("other bytes")));
+}
+
+#[test]
+fn a_recovery_says_of_every_piece_why_it_was_not_used() {
+    let mut safes = Safes::new(5);
+    let (store, fresh) = (MemoryStore::default(), MemoryStore::default());
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Seed phrase", SECRET);
+    let plan = over("seal(copies(at(A), at(B), at(C)), split(2, at(D), at(E), file, memory))", &ids);
+    let backup = wallet.back_up(&[value], plan.clone(), words_of(&plan).as_ref()).unwrap();
+    finish(&mut wallet, &safes, &backup, None);
+    let book = carry(&store, value);
+    safes.away = vec![0];
+    safes.all[1].corrupt(|body| body[100] ^= 1);
+    let mut wallet = recovering(&fresh, &book, value);
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+    let note = &wallet.state.activity.last().unwrap().text;
+    let why = "“Seed phrase” was recovered. Not used: safe “Safe 0” does not answer; safe “Safe 1” returned other bytes than it signed for; your file \
+               was not needed; your words were not needed.";
+    assert_eq!(note, why);
+    // Nothing is wrong with a safe that nobody had to ask.
+    let (store, fresh, safes) = (MemoryStore::default(), MemoryStore::default(), Safes::new(5));
+    let value = registered(&store, &safes, SECRET);
+    let mut wallet = recovering(&fresh, &carry(&store, value), value);
+    wallet.run(&safes, 1000);
+    let note = &wallet.state.activity.last().unwrap().text;
+    assert_eq!(
+        note,
+        "“Seed phrase” was recovered. Not used: safe “Safe 3” was not needed; safe “Safe 4” was not needed."
+    );
 }
 
 #[test]
@@ -275,7 +310,7 @@ fn release_needs_the_content_here_and_leaves_only_tombstones() {
         assert_eq!(safe.counts(), (1, 0), "a record without bytes: the tombstone");
     }
     // The old certificates bring nothing back any more.
-    elsewhere.handle(Event::Recover(backup)).unwrap();
+    elsewhere.handle(Event::Recover(backup, Vec::new())).unwrap();
     elsewhere.run(&safes, 1000);
     assert!(elsewhere.content(&value).is_none());
 }
@@ -368,4 +403,165 @@ fn a_token_stays_in_the_wallet_and_goes_with_deposits_only() {
         wallet.handle(Event::SetToken(ids[0], nothing)).unwrap();
         assert_eq!(wallet.state.safes[&ids[0]].token, None);
     }
+}
+
+/// The plan of a claim over this wallet's safes.
+fn over(text: &str, ids: &[SafeId]) -> Plan<SafeId> {
+    let find = |name: &String| Ok(ids[usize::from(name.as_bytes()[0] - b'A')]);
+    text.parse::<Plan<String>>().unwrap().bind(&find).unwrap()
+}
+
+fn words_of(plan: &Plan<SafeId>) -> Option<Secret> {
+    let has = plan.places().iter().any(|(_, place)| **place == Place::Memory);
+    has.then(|| Secret::from_bytes([0x33; 32]))
+}
+
+/// Runs a registration to its end, the owner saving his file when it is ready; gives the file.
+fn finish(wallet: &mut Wallet<'_>, safes: &Safes, backup: &BackupId, kept: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    wallet.run(safes, 10_000);
+    if wallet.state.backups[backup].file_saved != Some(false) {
+        return kept;
+    }
+    assert!(wallet.state.backups[backup].finished.is_none(), "without the file it is not done");
+    let file = wallet.file_of(backup);
+    assert!(kept.is_none_or(|kept| kept == *file), "the same bytes again");
+    assert!(wallet.show_file(backup, &file[1..]).is_err());
+    wallet.show_file(backup, &file).unwrap();
+    Some(file.to_vec())
+}
+
+/// On a fresh device, with what the owner kept.
+fn brought_back(book: &[u8], value: ValueId, file: Option<&[u8]>, safes: &Safes) -> Option<Vec<u8>> {
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, book, value);
+    let id = wallet.backup_of(&value);
+    let backup = wallet.state.backups[&id].clone();
+    let recovery = wallet.session.recoveries.entry(id).or_default();
+    recovery.words = words_of(&backup.plan);
+    let pieces = file.map(|file| piece_file::read(&backup.layout().unwrap(), file).unwrap());
+    recovery.file = pieces.into_iter().flatten().map(Piece::from).collect();
+    wallet.run(safes, 1000);
+    wallet.content(&value)
+}
+
+#[test]
+fn every_plan_goes_on_after_a_crash_at_any_step_and_comes_back() {
+    // Every way of keeping is in one of these; the others are only brought back.
+    const CRASHED: [&str; 5] =
+        ["claim_3.txt", "claim_7_kept.txt", "claim_8.txt", "claim_12_words.txt", "claim_12_file.txt"];
+    for (file, text) in CLAIMS {
+        let mut crash = if CRASHED.contains(&file) { 0 } else { 10_000 };
+        loop {
+            let (store, safes): (&'static MemoryStore, _) = (Box::leak(Box::default()), Safes::new(5));
+            let mut wallet = Wallet::create(store, 1);
+            let plan = over(text, &wallet.trust(&safes));
+            let value = wallet.add("Seed phrase", SECRET);
+            let backup = wallet.back_up(&[value], plan.clone(), words_of(&plan).as_ref()).unwrap();
+            let done = wallet.run(&safes, crash);
+            let kept = (done < crash).then(|| finish(&mut wallet, &safes, &backup, None)).flatten();
+            let sent = std::mem::take(&mut wallet.sent);
+            drop(wallet);
+            let mut wallet = Wallet::open(store, 100 + crash as u64);
+            wallet.sent = sent;
+            let file = finish(&mut wallet, &safes, &backup, kept);
+            let state = &wallet.state.backups[&backup];
+            assert!(state.finished.is_some() && state.op_seed.is_none() && state.words.is_none(), "{text}");
+            assert!(state.file.is_empty(), "the owner's piece is his alone");
+            for safe in &safes.all {
+                let here = usize::from(plan.safes().contains(&&safe.id()));
+                assert_eq!(safe.counts(), (here, here), "{text}, crash after step {crash}");
+            }
+            if done < crash {
+                let book = carry(store, value);
+                let back = brought_back(&book, value, file.as_deref(), &safes);
+                assert_eq!(back.as_deref(), Some(SECRET), "{text}");
+                break;
+            }
+            crash += 1;
+        }
+    }
+}
+
+#[test]
+fn one_of_several_coupled_values_is_fetched_by_its_segments() {
+    let (safes, store) = (Safes::new(3), MemoryStore::default());
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = wallet.trust(&safes);
+    // Together far more than one segment.
+    let contents: Vec<Vec<u8>> = (1..=4).map(|i| random_bytes(3_000_000 + i, i as u64)).collect();
+    let mut values: Vec<ValueId> = contents.iter().map(|content| wallet.add("Scan", content)).collect();
+    values.insert(2, wallet.add("Empty", b""));
+    let backup = wallet.back_up(&values, over("seal(disperse(2, at(A), at(B), at(C)), book)", &ids), None).unwrap();
+    wallet.run(&safes, 10_000);
+    let layout = wallet.state.backups[&backup].layout().unwrap();
+    assert!(layout.segments() >= 3);
+    let book = carry(&store, values[0]);
+
+    let fresh = MemoryStore::default();
+    let mut wallet = Wallet::create(&fresh, 77);
+    wallet.handle(Event::Import(read_book(&book, "file passphrase").unwrap())).unwrap();
+    let mut wanted = |which: &[usize], before: usize| {
+        let ids: Vec<ValueId> = which.iter().map(|i| values[*i]).collect();
+        wallet.handle(Event::Recover(backup, ids)).unwrap();
+        let steps = wallet.run(&safes, 1000);
+        let here: Vec<bool> = values.iter().map(|id| wallet.content(id).is_some()).collect();
+        assert_eq!(here.iter().filter(|here| **here).count(), before + which.len());
+        steps
+    };
+    let last = wanted(&[4], 0);
+    let empty = wanted(&[2], 1);
+    let all = wanted(&[0, 1, 3], 2);
+    assert!(empty < last && last < all, "{empty} {last} {all} steps");
+    for (value, content) in [(0, 0), (1, 1), (3, 2), (4, 3)] {
+        assert!(wallet.content(&values[value]).as_ref() == Some(&contents[content]));
+    }
+    let stranger = ValueId([9; 16]);
+    assert_eq!(wallet.handle(Event::Recover(backup, vec![stranger])), Err(WalletError::Unknown("value")));
+}
+
+#[test]
+fn what_a_backup_needs_is_asked_for_before_anything_is_made() {
+    let (safes, store) = (Safes::new(3), MemoryStore::default());
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Note", SECRET);
+    let words = Secret::from_bytes([1; 32]);
+    let with_words = over("seal(at(A), derive(memory, at(B)))", &ids);
+    assert_eq!(wallet.back_up(&[value], with_words.clone(), None), Err(WalletError::Words));
+    assert_eq!(wallet.back_up(&[value], over("at(A)", &ids), Some(&words)), Err(WalletError::Words));
+    assert_eq!(wallet.back_up(&[], over("at(A)", &ids), None), Err(WalletError::Values(0)));
+    assert_eq!(wallet.back_up(&[value, value], over("at(A)", &ids), None), Err(WalletError::Values(2)));
+    let owner = over("seal(at(A), at(B, owner))", &ids);
+    assert_eq!(wallet.back_up(&[value], owner, None), Err(WalletError::Plan(PlanError::OwnerUnavailable)));
+    let stranger = over("at(A)", &[SafeId([9; 32])]);
+    assert_eq!(wallet.back_up(&[value], stranger, None), Err(WalletError::Unknown("safe")));
+    assert!(wallet.state.backups.is_empty() && wallet.state.values[&value].backup.is_none());
+    let backup = wallet.back_up(&[value], with_words, Some(&words)).unwrap();
+    assert_eq!(wallet.back_up(&[value], over("at(A)", &ids), None), Err(WalletError::HasBackup));
+    // The words are gone with the last certificate.
+    assert!(wallet.state.backups[&backup].words.is_some());
+    wallet.run(&safes, 1000);
+    assert!(wallet.state.backups[&backup].words.is_none() && wallet.state.backups[&backup].finished.is_some());
+}
+
+#[test]
+fn pieces_that_were_not_used_are_named_with_the_reason() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let value = registered(&store, &safes, SECRET);
+    let file = carry(&store, value);
+    safes.all[1].corrupt(|body| body[100] ^= 1);
+    safes.away = vec![2];
+    let fresh = MemoryStore::default();
+    let mut wallet = recovering(&fresh, &file, value);
+    // Whatever the order of the plan, all that are bad are asked.
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(SECRET));
+    let line = wallet.state.activity.iter().find(|line| line.text.contains("was recovered")).unwrap();
+    let named = |name: &str, why: &str| line.text.contains(&format!("safe “{name}” {why}"));
+    assert!(
+        named("Safe 1", "returned other bytes than it signed for") && named("Safe 2", "does not answer"),
+        "{}",
+        line.text
+    );
 }

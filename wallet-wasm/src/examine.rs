@@ -123,6 +123,7 @@ fn descriptor_of(known: &KnownSafe) -> Vec<u8> {
         limits: Limits { body: known.limit_body, lease: 0, confirm: 0, claim: 0 },
         admission: Admission::Open,
         time: 0,
+        whereabouts: None,
     })
 }
 

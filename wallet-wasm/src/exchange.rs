@@ -11,8 +11,8 @@ use protocol::{
     deposit::DepositSecrets,
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
-    layout::Layout,
     problem::Problem,
+    program::Piece,
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -63,8 +63,8 @@ pub enum Meaning {
     Event(Box<Event>),
     /// A body came back: to be measured and passed to [`check_body`], then to be opened and passed to [`opened`].
     Body(Vec<u8>),
-    /// It is the envelope that belongs there.
-    Envelope(Box<Envelope>),
+    /// These are the pieces that belong there.
+    Pieces(Vec<Piece>),
     /// The body is not the certified one: the safe lied or lost it.
     Lied(String),
     /// Try again at once, by the safe's clock.
@@ -228,17 +228,10 @@ pub fn check_body(
 pub fn opened(state: &State, backup: &BackupId, deposit: &DepositId, plain: Option<Zeroizing<Vec<u8>>>) -> Meaning {
     let envelope = plain.and_then(|plain| Envelope::of_plain(plain).ok());
     let found = find(state, backup, deposit).ok().and_then(|(b, d)| Some((b.layout().ok()?, d)));
-    match (envelope, found) {
-        // The bytes are the certified ones, so from here on it is no fault of the safe.
-        (Some(envelope), Some((layout, deposit))) if fits(&layout, deposit, &envelope) => {
-            Meaning::Envelope(Box::new(envelope))
-        }
-        _ => Meaning::Refused("holds a piece that does not belong to this backup".to_owned()),
-    }
-}
-
-fn fits(layout: &Layout, deposit: &Deposit, envelope: &Envelope) -> bool {
-    layout.check(deposit.slot(), envelope).is_ok()
+    let pieces = envelope.zip(found).and_then(|(envelope, (layout, d))| layout.unpack(d.slot(), &envelope).ok());
+    // The bytes are the certified ones, so from here on it is no fault of the safe.
+    let stray = || Meaning::Refused("holds a piece that does not belong to this backup".to_owned());
+    pieces.map_or_else(stray, Meaning::Pieces)
 }
 
 fn problem(

@@ -1,7 +1,7 @@
 //! The wallet of Strongroom.
 //!
 //! [`machine`] decides: `(state, event, now, randomness) → changes`, pure. [`state`] is what it remembers, [`session`] what it knows only
-//! while it is open, and from both follows what to do next ([`session::Action`]): nothing is queued that could be lost. [`exchange`] turns an
+//! while it is open, and from both follows what to do next ([`session::Action`]): nothing is queued that could be lost. [`planning`] takes plans as text. [`exchange`] turns an
 //! action into a request to a safe and an answer into an event, [`audits`] likewise for many deposits at once. [`vault`] seals every record, [`store`] keeps them, [`view`] is what a
 //! person sees, [`examine`] what signed files say. `web` (wasm only) is the engine in the browser: IndexedDB, fetch, bindings.
 //!
@@ -11,7 +11,9 @@
 pub mod audits;
 pub mod examine;
 pub mod exchange;
+pub mod keeping;
 pub mod machine;
+pub mod planning;
 pub mod session;
 pub mod state;
 pub mod store;

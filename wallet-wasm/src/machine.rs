@@ -5,16 +5,16 @@
 
 use protocol::{
     SUITE,
-    book::{Book, BookDeposit, BookEntry, KnownSafe},
-    bundle::{self, MAX_VALUE_LEN, ValueMeta},
+    book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
+    bundle::{self, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Offered, verify_receipt},
     codec::{Bytes, CodecError},
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
-    deposit::{DepositSecrets, Face, FaceText, Statement},
+    deposit::{DepositSecrets, Face, Statement},
     identity::{Identity, IdentityError},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Layout,
-    plan::{Plan, PlanError},
+    plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
 use rand_core::CryptoRng;
@@ -43,6 +43,12 @@ pub enum WalletError {
     /// The value has no backup.
     #[error("the value has no backup")]
     NoBackup,
+    /// Too many values for one backup, or none, or one twice.
+    #[error("a backup takes 1 to {MAX_VALUES} values, each once; these are {0}")]
+    Values(usize),
+    /// Words that the plan needs are not there, or some are that it does not need.
+    #[error("words are needed for a plan with memory in it, and only for such a plan")]
+    Words,
     /// Another operation is under way.
     #[error("another operation is under way for this value")]
     Busy,
@@ -55,6 +61,9 @@ pub enum WalletError {
     /// The plan cannot be carried out.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A text is no plan.
+    #[error(transparent)]
+    PlanText(#[from] PlanTextError),
     /// A safe is not itself.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -85,19 +94,23 @@ pub enum Event {
     AddValue(ValueMeta, Content),
     /// The owner deletes a value that has no backup.
     RemoveValue(ValueId),
-    /// The owner asks for `seal(disperse(k, …), split(k, …))` over these safes.
+    /// The owner asks for a backup of values, coupled, by a plan.
     Register {
-        /// The value.
-        value: ValueId,
-        /// The safes, in order.
-        safes: Vec<SafeId>,
-        /// How many suffice.
-        k: usize,
+        /// Its id, which the key of the words depends on.
+        backup: BackupId,
+        /// The values, in order.
+        values: Vec<ValueId>,
+        /// The plan.
+        plan: Plan<SafeId>,
+        /// The key of the words that the owner remembers, where the plan has any.
+        words: Option<Secret>,
         /// What the certificates show.
         face: FaceWish,
     },
-    /// The bodies of these deposits are made: (deposit, root, length).
-    Prepared(BackupId, Vec<(DepositId, Root, u64)>),
+    /// A segment is laid out.
+    Prepared(BackupId, Prepared),
+    /// The owner has shown that he has the file of a backup.
+    FileSaved(BackupId),
     /// A safe sent an offer.
     Offered(BackupId, DepositId, Vec<u8>),
     /// A safe sent a certificate.
@@ -108,10 +121,10 @@ pub enum Event {
     Audited(Vec<(BackupId, DepositId, Shown)>),
     /// A safe sent the certificate as it stands now.
     Renewed(BackupId, DepositId, Vec<u8>),
-    /// The owner wants the values back.
-    Recover(BackupId),
-    /// The values are back; their contents are durable.
-    Recovered(BackupId, Vec<(ValueMeta, Content)>),
+    /// The owner wants values of a backup back; none named: all.
+    Recover(BackupId, Vec<ValueId>),
+    /// The values are back, and their contents durable; why some pieces were not used.
+    Recovered(BackupId, Vec<(ValueMeta, Content)>, Vec<String>),
     /// A recovery cannot go on.
     RecoveryFailed(BackupId, String),
     /// The owner lets the deposits go.
@@ -122,6 +135,17 @@ pub enum Event {
     Import(Book),
     /// Something worth a line of activity.
     Note(Level, String),
+}
+
+/// What is made of a segment.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// Bodies: (deposit, root, length).
+    pub bodies: Vec<(DepositId, Root, u64)>,
+    /// Pieces that stay in the book.
+    pub kept: Vec<KeptPiece>,
+    /// Pieces of the file, durable, and their segment.
+    pub file: Option<(u32, Content)>,
 }
 
 /// What a safe showed of a deposit.
@@ -198,15 +222,18 @@ impl Transition<'_> {
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
             Event::RemoveValue(id) => self.remove_value(&id),
-            Event::Register { value, safes, k, face } => self.register(&value, &safes, k, face, rng),
-            Event::Prepared(backup, bodies) => self.prepared(&backup, &bodies),
+            Event::Register { backup, values, plan, words, face } => {
+                self.register(backup, &values, plan, words, face, rng)
+            }
+            Event::Prepared(backup, prepared) => self.prepared(&backup, prepared),
+            Event::FileSaved(backup) => self.file_saved(&backup),
             Event::Offered(backup, deposit, offer) => self.offered(&backup, &deposit, offer),
             Event::Certified(backup, deposit, certificate) => self.certified(&backup, &deposit, certificate),
             Event::Anew(backup, deposit) => self.anew(&backup, &deposit, rng),
             Event::Audited(shown) => self.audited(shown),
             Event::Renewed(backup, deposit, certificate) => self.renewed(&backup, &deposit, certificate),
-            Event::Recover(backup) => self.start(&backup, Operation::Recover),
-            Event::Recovered(backup, values) => self.recovered(&backup, values),
+            Event::Recover(backup, wanted) => self.recover(&backup, wanted),
+            Event::Recovered(backup, values, unused) => self.recovered(&backup, values, &unused),
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
             Event::Release(backup) => self.release(&backup),
             Event::Released(backup, deposit, receipt) => self.released(&backup, &deposit, receipt),
@@ -235,7 +262,7 @@ impl Transition<'_> {
     }
 
     fn title(backup: &Backup) -> String {
-        backup.values.first().map_or_else(String::new, |v| v.title.clone())
+        backup.title()
     }
 
     // ---- safes -------------------------------------------------------------------------------------------------
@@ -323,25 +350,40 @@ impl Transition<'_> {
 
     fn register<R: CryptoRng>(
         &mut self,
-        id: &ValueId,
-        safes: &[SafeId],
-        k: usize,
+        backup: BackupId,
+        ids: &[ValueId],
+        plan: Plan<SafeId>,
+        words: Option<Secret>,
         face: FaceWish,
         rng: &mut R,
     ) -> Result<(), WalletError> {
-        let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
-        if value.backup.is_some() {
+        if ids.is_empty() || ids.len() > MAX_VALUES || (1..ids.len()).any(|i| ids[..i].contains(&ids[i])) {
+            return Err(WalletError::Values(ids.len()));
+        }
+        if self.state.backups.contains_key(&backup) {
             return Err(WalletError::HasBackup);
         }
-        let source = value.content.clone().ok_or(WalletError::NotLocal)?;
+        let has = |wanted: &Place<SafeId>| plan.places().iter().any(|(_, place)| *place == wanted);
+        if has(&Place::Memory) != words.is_some() {
+            return Err(WalletError::Words);
+        }
+        let mut values = Vec::with_capacity(ids.len());
+        let mut sources = Vec::with_capacity(ids.len());
+        for id in ids {
+            let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
+            if value.backup.is_some() {
+                return Err(WalletError::HasBackup);
+            }
+            sources.push(value.content.clone().ok_or(WalletError::NotLocal)?);
+            values.push(value.meta.clone());
+            let value = Value { backup: Some(backup), ..value.clone() };
+            self.changes.put.push(Row::Value(Box::new(value)));
+        }
         let mut limit = u64::MAX;
-        for safe in safes {
+        for safe in plan.safes() {
             limit = limit.min(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.limit_body);
         }
-        let plan = Plan::spread(k, safes)?;
-        let values = vec![value.meta.clone()];
         let bundle = bundle::length(&values);
-        let backup = BackupId::make_random(rng);
         let layout = Layout::new(backup, &plan, bundle, limit)?;
         let deposits = layout.slots().into_iter().map(|slot| Deposit {
             id: DepositId::make_random(rng),
@@ -357,37 +399,37 @@ impl Transition<'_> {
             fault: None,
         });
         let deposits = deposits.collect();
-        let value = Value { backup: Some(backup), ..value.clone() };
-        self.changes.put.push(Row::Value(Box::new(value)));
+        let file_saved = has(&Place::File).then_some(false);
+        let face = (face != FaceWish::default()).then_some(face);
+        let segment_len = layout.segment_len();
         self.put(Backup {
             id: backup,
             values,
             plan,
             bundle,
-            segment_len: layout.segment_len(),
+            segment_len,
             op_seed: Some(Secret::make_random(rng)),
-            sources: vec![source],
+            sources,
             deposits,
             operation: Some(Operation::Register),
             finished: None,
-            face: (face != FaceWish::default()).then_some(face),
+            face,
+            kept: Vec::new(),
+            file: Vec::new(),
+            file_saved,
+            words,
+            wanted: Vec::new(),
         });
         Ok(())
     }
 
-    fn prepared(&mut self, id: &BackupId, bodies: &[(DepositId, Root, u64)]) -> Result<(), WalletError> {
+    fn prepared(&mut self, id: &BackupId, prepared: Prepared) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         let op_seed = backup.op_seed.clone().ok_or(WalletError::NoBackup)?;
         let wish = backup.face.clone().unwrap_or_default();
-        let text = backup.values.first().map(|v| FaceText {
-            title: v.title.clone(),
-            kind: v.kind.clone(),
-            date: v.created,
-            hint: wish.hint,
-        });
-        let text = text.ok_or(WalletError::Unknown("value"))?;
-        for (deposit, root, length) in bodies {
-            let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == *deposit) else { continue };
+        let text = backup.face_text(wish.hint).ok_or(WalletError::Unknown("value"))?;
+        for (deposit, root, length) in prepared.bodies {
+            let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == deposit) else { continue };
             if deposit.stage != Stage::Planned {
                 continue;
             }
@@ -399,10 +441,60 @@ impl Transition<'_> {
                 Face::seal(&text, &deposit.d, &deposit.id, &mut rng)?
             };
             let secrets = DepositSecrets::derive(&deposit.d);
-            deposit.statement = Some(Statement::new(deposit.safe, deposit.id, *length, *root, face, &secrets));
+            deposit.statement = Some(Statement::new(deposit.safe, deposit.id, length, root, face, &secrets));
             deposit.stage = Stage::Prepared;
         }
+        // A segment is made again after a deposit was refused: then they are here already.
+        for piece in prepared.kept {
+            if !backup.kept.iter().any(|p| p.path == piece.path && p.segment == piece.segment) {
+                backup.kept.push(piece);
+            }
+        }
+        // Segments may be made in any order; within one the order is the plan's.
+        backup.kept.sort_by_key(|piece| piece.segment);
+        if let Some((segment, content)) = prepared.file {
+            // The owner may have it already, too.
+            if backup.file_saved != Some(false) || backup.file.iter().any(|(known, _)| *known == segment) {
+                self.changes.discard.push(content.blob);
+            } else {
+                self.changes.needs.push(content.blob.clone());
+                backup.file.push((segment, content));
+            }
+        }
         self.put(backup);
+        Ok(())
+    }
+
+    fn file_saved(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.file_saved == Some(false) {
+            backup.file_saved = Some(true);
+            self.changes.discard.extend(backup.file.drain(..).map(|(_, content)| content.blob));
+            self.finish_registration(&mut backup)?;
+            self.put(backup);
+        }
+        Ok(())
+    }
+
+    /// With the last certificate, and the file in the owner's hands, the registration is over.
+    fn finish_registration(&mut self, backup: &mut Backup) -> Result<(), WalletError> {
+        let open = backup.operation != Some(Operation::Register)
+            || !backup.all_at(Stage::Held)
+            || backup.file_saved == Some(false);
+        if open {
+            return Ok(());
+        }
+        backup.operation = None;
+        backup.finished = Some(self.now);
+        // From here on nobody, not even this wallet, can make the bodies again.
+        backup.op_seed = None;
+        backup.words = None;
+        self.finish_sources(backup);
+        let safes = match backup.plan.safes().len() {
+            1 => "one safe".to_owned(),
+            several => format!("{several} safes"),
+        };
+        self.note(Level::Info, format!("“{}” is protected by {safes}.", Self::title(backup)));
         Ok(())
     }
 
@@ -431,15 +523,7 @@ impl Transition<'_> {
         entry.stage = Stage::Held;
         entry.statement = None;
         entry.offer = None;
-        if backup.all_at(Stage::Held) && backup.operation == Some(Operation::Register) {
-            backup.operation = None;
-            backup.finished = Some(self.now);
-            // From here on nobody, not even this wallet, can make the bodies again.
-            backup.op_seed = None;
-            self.finish_sources(&mut backup);
-            let safes = backup.layout()?.slots().iter().filter(|s| s.segment == 0).count();
-            self.note(Level::Info, format!("“{}” is protected by {safes} safes.", Self::title(&backup)));
-        }
+        self.finish_registration(&mut backup)?;
         self.put(backup);
         Ok(())
     }
@@ -448,6 +532,7 @@ impl Transition<'_> {
     fn finish_sources(&mut self, backup: &mut Backup) {
         let current: Vec<&str> =
             self.state.values.values().filter_map(|v| v.content.as_ref()).map(|c| c.blob.as_str()).collect();
+        self.changes.discard.extend(backup.file.drain(..).map(|(_, content)| content.blob));
         for source in backup.sources.drain(..) {
             if !current.contains(&source.blob.as_str()) {
                 self.changes.discard.push(source.blob);
@@ -543,18 +628,27 @@ impl Transition<'_> {
 
     // ---- recovery ----------------------------------------------------------------------------------------------
 
-    fn start(&mut self, id: &BackupId, operation: Operation) -> Result<(), WalletError> {
+    fn recover(&mut self, id: &BackupId, wanted: Vec<ValueId>) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
-        match backup.operation {
-            Some(running) if running == operation => return Ok(()),
-            Some(_) => return Err(WalletError::Busy),
-            None => backup.operation = Some(operation),
+        if !wanted.iter().all(|wanted| backup.values.iter().any(|meta| meta.id == *wanted)) {
+            return Err(WalletError::Unknown("value"));
         }
+        match backup.operation {
+            Some(Operation::Recover) if backup.wanted == wanted => return Ok(()),
+            Some(_) => return Err(WalletError::Busy),
+            None => backup.operation = Some(Operation::Recover),
+        }
+        backup.wanted = wanted;
         self.put(backup);
         Ok(())
     }
 
-    fn recovered(&mut self, id: &BackupId, values: Vec<(ValueMeta, Content)>) -> Result<(), WalletError> {
+    fn recovered(
+        &mut self,
+        id: &BackupId,
+        values: Vec<(ValueMeta, Content)>,
+        unused: &[String],
+    ) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         // Delivered after a cancel, or twice: then they may be the very blobs that were kept.
         if backup.operation != Some(Operation::Recover) {
@@ -564,7 +658,7 @@ impl Transition<'_> {
             return Ok(());
         }
         let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
-        if !metas.into_iter().eq(backup.values.iter()) {
+        if !metas.into_iter().eq(backup.values.iter().filter(|meta| backup.is_wanted(&meta.id))) {
             return Err(WalletError::Differs);
         }
         for (meta, content) in values {
@@ -575,7 +669,12 @@ impl Transition<'_> {
             self.changes.put.push(Row::Value(Box::new(value)));
         }
         backup.operation = None;
-        self.note(Level::Info, format!("“{}” was recovered.", Self::title(&backup)));
+        let single = backup.wanted.first().filter(|_| backup.wanted.len() == 1);
+        let single = single.and_then(|id| backup.values.iter().find(|meta| meta.id == *id));
+        let title = single.map_or_else(|| Self::title(&backup), |meta| meta.title.clone());
+        backup.wanted.clear();
+        let why = if unused.is_empty() { String::new() } else { format!(" Not used: {}.", unused.join("; ")) };
+        self.note(Level::Info, format!("“{title}” was recovered.{why}"));
         self.put(backup);
         Ok(())
     }
@@ -584,6 +683,7 @@ impl Transition<'_> {
         let mut backup = self.backup(id)?;
         if backup.operation == Some(Operation::Recover) {
             backup.operation = None;
+            backup.wanted.clear();
             self.note(Level::Error, format!("“{}” could not be recovered: {why}.", Self::title(&backup)));
             self.put(backup);
         }
@@ -706,6 +806,11 @@ fn backup_of(entry: BookEntry) -> Backup {
         operation: None,
         finished: Some(entry.finished),
         face: None,
+        kept: entry.pieces,
+        file: Vec::new(),
+        file_saved: None,
+        words: None,
+        wanted: Vec::new(),
     }
 }
 
@@ -734,6 +839,7 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
             segment_len: backup.segment_len,
             finished,
             deposits: deposits.collect::<Result<_, WalletError>>()?,
+            pieces: backup.kept.clone(),
         });
     }
     let used = |safe: &&KnownSafe| entries.iter().flat_map(|e| &e.deposits).any(|d| d.safe == safe.id);

@@ -3,12 +3,18 @@
 //! Nothing here is persisted: after a restart every action is found again from the state, with the same bytes. The shell takes an action,
 //! marks it [`Session::started`], does it, and reports; it never keeps a queue of its own.
 
+use core::cell::RefCell;
+
 use litemap::LiteMap as Map;
 use protocol::{
+    analysis::{Principal, Setting, analyse},
     certificate::read_unverified,
+    crypto::Secret,
     deposit::RENEW_PART,
     ids::{BackupId, DepositId, SafeId, Seconds},
-    layout::Slot,
+    layout::{Choice, GatherError, Layout, Slot},
+    plan::Place,
+    program::{Keys, Piece},
 };
 
 use crate::{
@@ -25,6 +31,22 @@ pub const MAX_PAUSE: Seconds = 60;
 
 /// A little later than the safe does, so that clocks that differ do not ask in vain, seconds.
 const RENEW_SLACK: Seconds = 86_400;
+
+/// What a doubtful safe's piece costs beside its length, so that it is asked last.
+const DOUBT: u64 = 1 << 40;
+
+/// What a plan survives and exposes, in short.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strength {
+    /// How many safes may be lost, whichever they are, and the owner still gets everything back.
+    pub losses: usize,
+    /// Fewest safes that have enough to read it, or a part of it, were the secrets of their envelopes known; `None`: not even all.
+    pub coalition: Option<usize>,
+    /// Without the owner's words nothing brings it back.
+    pub words: bool,
+    /// Without the owner's file nothing brings it back.
+    pub file: bool,
+}
 
 /// What a request to a safe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,12 +132,94 @@ struct SafeSession {
 }
 
 /// A recovery under way.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Recovery {
     /// How every body fared that was asked for.
     pub fetches: Map<DepositId, Fetch>,
     /// Segments that are rebuilt.
     pub gathered: Vec<u32>,
+    /// Keys that the segments before have shown.
+    pub keys: Keys,
+    /// The key of the words that the owner gave.
+    pub words: Option<Secret>,
+    /// The pieces of the file that the owner gave.
+    pub file: Vec<Piece>,
+    /// The pieces that safes gave, by deposit, until they are used.
+    pub pieces: Map<DepositId, Vec<Piece>>,
+    /// What the owner is to do before it can go on.
+    pub trouble: Option<String>,
+}
+
+impl Recovery {
+    /// The pieces of a choice. Those that nothing else will need are taken out.
+    pub fn take(&mut self, backup: &Backup, layout: &Layout, choice: &Choice) -> Vec<Piece> {
+        // Words may be wrong, and keys stand with the first segment only: then they are needed again.
+        let again = layout.segments() > 1 || self.words.is_some();
+        let mut taken: Vec<Piece> = Vec::new();
+        for (segment, place) in &choice.uses {
+            match place {
+                Place::Safe { safe, .. } => {
+                    let id = backup.deposit_at(Slot { segment: *segment, safe: *safe }).map(|deposit| deposit.id);
+                    let pieces = id.and_then(|id| {
+                        if again && *segment == 0 { self.pieces.get(&id).cloned() } else { self.pieces.remove(&id) }
+                    });
+                    taken.extend(pieces.into_iter().flatten());
+                }
+                Place::Book => {
+                    let kept = backup.kept.iter().filter(|piece| piece.segment == *segment);
+                    taken.extend(kept.cloned().map(Piece::from));
+                }
+                Place::File => taken.extend(self.file.iter().filter(|piece| piece.segment == *segment).cloned()),
+                Place::Memory => {}
+            }
+        }
+        taken
+    }
+
+    /// A segment is rebuilt, and these keys were learned.
+    pub fn gathered(&mut self, backup: &Backup, layout: &Layout, segment: u32, keys: Keys) {
+        self.gathered.push(segment);
+        for (path, key) in keys {
+            if self.keys.iter().all(|(known, _)| *known != path) {
+                self.keys.push((path, key));
+            }
+        }
+        let done = |of: u32| self.gathered.contains(&of) && (of > 0 || layout.is_known(&self.keys));
+        let gone: Vec<DepositId> = backup.deposits.iter().filter(|d| done(d.segment)).map(|d| d.id).collect();
+        self.pieces.retain(|id, _| !gone.contains(id));
+    }
+
+    /// A segment could not be rebuilt from what was there; `Err` says why if that cannot be mended.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn not_gathered(&mut self, error: &GatherError) -> Result<(), String> {
+        match error {
+            GatherError::Words | GatherError::WordsMissing => {
+                self.words = None;
+                self.trouble = Some("These are not the words that you chose for this backup. Try again.".to_owned());
+                Ok(())
+            }
+            other => Err(other.to_string()),
+        }
+    }
+
+    /// What was rebuilt is lost: everything is fetched again.
+    pub fn start_over(&mut self) {
+        self.gathered.clear();
+        self.pieces = Map::new();
+        self.fetches.retain(|_, fetch| !matches!(fetch, Fetch::Got));
+    }
+}
+
+/// It holds secrets, so it shows its progress only.
+impl core::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Recovery")
+            .field("fetches", &self.fetches)
+            .field("gathered", &self.gathered)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an action could not be done here, and whether it waits for that to be mended.
@@ -140,6 +244,8 @@ pub struct Session {
     audits: Map<SafeId, Vec<(BackupId, DepositId)>>,
     /// Deposits whose certificate may have a newer one.
     renewals: Vec<(BackupId, DepositId)>,
+    /// What [`Self::strength`] found.
+    strengths: RefCell<Map<BackupId, Strength>>,
 }
 
 impl Session {
@@ -386,8 +492,7 @@ impl Session {
         let unsent =
             backup.deposits.iter().any(|d| d.stage == Stage::Prepared && self.unsent(backup, d.id, &d.safe, now));
         let preparing = self.under_way.keys().any(|a| matches!(a, Action::Prepare(id, _) if *id == backup.id));
-        let next = backup.deposits.iter().filter(|d| d.stage == Stage::Planned).map(|d| d.segment).min();
-        if let (Some(segment), false, false) = (next, preparing, unsent) {
+        if let (Some(segment), false, false) = (backup.unmade(), preparing, unsent) {
             list.push(Action::Prepare(backup.id, segment));
         }
     }
@@ -411,7 +516,8 @@ impl Session {
         let Ok(layout) = backup.layout() else { return };
         let empty = Recovery::default();
         let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);
-        for segment in (0..layout.segments()).filter(|s| !recovery.gathered.contains(s)) {
+        let wanted = backup.wanted_segments(&layout);
+        for segment in wanted.iter().copied().filter(|s| !recovery.gathered.contains(s)) {
             let need = self.need(backup, recovery, segment);
             let gather = Action::Gather(backup.id, segment);
             if need.met() {
@@ -427,51 +533,116 @@ impl Session {
             break;
         }
         let finish = Action::Finish(backup.id);
-        if recovery.gathered.len() as u32 == layout.segments() && !self.under_way.contains_key(&finish) {
+        if recovery.gathered.len() == wanted.len() && !self.under_way.contains_key(&finish) {
             list.push(finish);
         }
     }
 
-    /// What one segment still needs: how many envelopes for content and key, and whom to ask next.
+    /// What a backup's plan survives and exposes, in short.
+    pub fn strength(&self, backup: &Backup) -> Strength {
+        if let Some(known) = self.strengths.borrow().get(&backup.id) {
+            return *known;
+        }
+        let strength = analyse(&backup.plan, &Setting::default()).map_or_else(
+            |_| Strength::default(),
+            |analysis| {
+                let needed = |wanted: &Principal<SafeId>| analysis.members(analysis.needed()).any(|p| p == wanted);
+                Strength {
+                    losses: analysis.losses(true).unwrap_or_default(),
+                    coalition: analysis.coalitions.least(),
+                    words: needed(&Principal::Memory),
+                    file: needed(&Principal::File),
+                }
+            },
+        );
+        self.strengths.borrow_mut().insert(backup.id, strength);
+        strength
+    }
+
+    /// Why each piece was not used that a finished recovery did not use, as phrases.
+    pub fn unused(&self, state: &State, backup: &Backup) -> Vec<String> {
+        let Some(recovery) = self.recoveries.get(&backup.id) else { return Vec::new() };
+        let mut reasons = self.failures(state, backup);
+        for safe in backup.plan.safes() {
+            let mut here = backup.deposits.iter().filter(|deposit| deposit.safe == *safe);
+            if here.all(|deposit| !recovery.fetches.contains_key(&deposit.id)) {
+                reasons.push(format!("safe “{}” was not needed", state.nickname(safe)));
+            }
+        }
+        let places = backup.plan.places();
+        let has = |wanted: &Place<SafeId>| places.iter().any(|(_, place)| *place == wanted);
+        if has(&Place::File) && recovery.file.is_empty() {
+            reasons.push("your file was not needed".to_owned());
+        }
+        if has(&Place::Memory) && recovery.words.is_none() {
+            reasons.push("your words were not needed".to_owned());
+        }
+        reasons
+    }
+
+    /// What was wrong with the pieces that safes should have given, as phrases with the safe's name.
+    pub fn failures(&self, state: &State, backup: &Backup) -> Vec<String> {
+        let Some(recovery) = self.recoveries.get(&backup.id) else { return Vec::new() };
+        let mut reasons: Vec<String> = Vec::new();
+        for deposit in &backup.deposits {
+            let why = match recovery.fetches.get(&deposit.id) {
+                Some(Fetch::Away) => "does not answer",
+                Some(Fetch::Lied(why) | Fetch::Refused(why)) => why,
+                Some(Fetch::Got) | None => continue,
+            };
+            let reason = format!("safe “{}” {why}", state.nickname(&deposit.safe));
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        reasons
+    }
+
+    /// What one segment still needs: the cheapest pieces that rebuild it, and whom to ask for them.
     pub fn need(&self, backup: &Backup, recovery: &Recovery, segment: u32) -> Need {
         let Ok(layout) = backup.layout() else { return Need::default() };
-        let (content, key) = layout.needed();
-        let mut need = Need { content, key: if segment == 0 { key } else { 0 }, ask: Vec::new(), hopeless: false };
-        let place = |slot: Slot| backup.deposits.iter().find(|d| d.slot() == slot);
-        let slots: Vec<Slot> = layout.slots().into_iter().filter(|s| s.segment == segment).collect();
-        let mut open = Vec::new();
-        let (mut content_left, mut key_left) = (need.content, need.key);
-        for slot in slots {
-            let Some(deposit) = place(slot) else { continue };
-            let (serves_content, serves_key) = layout.serves(slot);
+        let lengths = layout.bodies(segment);
+        let fares = |deposit: &Deposit| {
             let asked = self.under_way.contains_key(&Action::Send(backup.id, deposit.id, Errand::Retrieve));
-            match recovery.fetches.get(&deposit.id) {
-                Some(Fetch::Got) => {
-                    need.content = need.content.saturating_sub(usize::from(serves_content));
-                    need.key = need.key.saturating_sub(usize::from(serves_key));
-                }
-                Some(_) => continue,
-                None if asked => {}
-                None => {
-                    open.push((deposit, serves_content, serves_key));
-                    continue;
+            (recovery.fetches.get(&deposit.id), asked)
+        };
+        let price = |segment: u32, place: &Place<SafeId>| match place {
+            Place::Safe { safe, .. } => {
+                let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+                match fares(deposit) {
+                    (Some(Fetch::Got), _) => Some(0),
+                    (Some(_), _) => None,
+                    // What is on its way is not asked for twice, and not given up for something cheaper.
+                    (None, true) => Some(0),
+                    (None, false) => {
+                        let length = lengths.iter().find(|(known, _)| known == safe).map_or(1, |(_, length)| *length);
+                        // Safes that were away before, or did not show their piece, are asked last, but they are asked.
+                        let absent = matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
+                        Some(if deposit.fault.is_some() || absent { length.saturating_add(DOUBT) } else { length })
+                    }
                 }
             }
-            content_left = content_left.saturating_sub(usize::from(serves_content));
-            key_left = key_left.saturating_sub(usize::from(serves_key));
-        }
-        // Safes that were away before, or did not show their piece, are asked last, but they are asked.
-        let absent = |safe: &SafeId| matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
-        let doubtful = |deposit: &Deposit| deposit.fault.is_some() || absent(&deposit.safe);
-        let (later, first): (Vec<_>, Vec<_>) = open.into_iter().partition(|(deposit, ..)| doubtful(deposit));
-        for (deposit, serves_content, serves_key) in first.into_iter().chain(later) {
-            if (content_left > 0 && serves_content) || (key_left > 0 && serves_key) {
-                need.ask.push((deposit.id, deposit.safe));
-                content_left = content_left.saturating_sub(usize::from(serves_content));
-                key_left = key_left.saturating_sub(usize::from(serves_key));
+            Place::Book => Some(0),
+            Place::File => (!recovery.file.is_empty()).then_some(0),
+            Place::Memory => recovery.words.is_some().then_some(0),
+        };
+        let Some(choice) = layout.choose(segment, &recovery.keys, &price) else {
+            return Need { hopeless: true, ..Need::default() };
+        };
+        let mut need = Need::default();
+        for (segment, place) in &choice.uses {
+            let Place::Safe { safe, .. } = place else { continue };
+            let Some(deposit) = backup.deposit_at(Slot { segment: *segment, safe: *safe }) else { continue };
+            match fares(deposit) {
+                (Some(_), _) => {}
+                (None, true) => need.open += 1,
+                (None, false) => {
+                    need.open += 1;
+                    need.ask.push((deposit.id, deposit.safe));
+                }
             }
         }
-        need.hopeless = content_left > 0 || key_left > 0;
+        need.choice = Some(choice);
         need
     }
 }
@@ -479,19 +650,19 @@ impl Session {
 /// What a segment still needs.
 #[derive(Debug, Default)]
 pub struct Need {
-    /// Envelopes with content.
-    pub content: usize,
-    /// Envelopes with a share of the key.
-    pub key: usize,
+    /// The pieces to rebuild it from, once they are here.
+    pub choice: Option<Choice>,
+    /// How many of them are not here yet.
+    pub open: usize,
     /// Whom to ask.
     pub ask: Vec<(DepositId, SafeId)>,
-    /// Nobody is left to ask: the recovery waits until the owner says to try again.
+    /// Nobody is left to ask: the recovery waits until the owner says to try again, or gives the file or the words.
     pub hopeless: bool,
 }
 
 impl Need {
     /// Whether the segment can be rebuilt.
     pub const fn met(&self) -> bool {
-        self.content == 0 && self.key == 0
+        self.choice.is_some() && self.open == 0
     }
 }

@@ -4,14 +4,14 @@ use litemap::LiteMap as Map;
 use minicbor::{Decode, Encode};
 use protocol::{
     SUITE,
-    book::KnownSafe,
-    bundle::ValueMeta,
+    book::{KeptPiece, KnownSafe},
+    bundle::{self, ValueMeta},
     codec::{self, Bytes, CodecError},
     crypto::Secret,
-    deposit::Statement,
+    deposit::{FaceText, Statement},
     ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
-    plan::{Plan, PlanError},
+    plan::{Place, Plan, PlanError},
 };
 
 /// Longest record, bytes: a backup of 20 safes × 64 segments with 3 KiB a deposit.
@@ -173,7 +173,7 @@ pub struct Backup {
     /// Length of the bundle, bytes.
     #[n(3)]
     pub bundle: u64,
-    /// Bytes of the stream per segment.
+    /// Bytes of the bundle per segment.
     #[n(4)]
     pub segment_len: u64,
     /// Everything random of its bodies follows from this. Gone when all certificates are there.
@@ -194,6 +194,21 @@ pub struct Backup {
     /// What stands on the certificates; without it, sealed and no hint.
     #[n(10)]
     pub face: Option<FaceWish>,
+    /// The pieces that the plan leaves in the book.
+    #[n(11)]
+    pub kept: Vec<KeptPiece>,
+    /// The pieces that the plan gives to a file, until the owner has it.
+    #[n(12)]
+    pub file: Vec<(u32, Content)>,
+    /// Whether the plan has a file, and the owner has shown that he has it.
+    #[n(13)]
+    pub file_saved: Option<bool>,
+    /// While it is being made: the key of the words that the owner remembers.
+    #[n(14)]
+    pub words: Option<Secret>,
+    /// In a recovery: the values that are wanted; none: all.
+    #[n(15)]
+    pub wanted: Vec<ValueId>,
 }
 
 impl Backup {
@@ -203,6 +218,60 @@ impl Backup {
     /// [`PlanError`]: never for a backup that was made here or imported, both of which checked it.
     pub fn layout(&self) -> Result<Layout, PlanError> {
         Layout::restore(self.id, &self.plan, self.bundle, self.segment_len)
+    }
+
+    /// What a person calls it.
+    pub fn title(&self) -> String {
+        let first = self.values.first().map_or("", |v| &v.title);
+        match self.values.len() {
+            0 | 1 => first.to_owned(),
+            all => format!("{first} and {} more", all - 1),
+        }
+    }
+
+    /// What its certificates may show (claim 2); `None`: it has no value.
+    pub fn face_text(&self, hint: Option<String>) -> Option<FaceText> {
+        let first = self.values.first()?;
+        Some(FaceText { title: self.title(), kind: first.kind.clone(), date: first.created, hint })
+    }
+
+    /// Whether a recovery brings this value back.
+    pub fn is_wanted(&self, value: &ValueId) -> bool {
+        self.wanted.is_empty() || self.wanted.contains(value)
+    }
+
+    /// The segment that is to be made next: the first with a deposit that is not made, or whose file is not.
+    pub fn unmade(&self) -> Option<u32> {
+        let planned = self.deposits.iter().filter(|d| d.stage == Stage::Planned).map(|d| d.segment).min();
+        if self.file_saved != Some(false) {
+            return planned;
+        }
+        let layout = self.layout().ok()?;
+        let filed = |segment: &u32| self.file.iter().any(|(made, _)| made == segment);
+        let has_file = |segment: &u32| layout.sketches(*segment).iter().any(|sketch| *sketch.place == Place::File);
+        let file = (0..layout.segments()).find(|segment| !filed(segment) && has_file(segment));
+        planned.into_iter().chain(file).min()
+    }
+
+    /// The deposit of a slot.
+    pub fn deposit_at(&self, slot: Slot) -> Option<&Deposit> {
+        self.deposits.iter().find(|d| d.slot() == slot)
+    }
+
+    /// The segments that a recovery needs: those that hold something of a wanted value, and the first, which has the keys.
+    pub fn wanted_segments(&self, layout: &Layout) -> Vec<u32> {
+        if self.wanted.is_empty() {
+            return (0..layout.segments()).collect();
+        }
+        let mut segments = vec![0];
+        for (meta, range) in bundle::ranges(&self.values) {
+            if self.wanted.contains(&meta.id) {
+                segments.extend(layout.segments_of(range.start, range.end));
+            }
+        }
+        segments.sort_unstable();
+        segments.dedup();
+        segments
     }
 
     /// The deposit with an id.
@@ -361,7 +430,8 @@ impl State {
     pub fn blobs(&self) -> Vec<&str> {
         let contents = self.values.values().filter_map(|v| v.content.as_ref());
         let sources = self.backups.values().flat_map(|b| &b.sources);
-        contents.chain(sources).map(|c| c.blob.as_str()).collect()
+        let files = self.backups.values().flat_map(|b| b.file.iter().map(|(_, content)| content));
+        contents.chain(sources).chain(files).map(|c| c.blob.as_str()).collect()
     }
 
     /// The owner's name for a safe, or its id.

@@ -3,13 +3,17 @@
 //! The shape is the JavaScript API's (`www/src/engine/api.ts`); times are milliseconds there.
 
 use protocol::{
+    book::KnownSafe,
     certificate::read_unverified,
+    identity::Whereabouts,
     ids::{SafeId, Seconds},
+    layout::{Layout, Slot},
+    plan::Place,
 };
 use serde::Serialize;
 
 use crate::{
-    session::{Contact, Fetch, Session},
+    session::{Contact, Fetch, Recovery, Session},
     state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Value},
 };
 
@@ -17,7 +21,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WalletView {
-    /// Safes.
+    /// Safes, by name.
     pub safes: Vec<SafeView>,
     /// Values, newest first.
     pub values: Vec<ValueView>,
@@ -41,6 +45,22 @@ pub struct SafeView {
     pub contact: &'static str,
     pub deposits: usize,
     pub token: bool,
+    pub whereabouts: WhereaboutsView,
+}
+
+/// What a safe says of who and what is behind it.
+#[derive(Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct WhereaboutsView {
+    pub operator: Option<String>,
+    pub cloud: Option<String>,
+    pub region: Option<String>,
+}
+
+/// As a safe last said it.
+pub fn draw_whereabouts(safe: &KnownSafe) -> WhereaboutsView {
+    let Whereabouts { operator, cloud, region } = safe.whereabouts.clone().unwrap_or_default();
+    WhereaboutsView { operator, cloud, region }
 }
 
 /// One value.
@@ -72,6 +92,13 @@ pub struct BackupView {
     pub plan: String,
     pub threshold: usize,
     pub total: usize,
+    pub coalition: Option<usize>,
+    pub needs_words: bool,
+    pub needs_file: bool,
+    pub values: Vec<String>,
+    pub has_words: bool,
+    pub has_file: bool,
+    pub file_unsaved: bool,
     pub certificates: Vec<CertificateView>,
 }
 
@@ -144,16 +171,21 @@ pub fn fingerprint(id: &SafeId) -> String {
     groups.join(" ")
 }
 
+/// What went wrong, as a person reads it: sentences of the core begin in lower case and have no end.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let message = chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default();
+    if message.ends_with('.') { message } else { message + "." }
+}
+
 /// Draws the view.
 pub fn draw(state: &State, session: &Session, storage_persistent: bool) -> WalletView {
     let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, v)).collect();
     values.sort_unstable_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-    WalletView {
-        safes: state.safes.keys().map(|id| draw_safe(state, session, id)).collect(),
-        values,
-        activity: state.activity.iter().rev().map(draw_activity).collect(),
-        storage_persistent,
-    }
+    let mut safes: Vec<SafeView> = state.safes.keys().map(|id| draw_safe(state, session, id)).collect();
+    // Ids are in no order that a person knows.
+    safes.sort_by(|a, b| a.nickname.cmp(&b.nickname));
+    WalletView { safes, values, activity: state.activity.iter().rev().map(draw_activity).collect(), storage_persistent }
 }
 
 fn draw_activity(line: &Activity) -> ActivityView {
@@ -182,6 +214,7 @@ fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
         fingerprint: fingerprint(id),
         limit_body,
         token: known.is_some_and(|s| s.token.is_some()),
+        whereabouts: known.map(draw_whereabouts).unwrap_or_default(),
         contact,
         deposits: state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count(),
     }
@@ -208,11 +241,11 @@ fn draw_value(state: &State, session: &Session, value: &Value) -> ValueView {
     }
 }
 
-/// (threshold, number of safes) of what was made, not of what was asked for.
-fn threshold(backup: &Backup) -> (usize, usize) {
-    let Ok(layout) = backup.layout() else { return (0, 0) };
-    let (content, key) = layout.needed();
-    (content.max(key), layout.slots().iter().filter(|s| s.segment == 0).count())
+/// (threshold, number of safes) of what was made, not of what was asked for: any `threshold` of the safes suffice.
+fn threshold(session: &Session, backup: &Backup) -> (usize, usize) {
+    let all = backup.plan.safes().len();
+    let signed = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
+    (all.saturating_sub(session.strength(backup).losses), if backup.finished.is_some() { signed } else { all })
 }
 
 /// State, reason, next step.
@@ -225,29 +258,49 @@ fn condition(
     let Some(backup) = backup else {
         return ("local-only", "Only on this device.".to_owned(), Some("Back it up to your safes."));
     };
-    let (k, n) = threshold(backup);
+    let (k, n) = threshold(session, backup);
     match backup.operation {
         Some(Operation::Register) => {
             let held = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
             let waiting = waiting_for(state, session, backup);
             let reason = format!("{held} of {n} safes have signed.");
-            let next = waiting.map(|_| "Some safes do not answer. It goes on by itself when they do.");
+            let next = match (waiting, backup.file_saved) {
+                (Some(_), _) => Some("Some safes do not answer. It goes on by itself when they do."),
+                (None, Some(false)) if held == n => {
+                    Some("Save the file with its piece, and choose it again to show that you have it.")
+                }
+                _ => None,
+            };
             ("protecting", reason, next)
         }
         Some(Operation::Release) => ("at-risk", "The safes are letting it go.".to_owned(), None),
         _ if value.content.is_none() && lost(session, backup) => {
-            let reason = format!("Too few safes still hold their piece; {k} of {n} are needed.");
+            let reason = "Too few safes still hold their piece.".to_owned();
             ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
         }
         _ if backup.deposits.iter().any(|d| d.fault.is_some()) => faulty(value, backup, k, n),
         _ if value.content.is_some() => {
-            let reason = format!("{n} safes hold a piece each; any {k} bring it back.");
+            let reason = match n {
+                1 => "One safe holds it.".to_owned(),
+                _ => format!("{n} safes hold a piece each; {}.", bring_back(k, n)),
+            };
             ("protected", reason, None)
         }
         _ => {
-            let reason = format!("Not on this device; any {k} of {n} safes bring it back.");
+            let reason = format!("Not on this device; {}.", bring_back(k, n));
             ("moved", reason, Some("Recover it when you need it."))
         }
+    }
+}
+
+/// How many of so many safes bring a value back.
+fn bring_back(k: usize, n: usize) -> String {
+    match (k, n) {
+        (0, _) => "it needs no safe to come back".to_owned(),
+        (_, 1) => "one safe brings it back".to_owned(),
+        (1, _) => format!("any one of {n} brings it back"),
+        _ if k == n => format!("all {n} are needed to bring it back"),
+        _ => format!("any {k} of {n} bring it back"),
     }
 }
 
@@ -256,7 +309,7 @@ fn faulty(value: &Value, backup: &Backup, k: usize, n: usize) -> (&'static str, 
     let sound = safes_where(backup, |ds| ds.iter().all(|d| d.fault.is_none()));
     let reason =
         format!("{} of {n} safes did not show their piece; {sound} are left, and {k} are needed.", n - sound.min(n));
-    let next = match (value.content.is_some(), sound >= k) {
+    let next = match (value.content.is_some(), is_enough(backup, |d| d.fault.is_none())) {
         (true, _) => "Release this backup and make a new one with other safes.",
         (false, true) => "Recover it now, then make a new backup with other safes.",
         (false, false) => "Try to recover it all the same, and look for another device that has it.",
@@ -264,16 +317,24 @@ fn faulty(value: &Value, backup: &Backup, k: usize, n: usize) -> (&'static str, 
     ("at-risk", reason, Some(next))
 }
 
+/// Whether some of the deposits suffice, beside all that the owner keeps.
+fn is_enough(backup: &Backup, counts: impl Fn(&Deposit) -> bool) -> bool {
+    let Ok(layout) = backup.layout() else { return false };
+    (0..layout.segments()).all(|segment| {
+        let price = |segment: u32, place: &Place<SafeId>| match place {
+            Place::Safe { safe, .. } => {
+                backup.deposit_at(Slot { segment, safe: *safe }).filter(|d| counts(d)).map(|_| 0)
+            }
+            _ => Some(0),
+        };
+        layout.choose(segment, &[], &price).is_some()
+    })
+}
+
 /// Whether safes that answered have said, or shown, that they no longer hold what is needed. Silence proves nothing.
 fn lost(session: &Session, backup: &Backup) -> bool {
-    let (Some(recovery), Ok(layout)) = (session.recoveries.get(&backup.id), backup.layout()) else { return false };
-    let (content, key) = layout.needed();
-    let gone = |d: &&Deposit| matches!(recovery.fetches.get(&d.id), Some(Fetch::Lied(_) | Fetch::Refused(_)));
-    (0..layout.segments()).any(|segment| {
-        let left: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment && !gone(d)).collect();
-        let serving = |pick: fn((bool, bool)) -> bool| left.iter().filter(|d| pick(layout.serves(d.slot()))).count();
-        serving(|(content, _)| content) < content || (segment == 0 && serving(|(_, key)| key) < key)
-    })
+    let Some(recovery) = session.recoveries.get(&backup.id) else { return false };
+    !is_enough(backup, |d| !matches!(recovery.fetches.get(&d.id), Some(Fetch::Lied(_) | Fetch::Refused(_))))
 }
 
 fn deposits_of<'a>(backup: &'a Backup, safe: &SafeId) -> Vec<&'a Deposit> {
@@ -295,8 +356,11 @@ fn safes_where(backup: &Backup, test: impl Fn(&[&Deposit]) -> bool) -> usize {
 }
 
 fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView {
-    let (threshold, total) = threshold(backup);
+    let (threshold, total) = threshold(session, backup);
+    let strength = session.strength(backup);
     let plan = backup.plan.to_text(&|safe| state.nickname(safe));
+    let places = backup.plan.places();
+    let has = |wanted: &Place<SafeId>| places.iter().any(|(_, place)| *place == wanted);
     let segments = backup.layout().map_or(0, |l| l.segments());
     let certificates = backup.deposits.iter().map(|deposit| {
         let signed = deposit.certificate.as_ref().and_then(|c| read_unverified(c).ok());
@@ -329,6 +393,14 @@ fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView 
         plan: plan.to_string(),
         threshold,
         total,
+        coalition: strength.coalition,
+        needs_words: strength.words,
+        needs_file: strength.file,
+        values: backup.values.iter().map(|meta| meta.id.to_string()).collect(),
+        has_words: has(&Place::Memory),
+        has_file: has(&Place::File),
+        // It is ready once all of it is made.
+        file_unsaved: backup.file_saved == Some(false) && backup.unmade().is_none(),
         certificates: certificates.collect(),
     }
 }
@@ -448,26 +520,54 @@ fn recover_progress(state: &State, session: &Session, backup: &Backup, safe: &Sa
 }
 
 fn recovery(state: &State, session: &Session, backup: &Backup) -> (f64, Option<String>) {
-    let Some(recovery) = session.recoveries.get(&backup.id) else { return (0.0, None) };
-    let segments = backup.layout().map_or(0, |l| l.segments());
-    let (content, _) = backup.layout().map_or((1, 1), |l| l.needed());
-    let got = recovery.fetches.values().filter(|f| matches!(f, Fetch::Got)).count();
-    let progress = got as f64 / (content.max(1) * segments.max(1) as usize) as f64;
-    let hopeless = (0..segments)
-        .filter(|s| !recovery.gathered.contains(s))
-        .any(|segment| session.need(backup, recovery, segment).hopeless);
-    let waiting = hopeless.then(|| {
-        let bad = |d: &&Deposit| recovery.fetches.get(&d.id).is_some_and(|f| !matches!(f, Fetch::Got));
-        let mut names: Vec<String> = Vec::new();
-        for name in backup.deposits.iter().filter(bad).map(|d| state.nickname(&d.safe)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
+    let empty = Recovery::default();
+    let recovery = session.recoveries.get(&backup.id).unwrap_or(&empty);
+    let Ok(layout) = backup.layout() else { return (0.0, None) };
+    let wanted = backup.wanted_segments(&layout);
+    let mut waiting = None;
+    // Segments come one after the other; of the one that is being fetched, what is here counts.
+    let next = wanted.iter().find(|segment| !recovery.gathered.contains(segment));
+    let part = next.map_or(0.0, |segment| {
+        let need = session.need(backup, recovery, *segment);
+        if need.hopeless {
+            waiting = Some(why_waiting(state, session, backup, recovery, &layout));
         }
-        format!(
-            "Too few safes gave their pieces. Not helping now: {}. Nothing is lost; try again when they are back.",
-            names.join(", ")
-        )
+        let here = recovery.pieces.len() as f64;
+        here / (here + need.open.max(1) as f64)
     });
+    let progress = (recovery.gathered.len() as f64 + part) / wanted.len().max(1) as f64;
     (progress.min(1.0), waiting)
+}
+
+/// What a recovery waits for that nobody is being asked for any more.
+fn why_waiting(state: &State, session: &Session, backup: &Backup, recovery: &Recovery, layout: &Layout) -> String {
+    let mut why: Vec<String> = recovery.trouble.iter().cloned().collect();
+    // Whether it could go on if the owner gave these.
+    let helps = |words: bool, file: bool| {
+        let price = |segment: u32, place: &Place<SafeId>| match place {
+            Place::Safe { safe, .. } => {
+                let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+                matches!(recovery.fetches.get(&deposit.id), None | Some(Fetch::Got)).then_some(0)
+            }
+            Place::Book => Some(0),
+            Place::File => (!recovery.file.is_empty() || file).then_some(0),
+            Place::Memory => (recovery.words.is_some() || words).then_some(0),
+        };
+        layout.choose(0, &recovery.keys, &price).is_some()
+    };
+    if helps(true, false) {
+        why.push("It needs the words that you chose for it.".to_owned());
+    } else if helps(false, true) {
+        why.push("It needs the file that you saved for it.".to_owned());
+    } else if helps(true, true) {
+        why.push("It needs the words that you chose for it, and the file that you saved.".to_owned());
+    }
+    let failures = session.failures(state, backup);
+    if !failures.is_empty() {
+        let failures = failures.join("; ");
+        why.push(format!(
+            "Too few safes gave their pieces: {failures}. Nothing is lost; try again when they are back."
+        ));
+    }
+    why.join(" ")
 }

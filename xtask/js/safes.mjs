@@ -81,6 +81,7 @@ class Safe {
         bindings: {
           SAFE_NAME: name,
           SAFE_URL: url,
+          SAFE_CLOUD: 'this machine',
           CHAIN: chain,
           ...secrets,
         },

@@ -170,13 +170,14 @@ pub fn page() -> Result<()> {
 
 /// Compiles a crate to wasm; cargo itself decides whether there is anything to do.
 fn cargo_wasm(package: &str, file: &str, profile: &str) -> Result<PathBuf> {
+    tools::ensure_wasm_target()?;
     // One package a call: together cargo would unite their features, and each would carry what the other asked for.
     let mut cargo = process::cargo();
     cargo.args(["build", "--quiet", "--lib", "--profile", profile]);
-    cargo.args(["--target", "wasm32-unknown-unknown", "--package", package]);
+    cargo.args(["--target", tools::WASM, "--package", package]);
     cargo.arg("--config").arg(format!("target.wasm32-unknown-unknown.rustflags={}", short_paths()?));
     process::run(&mut cargo, &format!("compiling {package}"))?;
-    Ok(paths::target().join("wasm32-unknown-unknown").join(profile).join(file).with_extension("wasm"))
+    Ok(paths::target().join(tools::WASM).join(profile).join(file).with_extension("wasm"))
 }
 
 /// Flags, as a TOML array, by which panics name the sources of a dependency without the directory where this machine keeps them. Otherwise

@@ -100,6 +100,10 @@ fn show(file: &Path) -> Result<()> {
             line("safe", identity.id());
             line("name", &descriptor.name);
             line("address", &descriptor.url);
+            let said = descriptor.whereabouts.unwrap_or_default();
+            for (what, text) in [("operator", said.operator), ("cloud", said.cloud), ("region", said.region)] {
+                text.iter().for_each(|text| line(what, text));
+            }
             for entry in identity.entries() {
                 let revoked = entry.revoked.map_or(String::new(), |at| format!(", revoked {}", date(at)));
                 line("key", format!("{} from {} to {}{revoked}", entry.serial, date(entry.from), date(entry.to)));

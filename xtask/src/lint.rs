@@ -12,12 +12,13 @@ pub fn run() -> Result<()> {
     let fuzzer = &["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
     cargo(fuzzer, "the check of the fuzzer's format")?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"], "clippy")?;
+    tools::ensure_wasm_target()?;
     cargo(
         &[
             "clippy",
             "--quiet",
             "--target",
-            "wasm32-unknown-unknown",
+            tools::WASM,
             "-p",
             "protocol",
             "-p",

@@ -95,6 +95,12 @@ pub struct Deploy {
     /// Where the safe will answer: the variable SAFE_URL.
     #[arg(long)]
     url: Option<String>,
+    /// Who runs the safe, as wallets show it: the variable SAFE_OPERATOR.
+    #[arg(long)]
+    operator: Option<String>,
+    /// Where its machines stand, as wallets show it: the variable SAFE_REGION.
+    #[arg(long)]
+    region: Option<String>,
     /// The keys file whose chain the safe shows: the variable CHAIN. The keys themselves are set with `wrangler secret`.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -217,6 +223,9 @@ fn deploy(args: &Deploy) -> Result<()> {
     }
     if let Some(url) = &args.url {
         wrangler.args(["--var", &format!("SAFE_URL:{}", url.trim_end_matches('/'))]);
+    }
+    for (variable, said) in [("SAFE_OPERATOR", &args.operator), ("SAFE_REGION", &args.region)] {
+        wrangler.args(said.iter().flat_map(|said| ["--var".to_owned(), format!("{variable}:{said}")]));
     }
     if let Some(file) = &args.keys {
         wrangler.args(["--var", &format!("CHAIN:{}", Keys::read(file)?.chain)]);

@@ -68,6 +68,7 @@ fn native() -> Result<()> {
 }
 
 fn browser() -> Result<()> {
+    tools::ensure_wasm_target()?;
     tools::ensure_wasm_bindgen()?;
     let chromium = tools::ensure_chromium()?;
     let config = paths::target().join("webdriver.json");
@@ -75,7 +76,7 @@ fn browser() -> Result<()> {
     fs::write(&config, webdriver(&chromium.browser).to_string())?;
     let mut cargo = process::cargo();
     cargo
-        .args(["test", "--package", "wallet-wasm", "--target", "wasm32-unknown-unknown"])
+        .args(["test", "--package", "wallet-wasm", "--target", tools::WASM])
         // .cargo/config.toml names the runner; this is where it lies.
         .env("PATH", tools::path_with_tools())
         .env("CHROMEDRIVER", &chromium.driver)

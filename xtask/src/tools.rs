@@ -12,6 +12,26 @@ use crate::{paths, process};
 pub const WASM_BINDGEN: &str = "0.2.130";
 const CARGO_DENY: &str = "0.20.2";
 
+/// What the browser and the edge run.
+pub const WASM: &str = "wasm32-unknown-unknown";
+
+/// Adds the wasm target to the compiler unless it is there. rust-toolchain.toml names it, but a rustup that was told to install nothing by
+/// itself, or a compiler that was there before, does without.
+pub fn ensure_wasm_target() -> Result<()> {
+    let libraries = || process::first_line("rustc", &["--print", "target-libdir", "--target", WASM]);
+    let there = || libraries().is_some_and(|path| Path::new(&path).is_dir());
+    if there() {
+        return Ok(());
+    }
+    process::step(&format!("adding the target {WASM} to the compiler"));
+    let added = process::run_quietly(Command::new("rustup").args(["target", "add", WASM]), "rustup target add");
+    if !there() {
+        added?;
+        bail!("the compiler lacks the target {WASM}; install it (`rustup target add {WASM}`) and run this again");
+    }
+    Ok(())
+}
+
 /// A cargo-installed tool.
 pub fn bin(name: &str) -> PathBuf {
     paths::tools().join("bin").join(name)

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, rc::Rc};
 
 use protocol::{
     crypto::{HpkePrivateKey, Secret, SigningKey},
-    identity::{Entry, Identity, MAX_NAME_LEN, MAX_URL_LEN, parse_chain_text},
+    identity::{Entry, Identity, MAX_NAME_LEN, MAX_URL_LEN, Whereabouts, parse_chain_text},
 };
 use worker::Env;
 use zeroize::Zeroizing;
@@ -47,6 +47,12 @@ fn read(env: &Env) -> Result<Safe, String> {
     if name.len() > MAX_NAME_LEN || url.len() > MAX_URL_LEN {
         return Err("SAFE_NAME or SAFE_URL is too long".to_owned());
     }
+    let said = |name: &str| var(name).ok().filter(|text| !text.is_empty());
+    let whereabouts =
+        Whereabouts { operator: said("SAFE_OPERATOR"), cloud: said("SAFE_CLOUD"), region: said("SAFE_REGION") };
+    if !whereabouts.fits() {
+        return Err("SAFE_OPERATOR, SAFE_CLOUD or SAFE_REGION is too long".to_owned());
+    }
     let (identity, chain) = parse_chain_text(&var("CHAIN")?).map_err(|e| format!("CHAIN: {e}"))?;
     let verified = Identity::verify(&identity, &chain).map_err(|e| format!("CHAIN: {e}"))?;
     let signing = hex(env, "SIGNING_KEY")?.ok_or("secret SIGNING_KEY is not set")?;
@@ -64,7 +70,8 @@ fn read(env: &Env) -> Result<Safe, String> {
     let policy = Policy { token_key: secret(env, "TOKEN_KEY")?, operator_secret: secret(env, "OPERATOR_SECRET")? };
     let config = Config { safe: verified.id(), url, entry: entry.serial, limits: LIMITS };
     let log = var("LOG_REQUESTS").is_ok_and(|value| value == "1");
-    Ok(Safe { config, keys: Keys { signing, hpke: opens }, presence: Presence { name, identity, chain }, policy, log })
+    let presence = Presence { name, identity, chain, whereabouts: whereabouts.stated() };
+    Ok(Safe { config, keys: Keys { signing, hpke: opens }, presence, policy, log })
 }
 
 /// A secret in hex; `None` where it is not set, or set to nothing.

@@ -9,6 +9,7 @@ use std::vec::IntoIter;
 use js_sys::{Array, Object, Uint8Array};
 use protocol::{
     crypto::{CryptoError, Hasher},
+    program::Task,
     seal::{CHUNK, Chunk, HEADER, Sealer, chunks, content_len, sealed_len},
 };
 use wasm_bindgen::{JsCast, JsValue};
@@ -191,22 +192,27 @@ pub async fn seal(sealer: &Sealer, content: &[u8]) -> Result<Uint8Array, Refused
     writer.finish().await
 }
 
-/// Seals chunks one by one, for a stream that is not kept.
-pub(crate) struct ChunkSealer(Cipher);
-
-impl ChunkSealer {
-    pub(crate) async fn new(sealer: &Sealer) -> Result<Self, Refused> {
-        Ok(Self(Cipher::new(sealer.clone()).await?))
+/// Does what a program leaves to its shell, and gives the input's memory back as it goes.
+pub(crate) async fn run(task: Task) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let Task { sealer, input, open } = task;
+    let content = if open { content_len(input.len() as u64).ok_or(Refused)? } else { input.len() as u64 };
+    let total = if open { content } else { sealed_len(content) };
+    let mut out = Zeroizing::new(Vec::with_capacity(usize::try_from(total).map_err(|_| Refused)?));
+    if !open {
+        out.extend_from_slice(sealer.header());
     }
-
-    /// The sealed chunk, into `out`.
-    pub(crate) async fn seal(&self, chunk: &Chunk, content: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let sealed = self.0.seal(chunk, content).await?;
-        out.resize(sealed.length() as usize, 0);
-        sealed.copy_to(out);
-        free(&sealed);
-        Ok(())
+    let cipher = Cipher::new(sealer).await?;
+    for chunk in chunks(usize::try_from(content).map_err(|_| Refused)?)? {
+        if open {
+            let sealed = Uint8Array::from(input.get(chunk.sealed.clone()).ok_or(Refused)?);
+            take_into(&cipher.open(&chunk, &sealed).await?, &mut out);
+            free(&sealed);
+        } else {
+            let sealed = cipher.seal(&chunk, input.get(chunk.content.clone()).ok_or(Refused)?).await?;
+            take_into(&sealed, &mut out);
+        }
     }
+    Ok(out)
 }
 
 /// Reads a sealed form, from the front to the back in any portions.

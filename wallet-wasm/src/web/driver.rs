@@ -13,7 +13,6 @@ use js_sys::{Array, Function, Promise, Uint8Array};
 use litemap::LiteMap as Map;
 use protocol::{
     crypto::{PassphraseCost, Secret, expand_seed},
-    envelope::Envelope,
     ids::{BackupId, DepositId, SafeId, Seconds},
     passphrase::Stretch,
 };
@@ -35,7 +34,7 @@ use crate::{
     view,
     web::{
         error::{EngineError, NOT_SIGNED, UNKNOWN},
-        jobs::Unpacked,
+        jobs::{Arriving, Unpacked},
         net::{self, Received},
         store::{RexieStore, bytes},
     },
@@ -45,6 +44,10 @@ use crate::{
 const LOCAL_PAUSE_MS: i32 = 5_000;
 /// Views are pushed at most this often, milliseconds.
 const VIEW_PAUSE_MS: i32 = 40;
+/// The pause is so many times what the last view took to make, to send and to draw: a wallet of a thousand values does not do that alone.
+const VIEW_PAUSES: i32 = 4;
+/// Longest pause, milliseconds: whoever looks on still sees that something happens.
+const MAX_VIEW_PAUSE_MS: i32 = 1_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -70,16 +73,14 @@ pub(crate) fn fresh_rng() -> Result<impl CryptoRng + use<>, EngineError> {
     Ok(expand_seed(&Secret::from_bytes(seed)))
 }
 
-/// Bodies, envelopes and streams on their way. All can be made or fetched again.
+/// Bodies and values on their way. All can be made or fetched again.
 #[derive(Default)]
 pub(crate) struct Bulk {
     pub(crate) bodies: Map<DepositId, Blob>,
-    pub(crate) envelopes: Map<DepositId, Envelope>,
     /// Blobs of which segments are being made.
     pub(crate) sources: Map<String, Uint8Array>,
-    /// Streams, as far as their segments are rebuilt.
-    pub(crate) streams: Map<BackupId, Uint8Array>,
-    pub(crate) keks: Map<BackupId, Secret>,
+    /// Values that are being put back, as far as their segments are rebuilt.
+    pub(crate) arriving: Map<BackupId, Vec<Arriving>>,
     /// What was rebuilt and opened, until it is stored.
     pub(crate) unpacked: Map<BackupId, Vec<Unpacked>>,
 }
@@ -104,6 +105,8 @@ pub(crate) struct Driver {
     listener: RefCell<Option<Function>>,
     pub(crate) persistent: Cell<bool>,
     view_due: Cell<bool>,
+    /// Milliseconds before the next one.
+    view_pause: Cell<i32>,
     wake_due: Cell<bool>,
 }
 
@@ -119,6 +122,7 @@ impl Driver {
             listener: RefCell::new(None),
             persistent: Cell::new(false),
             view_due: Cell::new(false),
+            view_pause: Cell::new(VIEW_PAUSE_MS),
             wake_due: Cell::new(false),
         })
     }
@@ -189,13 +193,18 @@ impl Driver {
             return;
         }
         let driver = Rc::clone(self);
-        later(VIEW_PAUSE_MS, move || {
+        later(self.view_pause.get(), move || {
             driver.view_due.set(false);
+            let begun = js_sys::Date::now();
             let listener = driver.listener.borrow().clone();
-            if let (Some(listener), Ok(view)) = (listener, driver.view()) {
-                // A listener that fails has gone with its page.
-                let _ = listener.call1(&JsValue::NULL, &view);
-            }
+            let Some((listener, view)) = listener.zip(driver.view().ok()) else { return };
+            // A listener that fails has gone with its page.
+            let Ok(taken) = listener.call1(&JsValue::NULL, &view) else { return };
+            spawn_local(async move {
+                let _ = JsFuture::from(Promise::resolve(&taken)).await;
+                let took = (js_sys::Date::now() - begun) as i32;
+                driver.view_pause.set(took.saturating_mul(VIEW_PAUSES).clamp(VIEW_PAUSE_MS, MAX_VIEW_PAUSE_MS));
+            });
         });
     }
 
@@ -301,9 +310,8 @@ impl Driver {
     async fn act(self: &Rc<Self>, action: &Action) -> Result<(), EngineError> {
         match action {
             Action::Prepare(backup, segment) => {
-                let made = self.make_bodies(backup, *segment).await?;
-                let measured = made.into_iter().map(|body| (body.deposit, body.root, body.length)).collect();
-                self.handle(Event::Prepared(*backup, measured)).await
+                let prepared = self.make_segment(backup, *segment).await?;
+                self.handle(Event::Prepared(*backup, prepared)).await
             }
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand).await,
             Action::Gather(backup, segment) => self.gather(backup, *segment).await,
@@ -431,9 +439,9 @@ impl Driver {
             }
             // Opened before it came here.
             Meaning::Body(_) => {}
-            Meaning::Envelope(envelope) => self.with(|open| {
+            Meaning::Pieces(pieces) => self.with(|open| {
                 open.session.reached(safe);
-                open.bulk.envelopes.insert(*deposit, *envelope);
+                open.session.recoveries.entry(*backup).or_default().pieces.insert(*deposit, pieces);
                 fetched(&mut open.session, backup, deposit, Fetch::Got);
             })?,
             Meaning::Lied(what) => {
@@ -477,14 +485,12 @@ impl Bulk {
         let deposit = |id: &DepositId| state.backups.values().find_map(|b| Some((b.operation?, b.deposit(id)?)));
         let running = |id: &BackupId| state.backups.get(id).and_then(|b| b.operation);
         self.bodies.retain(|id, _| deposit(id).is_some_and(|(_, d)| d.stage <= Stage::Prepared));
-        self.envelopes.retain(|id, _| deposit(id).is_some_and(|(o, _)| o == Operation::Recover));
-        self.streams.retain(|id, _| running(id) == Some(Operation::Recover));
-        let planned = |b: &&Backup| b.deposits.iter().any(|d| d.stage == Stage::Planned);
+        self.arriving.retain(|id, _| running(id) == Some(Operation::Recover));
+        let planned = |b: &&Backup| b.op_seed.is_some() && b.unmade().is_some();
         let needed =
             |blob: &String| state.backups.values().filter(planned).any(|b| b.sources.iter().any(|s| s.blob == *blob));
         // Not given back at once: someone may still be reading.
         self.sources.retain(|blob, _| needed(blob));
-        self.keks.retain(|id, _| running(id) == Some(Operation::Recover));
         self.unpacked.retain(|id, _| running(id) == Some(Operation::Recover));
     }
 }

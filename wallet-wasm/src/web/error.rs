@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError};
+use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError, piece_file::PieceFileError};
 use wasm_bindgen::JsValue;
 
-use crate::{machine::WalletError, store::StoreError, vault::VaultError};
+use crate::{machine::WalletError, store::StoreError, vault::VaultError, view::sentence};
 
 /// An error on its way to the page. It is thin: results are handed on in a hundred places, errors are rare.
 #[derive(Debug)]
@@ -50,12 +50,7 @@ impl EngineError {
     }
 
     fn of(code: &'static str, error: &dyn core::fmt::Display, next: Option<&'static str>) -> Self {
-        // Sentences of the core begin in lower case; a person reads them as sentences.
-        let text = error.to_string();
-        let mut chars = text.chars();
-        let message = chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default();
-        let message = if message.ends_with('.') { message } else { message + "." };
-        Self(Box::new(Parts { code, message: Cow::Owned(message), next }))
+        Self(Box::new(Parts { code, message: Cow::Owned(sentence(&error.to_string())), next }))
     }
 }
 
@@ -144,6 +139,11 @@ impl From<WalletError> for EngineError {
             WalletError::NotLocal => ("not-local", Some("Recover it first.")),
             WalletError::HasBackup => ("has-backup", Some("Release the backup first.")),
             WalletError::NoBackup => ("no-backup", Some("Back it up first and wait until all safes have signed.")),
+            WalletError::Values(_) => ("values-refused", Some("Choose fewer values, each once.")),
+            WalletError::Words => {
+                ("words-needed", Some("Enter words where the plan has memory, and none where it has not."))
+            }
+            WalletError::PlanText(_) => ("plan-unreadable", Some("Mend the plan at that place.")),
             WalletError::Busy => ("busy", Some("Wait until it is done.")),
             WalletError::SafeInUse(_) => ("safe-in-use", Some("Release the values that use it first.")),
             WalletError::SafeKnown => ("safe-known", None),
@@ -153,6 +153,12 @@ impl From<WalletError> for EngineError {
             WalletError::Crypto(_) | WalletError::Differs => ("internal", Some("Reload the page and try again.")),
         };
         Self::of(code, &error, next)
+    }
+}
+
+impl From<PieceFileError> for EngineError {
+    fn from(error: PieceFileError) -> Self {
+        Self::of("not-the-piece-file", &error, Some("Choose the file that was saved when the backup was made."))
     }
 }
 

@@ -8,9 +8,11 @@ use protocol::{
     bundle::{self, ValueMeta},
     crypto::CryptoError,
     envelope::Envelope,
-    ids::{BackupId, DepositId, Root, SafeId},
-    layout::{Draft, WRAP_LEN},
-    seal::{self, CHUNK, HEADER, SEALED_CHUNK},
+    ids::{BackupId, DepositId, Root},
+    layout::{Draft, GatherError, Layout},
+    plan::Place,
+    program::Work,
+    seal::CHUNK,
 };
 use rand_core::Rng;
 use web_sys::Blob;
@@ -18,12 +20,13 @@ use zeroize::Zeroizing;
 
 use crate::{
     exchange::{self, Meaning},
-    machine::{Event, WalletError},
+    keeping::{keep, write_file, write_part},
+    machine::{Event, Prepared, WalletError},
     state::{Backup, Content},
     vault::VaultError,
     web::{
-        bulk::{self, ChunkSealer, Reader, Writer},
-        driver::{Driver, fresh_rng},
+        bulk::{self, Reader, Writer},
+        driver::{Driver, Open, fresh_rng},
         error::{EngineError, UNKNOWN},
         net,
     },
@@ -55,15 +58,8 @@ impl BundleReader {
     }
 }
 
-/// A body that was made.
-pub(crate) struct Made {
-    pub(crate) deposit: DepositId,
-    pub(crate) root: Root,
-    pub(crate) length: u64,
-}
-
 /// A value that is being put back.
-struct Arriving {
+pub(crate) struct Arriving {
     meta: ValueMeta,
     blob: String,
     writer: Writer,
@@ -116,42 +112,52 @@ impl Driver {
         Ok(Reader::new(opener.map_err(|_| VaultError::Damaged)?, sealed).await?)
     }
 
-    /// The bodies of one segment: sealed, dispersed and sealed again chunk by chunk.
-    pub(crate) async fn make_bodies(&self, id: &BackupId, segment: u32) -> Result<Vec<Made>, EngineError> {
+    /// Does a program, with the platform's cipher for what is long.
+    async fn compute(&self, work: &mut Work<'_>) -> Result<(), GatherError> {
+        while let Some(task) = work.go_on()? {
+            let done = bulk::run(task).await.map_err(|_| CryptoError);
+            work.done(done)?;
+        }
+        Ok(())
+    }
+
+    /// What is made of one segment; the bodies stay at hand.
+    pub(crate) async fn make_segment(&self, id: &BackupId, segment: u32) -> Result<Prepared, EngineError> {
         let backup = self.backup(id)?;
         let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new((UNKNOWN, "Nothing to make.", None)))?;
         let layout = backup.layout().map_err(WalletError::from)?;
-        let deposits: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
-        let drafts: Vec<Draft<'_>> =
-            deposits.iter().map(|d| Draft { slot: d.slot(), deposit: d.id, d: &d.d }).collect();
         let refused = |_| EngineError::new(("internal", "The pieces could not be made.", None));
-        let stream = layout.stream(seed)?;
-        let mut packer = layout.packer(seed, segment, &drafts).map_err(refused)?;
-        packer.push(0, stream.head())?;
-        let mut bundle = self.bundle(&backup).await?;
-        let sealer = ChunkSealer::new(stream.sealer()).await?;
-        let mut content = Zeroizing::new(Vec::with_capacity(CHUNK));
-        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
-        for chunk in seal::chunks(backup.bundle as usize)? {
-            let at = WRAP_LEN + chunk.sealed.start as u64;
-            if packer.wants(at, chunk.sealed.len() as u64) {
-                content.clear();
-                bundle.read(chunk.content.start, chunk.content.end, &mut content).await?;
-                sealer.seal(&chunk, &content, &mut sealed).await?;
-                packer.push(at, &sealed)?;
-            }
+        let (from, to) = layout.range(segment).ok_or(CryptoError)?;
+        let mut content = Zeroizing::new(Vec::with_capacity((to - from) as usize));
+        self.bundle(&backup).await?.read(from as usize, to as usize, &mut content).await?;
+        let program = layout.laying(segment);
+        let mut work = Work::lay(&program, layout.context(Some(seed), backup.words.as_ref(), &[]), content);
+        self.compute(&mut work).await.map_err(refused)?;
+        let mut pieces = work.into_pieces();
+        let mut prepared = Prepared { kept: keep(&layout, &Place::Book, &pieces), ..Prepared::default() };
+        let filed = keep(&layout, &Place::File, &pieces);
+        let filed_before = backup.file_saved != Some(false) || backup.file.iter().any(|(made, _)| *made == segment);
+        if !filed.is_empty() && !filed_before {
+            let part = write_part(&filed);
+            prepared.file = Some((segment, self.keep_bytes(&part.0).await?));
         }
-        drop(bundle);
-        let mut made = Vec::with_capacity(deposits.len());
-        for (deposit, envelope) in deposits.iter().zip(packer.finish().map_err(refused)?) {
+        drop(filed);
+        for deposit in backup.deposits.iter().filter(|d| d.segment == segment) {
+            let draft = Draft { slot: deposit.slot(), deposit: deposit.id, d: &deposit.d };
+            let envelope = layout.envelope(seed, &draft, &pieces).map_err(|_| CryptoError)?;
+            // They are in the envelope now.
+            let place = Place::Safe { safe: deposit.safe, owner: false };
+            let paths: Vec<Vec<u8>> = layout.pieces_at(&place, &pieces).iter().map(|p| p.path.clone()).collect();
+            pieces.retain(|piece| !paths.contains(&piece.path));
             let body = bulk::seal(envelope.sealer(), envelope.plain()).await?;
+            drop(envelope);
             let (root, length) = (Root(bulk::root_of(&body)), u64::from(body.length()));
             let blob = net::body_of(&body).ok_or(CryptoError)?;
             bulk::free(&body);
             self.with(|open| open.bulk.bodies.insert(deposit.id, blob))?;
-            made.push(Made { deposit: deposit.id, root, length });
+            prepared.bodies.push((deposit.id, root, length));
         }
-        Ok(made)
+        Ok(prepared)
     }
 
     /// The body of a deposit: at hand, or after a restart made again from the seed, the same bytes.
@@ -165,7 +171,7 @@ impl Driver {
         let gone = || EngineError::new((UNKNOWN, "The deposit is gone.", None));
         if at_hand()?.is_none() {
             let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
-            self.make_bodies(backup, segment).await?;
+            self.make_segment(backup, segment).await?;
         }
         at_hand()?.ok_or_else(gone)
     }
@@ -197,128 +203,114 @@ impl Driver {
         self.with(|open| exchange::opened(&open.state, backup, deposit, plain))
     }
 
+    /// Rebuilds a segment and takes from it what is wanted.
     pub(crate) async fn gather(self: &Rc<Self>, id: &BackupId, segment: u32) -> Result<(), EngineError> {
         let backup = self.backup(id)?;
-        let result = self.with(|open| {
-            let layout = backup.layout().map_err(|e| e.to_string())?;
-            let mine: Vec<_> = backup.deposits.iter().filter(|d| d.segment == segment).collect();
-            let envelopes: Vec<(SafeId, &Envelope)> =
-                mine.iter().filter_map(|d| Some((d.safe, open.bulk.envelopes.get(&d.id)?))).collect();
-            let bytes = layout.gather_segment(segment, &envelopes).map_err(|e| e.to_string())?;
-            if segment == 0 {
-                let kek = layout.gather_key(&envelopes).map_err(|e| e.to_string())?;
-                open.bulk.keks.insert(*id, kek);
-            }
-            let length = u32::try_from(layout.stream_len()).map_err(|e| e.to_string())?;
-            let stream = open.bulk.streams.entry(*id).or_insert_with(|| Uint8Array::new_with_length(length));
-            // Below the stream's length, which was just seen to fit.
-            let start = (u64::from(segment) * layout.segment_len()) as u32;
-            stream.subarray(start, start + bytes.len() as u32).copy_from(&bytes);
-            for deposit in mine {
-                open.bulk.envelopes.remove(&deposit.id);
-            }
-            open.session.recoveries.entry(*id).or_default().gathered.push(segment);
-            Ok::<_, String>(())
+        let layout = backup.layout().map_err(WalletError::from)?;
+        let taken = self.with(|open| {
+            let need = open.session.need(&backup, open.session.recoveries.get(id)?, segment);
+            let choice = need.choice?;
+            let recovery = open.session.recoveries.get_mut(id)?;
+            let pieces = recovery.take(&backup, &layout, &choice);
+            Some((choice, pieces, recovery.words.clone(), recovery.keys.clone()))
         })?;
-        match result {
-            Ok(()) => Ok(()),
-            Err(why) => self.handle(Event::RecoveryFailed(*id, why)).await,
+        // Given up meanwhile.
+        let Some((choice, pieces, words, keys)) = taken else { return Ok(()) };
+        let program = layout.rebuilding(&choice);
+        let mut work = Work::rebuild(&program, layout.context(None, words.as_ref(), &keys), pieces);
+        let rebuilt = match self.compute(&mut work).await {
+            Ok(()) => work.into_segment(),
+            Err(error) => Err(error),
+        };
+        let (content, learned) = match rebuilt {
+            Ok(rebuilt) => rebuilt,
+            Err(error) => {
+                let recovery = |open: &mut Open| open.session.recoveries.entry(*id).or_default().not_gathered(&error);
+                return match self.with(recovery)? {
+                    Ok(()) => Ok(()),
+                    Err(why) => self.handle(Event::RecoveryFailed(*id, why)).await,
+                };
+            }
+        };
+        match self.arrive(&backup, &layout, segment, content).await {
+            Ok(true) => self.with(|open| {
+                let recovery = open.session.recoveries.entry(*id).or_default();
+                recovery.gathered(&backup, &layout, segment, learned);
+            }),
+            Ok(false) => {
+                let why = "the content is not what was backed up".to_owned();
+                self.handle(Event::RecoveryFailed(*id, why)).await
+            }
+            Err(error) => {
+                // What was taken from the segments before may be torn: all of them are fetched again.
+                self.with(|open| {
+                    open.bulk.arriving.remove(id);
+                    open.session.recoveries.entry(*id).or_default().start_over();
+                })?;
+                Err(error)
+            }
         }
     }
 
-    pub(crate) async fn finish(self: &Rc<Self>, id: &BackupId) -> Result<(), EngineError> {
-        if !self.with(|open| open.bulk.unpacked.contains_key(id))? {
-            match self.open_stream(id).await {
-                Ok(values) => self.with(|open| drop(open.bulk.unpacked.insert(*id, values)))?,
-                Err(why) => return self.handle(Event::RecoveryFailed(*id, why)).await,
+    /// Takes what is wanted from a rebuilt segment, in their order; `false`: it is not the bundle that the backup describes.
+    async fn arrive(
+        &self,
+        backup: &Backup,
+        layout: &Layout,
+        segment: u32,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<bool, EngineError> {
+        let (from, to) = layout.range(segment).ok_or(CryptoError)?;
+        let within =
+            |start: u64, end: u64| (start.clamp(from, to) - from) as usize..(end.clamp(from, to) - from) as usize;
+        let head = bundle::head(&backup.values);
+        let here = within(0, head.len() as u64);
+        let stated = head.get(from as usize..).map(|rest| &rest[..here.len()]).unwrap_or_default();
+        if content.get(here) != Some(stated) {
+            return Ok(false);
+        }
+        let mut arriving = self.with(|open| open.bulk.arriving.remove(&backup.id))?.unwrap_or_default();
+        for (meta, range) in bundle::ranges(&backup.values).filter(|(meta, _)| backup.is_wanted(&meta.id)) {
+            let here = within(range.start, range.end);
+            // What is empty lies in no segment.
+            let begins = if range.is_empty() { segment == 0 } else { (from..to).contains(&range.start) };
+            let known = arriving.iter().any(|value| value.meta.id == meta.id);
+            if begins && !known {
+                let (blob, writer) = self.writer(meta.length as usize).await?;
+                arriving.push(Arriving { meta: meta.clone(), blob, writer });
             }
+            let value = arriving.iter_mut().find(|value| value.meta.id == meta.id);
+            if let Some((value, bytes)) = value.zip(content.get(here)) {
+                value.writer.push(bytes).await?;
+            }
+        }
+        self.with(|open| drop(open.bulk.arriving.insert(backup.id, arriving)))?;
+        Ok(true)
+    }
+
+    pub(crate) async fn finish(self: &Rc<Self>, id: &BackupId) -> Result<(), EngineError> {
+        if let Some(arriving) = self.with(|open| open.bulk.arriving.remove(id))? {
+            let mut values = Vec::with_capacity(arriving.len());
+            for value in arriving {
+                values.push(value.finish().await?);
+            }
+            let order: Vec<_> = self.backup(id)?.values.into_iter().map(|meta| meta.id).collect();
+            values.sort_by_key(|value| order.iter().position(|id| *id == value.meta.id));
+            self.with(|open| drop(open.bulk.unpacked.insert(*id, values)))?;
         }
         // They stay until all of it is committed: a disk that is full now may have room for the next try.
         let values = self.with(|open| open.bulk.unpacked.get(id).cloned().unwrap_or_default())?;
         for value in &values {
             self.store.put_blob_array(&value.content.blob, &value.sealed).await?;
         }
+        let backup = self.backup(id)?;
+        let unused = self.with(|open| open.session.unused(&open.state, &backup))?;
         let recovered = values.iter().map(|value| (value.meta.clone(), value.content.clone())).collect();
-        self.handle(Event::Recovered(*id, recovered)).await?;
+        self.handle(Event::Recovered(*id, recovered, unused)).await?;
         for value in values {
             bulk::free(&value.sealed);
         }
         Ok(())
-    }
-
-    /// Opens what was gathered; an error is a reason for a person.
-    async fn open_stream(&self, id: &BackupId) -> Result<Vec<Unpacked>, String> {
-        let words = |error: EngineError| error.message().to_owned();
-        let backup = self.backup(id).map_err(words)?;
-        let (stream, opener) = self
-            .with(|open| {
-                let layout = backup.layout().map_err(|e| e.to_string())?;
-                let kek = open.bulk.keks.get(id).ok_or("the key is missing")?;
-                let stream = open.bulk.streams.remove(id).ok_or("the content is missing")?;
-                let beginning = stream.subarray(0, WRAP_LEN as u32 + HEADER as u32).to_vec();
-                let opener = layout.opener(kek, &beginning).map_err(|e| e.to_string())?;
-                Ok::<_, String>((stream, opener))
-            })
-            .map_err(words)??;
-        let sealed = stream.subarray(WRAP_LEN as u32, stream.length());
-        let unpacked = match Reader::new(opener, sealed).await {
-            Ok(reader) => self.unpack(&backup, reader).await.map_err(words)?,
-            Err(_) => None,
-        };
-        unpacked.ok_or_else(|| "the content is not what was backed up".to_owned())
-    }
-
-    /// Opens a sealed bundle and seals its values for this device; `None`: it does not open, or is no bundle.
-    async fn unpack(&self, backup: &Backup, mut sealed: Reader) -> Result<Option<Vec<Unpacked>>, EngineError> {
-        let mut beginning = Zeroizing::new(Vec::new());
-        let mut metas = None;
-        let mut arriving: Option<Arriving> = None;
-        let mut values = Vec::new();
-        let mut plain = Zeroizing::new(Vec::with_capacity(CHUNK));
-        for chunk in seal::chunks(backup.bundle as usize)? {
-            plain.clear();
-            if sealed.read(chunk.content.clone(), &mut plain).await.is_err() {
-                return Ok(None);
-            }
-            // The last of it is read: what is to be stored takes its place in memory.
-            if chunk.last {
-                sealed.free();
-            }
-            if metas.is_none() {
-                beginning.extend_from_slice(&plain);
-                let Ok(head) = bundle::parse_head(&beginning) else { return Ok(None) };
-                let Some((found, start)) = head else { continue };
-                if bundle::length(&found) != backup.bundle {
-                    return Ok(None);
-                }
-                metas = Some(found.into_iter());
-                plain = Zeroizing::new(beginning.split_off(start));
-                beginning.clear();
-            }
-            let mut rest = plain.as_slice();
-            loop {
-                if arriving.is_none() {
-                    let Some(meta) = metas.as_mut().and_then(Iterator::next) else { break };
-                    arriving = Some(self.arriving(meta).await?);
-                }
-                let Some(value) = &mut arriving else { break };
-                let (now, later) = rest.split_at(rest.len().min(value.writer.missing()));
-                value.writer.push(now).await?;
-                rest = later;
-                if value.writer.missing() > 0 {
-                    break;
-                }
-                if let Some(value) = arriving.take() {
-                    values.push(value.finish().await?);
-                }
-            }
-        }
-        Ok((arriving.is_none() && values.len() == backup.values.len()).then_some(values))
-    }
-
-    async fn arriving(&self, meta: ValueMeta) -> Result<Arriving, EngineError> {
-        let (blob, writer) = self.writer(meta.length as usize).await?;
-        Ok(Arriving { meta, blob, writer })
     }
 
     // ---- content on this device ------------------------------------------------------------------------------
@@ -344,6 +336,29 @@ impl Driver {
         self.store.put_blob_array(&blob, &sealed).await?;
         bulk::free(&sealed);
         Ok(Content { blob, length: u64::from(length) })
+    }
+
+    /// The same of bytes at hand.
+    async fn keep_bytes(&self, content: &[u8]) -> Result<Content, EngineError> {
+        let (blob, mut writer) = self.writer(content.len()).await?;
+        writer.push(content).await?;
+        let sealed = writer.finish().await?;
+        self.store.put_blob_array(&blob, &sealed).await?;
+        bulk::free(&sealed);
+        Ok(Content { blob, length: content.len() as u64 })
+    }
+
+    /// The file of a backup that is being made, as its owner is to keep it.
+    pub(crate) async fn piece_file(&self, id: &BackupId) -> Result<Zeroizing<Vec<u8>>, EngineError> {
+        let backup = self.backup(id)?;
+        let layout = backup.layout().map_err(WalletError::from)?;
+        let mut made = backup.file;
+        made.sort_unstable_by_key(|(segment, _)| *segment);
+        let mut parts = Vec::with_capacity(made.len());
+        for (_, content) in &made {
+            parts.push(self.reader(content).await?.read_all().await.map_err(|_| VaultError::Damaged)?);
+        }
+        Ok(write_file(&layout, &parts)?)
     }
 
     /// Content on this device, for the page.

@@ -18,12 +18,15 @@ use std::{pin::Pin, rc::Rc};
 
 use js_sys::{Array, Function, Promise, Uint8Array};
 use protocol::{
-    book::{read_file, write_file},
+    book::{KeptPiece, read_file, write_file},
     bundle::ValueMeta,
+    codec::CodecError,
     crypto::PassphraseCost,
     deposit::{MAX_FACE_HINT, cut_text},
     ids::{BackupId, SafeId, ValueId},
-    passphrase::{self, Stretch},
+    passphrase::{self, Stretch, check_new},
+    piece_file::{self, PieceFileError},
+    program::Piece,
 };
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
@@ -31,6 +34,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
     machine::{Changes, Event, WalletError, book_of},
+    planning::{self, bind},
     state::{FaceWish, State},
     store::Store,
     vault::{Vault, VaultError},
@@ -76,6 +80,10 @@ fn parse<T: core::str::FromStr>(text: &str, what: &'static str) -> Result<T, Eng
 
 fn value_id(text: &str) -> Result<ValueId, EngineError> {
     parse(text, "There is no such value.")
+}
+
+fn value_ids(texts: &[String]) -> Result<Vec<ValueId>, EngineError> {
+    texts.iter().map(|text| value_id(text)).collect()
 }
 
 fn safe_id(text: &str) -> Result<SafeId, EngineError> {
@@ -220,28 +228,106 @@ impl Engine {
         done(async move { driver.handle(Event::RemoveValue(value_id(&id)?)).await })
     }
 
-    /// Starts a registration.
-    pub fn register(
+    /// Reads a plan as text.
+    #[wasm_bindgen(js_name = parsePlan)]
+    pub fn parse_plan(&self, text: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.with(|open| planning::read(&open.state, &text))?) })
+    }
+
+    /// Says what a plan survives, exposes and costs. `availability`: how often the safes of `named` are there.
+    #[wasm_bindgen(js_name = analysePlan)]
+    pub fn analyse_plan(
         &self,
-        id: String,
-        safes: Vec<String>,
-        threshold: usize,
+        text: String,
+        values: Vec<String>,
+        gone: Vec<String>,
+        curious: Vec<String>,
+        named: Vec<String>,
+        availability: Vec<f64>,
+    ) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let safe_ids = |ids: &[String]| ids.iter().map(|id| safe_id(id)).collect::<Result<Vec<_>, _>>();
+            let values = value_ids(&values)?;
+            let availability = safe_ids(&named)?.into_iter().zip(availability).collect();
+            let case = planning::Case { gone: safe_ids(&gone)?, curious: safe_ids(&curious)?, availability };
+            to_js(&driver.with(|open| planning::weigh(&open.state, &text, &values, &case))?)
+        })
+    }
+
+    /// Starts a registration of some values, coupled, by a plan with nicknames or ids of safes. `words` are those that its memory needs.
+    pub fn backup(
+        &self,
+        ids: Vec<String>,
+        plan: String,
+        words: Option<String>,
         readable: bool,
         hint: Option<String>,
     ) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move {
-            let value = value_id(&id)?;
-            let safes = safes.iter().map(|s| safe_id(s)).collect::<Result<Vec<_>, _>>()?;
+            let values = value_ids(&ids)?;
+            let plan = driver.with(|open| bind(&open.state, &plan))??;
             let hint = hint.map(|hint| cut_text(hint.trim(), MAX_FACE_HINT).to_owned()).filter(|hint| !hint.is_empty());
-            driver.handle(Event::Register { value, safes, k: threshold, face: FaceWish { readable, hint } }).await
+            let backup = BackupId::make_random(&mut fresh_rng()?);
+            let words = match words.filter(|words| !words.is_empty()) {
+                Some(words) => Some(driver.derive_key(&Stretch::of_words(&backup), &check_new(&words, nfc)?).await?),
+                None => None,
+            };
+            driver.handle(Event::Register { backup, values, plan, words, face: FaceWish { readable, hint } }).await
         })
     }
 
-    /// Starts a recovery.
-    pub fn recover(&self, id: String) -> Promise {
+    /// The file with the piece that the owner of a value is to keep, while its backup is being made.
+    #[wasm_bindgen(js_name = pieceFile)]
+    pub fn piece_file(&self, id: String) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move { driver.handle(Event::Recover(driver.backup_of(&id)?)).await })
+        promise(async move {
+            let file = driver.piece_file(&driver.backup_of(&id)?).await?;
+            Ok(Uint8Array::from(file.as_slice()).into())
+        })
+    }
+
+    /// The owner shows that he has the file: the backup can be finished.
+    #[wasm_bindgen(js_name = pieceFileSaved)]
+    pub fn piece_file_saved(&self, id: String, file: Uint8Array) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let backup = driver.backup_of(&id)?;
+            driver.read_piece_file(&backup, &file)?;
+            driver.handle(Event::FileSaved(backup)).await
+        })
+    }
+
+    /// Starts a recovery of some values of one backup, or gives it the words or the file that it waits for.
+    pub fn recover(&self, ids: Vec<String>, words: Option<String>, file: Option<Uint8Array>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let values = value_ids(&ids)?;
+            let backup = driver.backup_of(ids.first().map_or("", String::as_str))?;
+            let file = file.map(|file| driver.read_piece_file(&backup, &file)).transpose()?;
+            let words = match words.filter(|words| !words.is_empty()) {
+                Some(words) => {
+                    let words = passphrase::normalise(&words, nfc)?;
+                    Some(driver.derive_key(&Stretch::of_words(&backup), &words).await?)
+                }
+                None => None,
+            };
+            let all = driver.with(|open| {
+                open.state.backups.get(&backup).is_some_and(|b| b.values.iter().all(|meta| values.contains(&meta.id)))
+            })?;
+            driver.handle(Event::Recover(backup, if all { Vec::new() } else { values })).await?;
+            driver.with(|open| {
+                let recovery = open.session.recoveries.entry(backup).or_default();
+                if let Some(words) = words {
+                    recovery.words = Some(words);
+                    recovery.trouble = None;
+                }
+                recovery.file.extend(file.into_iter().flatten().map(Piece::from));
+            })?;
+            driver.again()
+        })
     }
 
     /// Starts a release.
@@ -271,8 +357,8 @@ impl Engine {
     pub fn export_certificates(&self, ids: Vec<String>, passphrase: String) -> Promise {
         let driver = Rc::clone(&self.driver);
         promise(async move {
-            let passphrase = passphrase::check_new(&passphrase, nfc)?;
-            let ids = ids.iter().map(|id| value_id(id)).collect::<Result<Vec<_>, _>>()?;
+            let passphrase = check_new(&passphrase, nfc)?;
+            let ids = value_ids(&ids)?;
             let book = driver.with(|open| book_of(&open.state, &ids, now()))??;
             let mut rng = fresh_rng()?;
             let stretch = Stretch::make_random(PassphraseCost::STANDARD, &mut rng);
@@ -326,7 +412,7 @@ impl Engine {
 
 impl Driver {
     async fn create(self: Rc<Self>, passphrase: String) -> Result<(), EngineError> {
-        let passphrase = passphrase::check_new(&passphrase, nfc)?;
+        let passphrase = check_new(&passphrase, nfc)?;
         if self.store.load().await?.header.is_some() {
             let text = ("wallet-exists", "There is a wallet in this browser profile already.", Some("Unlock it."));
             return Err(EngineError::new(text));
@@ -372,6 +458,14 @@ impl Driver {
         };
         let answer = JsFuture::from(promise).await.ok().and_then(|v| v.as_bool());
         self.persistent.set(answer == Some(true));
+    }
+
+    fn read_piece_file(&self, backup: &BackupId, file: &Uint8Array) -> Result<Vec<KeptPiece>, EngineError> {
+        if file.length() as usize > piece_file::MAX_LEN {
+            return Err(PieceFileError::Malformed(CodecError::Malformed).into());
+        }
+        let layout = self.backup(backup)?.layout().map_err(WalletError::from)?;
+        Ok(piece_file::read(&layout, &file.to_vec())?)
     }
 
     fn backup_of(&self, id: &str) -> Result<BackupId, EngineError> {

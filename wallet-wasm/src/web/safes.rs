@@ -14,7 +14,7 @@ use crate::{
     exchange::descriptor_url,
     machine::{Event, given},
     session::Contact,
-    view::fingerprint,
+    view::{WhereaboutsView, draw_whereabouts, fingerprint},
     web::{
         driver::{Driver, now},
         error::EngineError,
@@ -32,6 +32,7 @@ pub(crate) struct SafeProbe {
     fingerprint: String,
     limit_body: u64,
     admission: &'static str,
+    whereabouts: WhereaboutsView,
     known: bool,
 }
 
@@ -88,6 +89,7 @@ async fn ask(
         chain: descriptor.chain,
         limit_body: descriptor.limits.body,
         token: None,
+        whereabouts: descriptor.whereabouts,
     };
     Ok((safe, descriptor.admission, descriptor.time))
 }
@@ -100,6 +102,7 @@ impl Driver {
         Ok(SafeProbe {
             id: safe.id.to_string(),
             fingerprint: fingerprint(&safe.id),
+            whereabouts: draw_whereabouts(&safe),
             name: safe.name,
             url,
             limit_body: safe.limit_body,

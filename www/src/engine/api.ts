@@ -37,6 +37,14 @@ export interface SafeView {
   token: boolean;
   /** How many deposits of this wallet it holds. */
   deposits: number;
+  whereabouts: Whereabouts;
+}
+
+/** What a safe says it may have in common with others: who runs it, on whose machines, and where these stand. Null where it says nothing. */
+export interface Whereabouts {
+  operator: string | null;
+  cloud: string | null;
+  region: string | null;
 }
 
 /** What a safe says of itself before the owner has decided to trust it. */
@@ -47,6 +55,7 @@ export interface SafeProbe {
   fingerprint: string;
   limitBody: number;
   admission: string;
+  whereabouts: Whereabouts;
   /** Already in this wallet. */
   known: boolean;
 }
@@ -106,6 +115,19 @@ export interface BackupView {
   /** Any `threshold` of `total` safes suffice. Echoed from the finished backup, not from a form. */
   threshold: number;
   total: number;
+  /** Fewest safes that have enough to read it, or a part of it, were the secrets of their envelopes known; null: not even all. */
+  coalition: number | null;
+  /** Without the owner's words, or his file, nothing brings it back. */
+  needsWords: boolean;
+  needsFile: boolean;
+  /** The values that it couples, in order. */
+  values: string[];
+  /** Some of it follows from words that the owner chose. */
+  hasWords: boolean;
+  /** Some of it is in a file that the owner keeps. */
+  hasFile: boolean;
+  /** The file is ready and waits to be saved: `pieceFile`, then `pieceFileSaved`. */
+  fileUnsaved: boolean;
   certificates: CertificateView[];
 }
 
@@ -228,6 +250,81 @@ export interface Examination {
   fetched: Uint8Array[];
 }
 
+/** What goes with a backup beside its plan. */
+export interface BackupOptions {
+  /** Where the plan has `memory`: the owner's words, at least 12 characters. */
+  words?: string;
+  /** Title, kind, date and hint stand on the certificates for everybody to read; otherwise only this wallet can. */
+  readable?: boolean;
+  hint?: string;
+}
+
+/** A plan as text, read against the safes of this wallet. */
+export interface PlanReading {
+  /** The one way to write it; null if it is none. */
+  text: string | null;
+  /** What is wrong, and where: in UTF-16 units from 0; null where no place is to blame. */
+  error: { at: number | null; message: string } | null;
+  /** The safes in it, in order. */
+  safeIds: string[];
+  hasWords: boolean;
+  hasFile: boolean;
+}
+
+/** A set of principals in which several are interchangeable: all of `count` of `of`, for each part. */
+export interface Way {
+  /** `of`: nicknames of safes, “this device”, “the certificate file”, “its passphrase”, “your file”, “your words”. */
+  parts: { of: string[]; count: number }[];
+  /** How many sets it stands for. */
+  sets: number;
+}
+
+/** What a plan survives, exposes and costs; exact. */
+export interface PlanOutlook {
+  reading: PlanReading;
+  /** Why it cannot be carried out; null if it can. */
+  refusal: string | null;
+  /** How many safes can be lost, whichever they are: with this device, and without it; null: it never comes back so. */
+  losses: number | null;
+  lossesElsewhere: number | null;
+  /** Fewest safes that have enough to read it, or a part of it, were the secrets of their envelopes known; null: not even all. */
+  coalition: number | null;
+  /** How likely it comes back, given how often each safe is there. */
+  availability: number;
+  /** The smallest sets that bring it back, and those that read it while the other safes keep to the rules. */
+  recovering: Way[];
+  disclosing: Way[];
+  /** The smallest sets that can try passphrases as often as they like, and read it with the right one. */
+  guessing: Way[];
+  sentences: { tone: 'good' | 'note' | 'warning'; text: string }[];
+  /** Null where it cannot be carried out. */
+  cost: {
+    safes: { safeId: string; bytes: number; requests: number; writes: number }[];
+    bytes: number;
+    requests: number;
+    /** Writes of the safes' stores. */
+    writes: number;
+    bookBytes: number;
+    fileBytes: number;
+  } | null;
+  /** The case that was asked for: does it come back here, and on another device; do the curious safes have enough to read it? */
+  scenario: { recovers: boolean; recoversElsewhere: boolean; reads: boolean } | null;
+}
+
+/** A case: safes that are gone, and safes that put together what they have. Ids. */
+export interface Case {
+  gone?: string[];
+  curious?: string[];
+  /** How often each safe is there, 0 to 1, by id; one that is not named: 0.99. */
+  availability?: Record<string, number>;
+}
+
+/** What a recovery may need from its owner. */
+export interface Given {
+  words?: string;
+  file?: Uint8Array;
+}
+
 /** Errors thrown by the engine carry a stable code, what happened, and what to do next. */
 export interface EngineErrorShape {
   code: string;
@@ -262,21 +359,28 @@ export interface Engine {
   /** Deletes a local value that has no backup. Error `has-backup`. */
   removeValue(id: string): Promise<void>;
 
+  /** Plans before they are carried out. */
+  plan: {
+    /** Reads a text; what is wrong with it is part of the answer. */
+    parse(text: string): Promise<PlanReading>;
+    /** Weighs a plan for some values. */
+    analyse(text: string, values: string[], what?: Case): Promise<PlanOutlook>;
+  };
   /**
-   * Starts `seal(disperse(k, …), split(k, …))` over the named safes; progress comes by `subscribe`. With `readable`, title, kind, date and
-   * hint stand on the certificates for everybody to read; otherwise only this wallet can.
+   * Starts a backup of some values, coupled, by a plan: text with nicknames or ids of safes. Progress comes by `subscribe`. Error
+   * `plan-unreadable`, `plan-refused`, `words-needed`, `values-refused`, `has-backup`, `not-local`.
    */
-  register(
-    id: string,
-    safeIds: string[],
-    threshold: number,
-    readable: boolean,
-    hint: string | null,
-  ): Promise<void>;
+  backup(values: string[], plan: string, options?: BackupOptions): Promise<void>;
+  /** The file with a piece that the owner of a value is to keep, while `fileUnsaved`. */
+  pieceFile(id: string): Promise<Uint8Array>;
+  /** Shows that the file is kept; with it and the last certificate the backup is done. Error `not-the-piece-file`. */
+  pieceFileSaved(id: string, file: Uint8Array): Promise<void>;
   /** Asks the safes to show that they have what they signed for: the pieces of one value, or (null) all. */
   audit(id: string | null): Promise<void>;
-  /** Brings the content back from the safes. */
-  recover(id: string): Promise<void>;
+  /**
+   * Brings values of one backup back from the safes, or gives a recovery that waits what it waits for. Error `not-the-piece-file`, `busy`.
+   */
+  recover(ids: string[], given?: Given): Promise<void>;
   /** Asks every safe to let its pieces go; the local copy stays. Error `not-local`: recover first. */
   release(id: string): Promise<void>;
   /** Tries safes that were away again at once. */

@@ -42,10 +42,15 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     addValue: (meta, content) => remote.addValue(meta, content),
     reveal: (id) => remote.reveal(id),
     removeValue: (id) => remote.removeValue(id),
-    register: (id, safeIds, threshold, readable, hint) =>
-      remote.register(id, safeIds, threshold, readable, hint),
+    plan: {
+      parse: (text) => remote.parsePlan(text),
+      analyse: (text, values, what) => remote.analysePlan(text, values, what),
+    },
+    backup: (values, plan, options) => remote.backup(values, plan, options),
+    pieceFile: (id) => remote.pieceFile(id),
+    pieceFileSaved: (id, file) => remote.pieceFileSaved(id, file),
     audit: (id) => remote.audit(id),
-    recover: (id) => remote.recover(id),
+    recover: (ids, given) => remote.recover(ids, given),
     release: (id) => remote.release(id),
     retry: () => remote.retry(),
     exportCertificates: (ids, passphrase) => remote.exportCertificates(ids, passphrase),

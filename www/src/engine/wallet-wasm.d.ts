@@ -2,14 +2,32 @@
  * The generated module as the worker sees it. Written by hand, so that types are checked against the contract whether or not
  * `pkg/` has been built; `vite.config.ts` points the name `wallet-wasm` at the generated file.
  */
-import type { Engine as Contract, WalletView } from './api.ts';
+import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from './api.ts';
 
 /** Fetches and compiles the WebAssembly module that lies beside the script. */
 export default function init(): Promise<unknown>;
 
-interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'addValue'> {
+interface WasmEngine
+  extends Omit<Contract, 'lock' | 'subscribe' | 'addValue' | 'backup' | 'recover' | 'plan'> {
   lock(): void;
-  subscribe(listener: (view: WalletView) => void): void;
+  subscribe(listener: (view: WalletView) => Promise<unknown>): void;
+  parsePlan(text: string): Promise<PlanReading>;
+  analysePlan(
+    text: string,
+    values: string[],
+    gone: string[],
+    curious: string[],
+    named: string[],
+    availability: Float64Array,
+  ): Promise<PlanOutlook>;
+  backup(
+    values: string[],
+    plan: string,
+    words: string | undefined,
+    readable: boolean,
+    hint: string | undefined,
+  ): Promise<void>;
+  recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
   addValue(
     title: string,
     kind: string,

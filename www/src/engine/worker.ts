@@ -3,7 +3,7 @@
  */
 import { expose, transfer, wrap } from 'comlink';
 import init, { stretch, Engine as Wasm } from 'wallet-wasm';
-import type { Engine, NewValue, WalletView } from './api.ts';
+import type { BackupOptions, Case, Engine, Given, NewValue, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
 import { trust } from './trusted.ts';
 
@@ -59,11 +59,10 @@ const host = {
   unlock: (passphrase: string) => engine().unlock(passphrase),
   lock: async () => engine().lock(),
   view: () => engine().view(),
-  // The listener is a comlink proxy; the engine gets a plain function, and a page that has gone away is no error of the engine.
+  // The listener is a comlink proxy; the engine gets a plain function that tells when the page has drawn, and a page that has gone away is no
+  // error of the engine.
   subscribe: async (listener: (view: WalletView) => unknown) =>
-    engine().subscribe((view) => {
-      Promise.resolve(listener(view)).catch(() => undefined);
-    }),
+    engine().subscribe((view) => Promise.resolve(listener(view)).catch(() => undefined)),
 
   probeSafe: (url: string) => engine().probeSafe(url),
   addSafe: (url: string, id: string, nickname: string, token: string) =>
@@ -76,10 +75,22 @@ const host = {
   reveal: (id: string) => handOver(engine().reveal(id)),
   removeValue: (id: string) => engine().removeValue(id),
 
-  register: (id: string, safeIds: string[], threshold: number, readable: boolean, hint: string | null) =>
-    engine().register(id, safeIds, threshold, readable, hint),
+  parsePlan: (text: string) => engine().parsePlan(text),
+  analysePlan: (text: string, values: string[], { gone = [], curious = [], availability = {} }: Case = {}) =>
+    engine().analysePlan(
+      text,
+      values,
+      gone,
+      curious,
+      Object.keys(availability),
+      new Float64Array(Object.values(availability)),
+    ),
+  backup: (values: string[], plan: string, { words, readable, hint }: BackupOptions = {}) =>
+    engine().backup(values, plan, words, readable ?? false, hint),
+  pieceFile: (id: string) => handOver(engine().pieceFile(id)),
+  pieceFileSaved: (id: string, file: Uint8Array) => engine().pieceFileSaved(id, file),
   audit: (id: string | null) => engine().audit(id),
-  recover: (id: string) => engine().recover(id),
+  recover: (ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file),
   release: (id: string) => engine().release(id),
   retry: () => engine().retry(),
 
@@ -88,7 +99,12 @@ const host = {
   importCertificates: (file: Uint8Array, passphrase: string) => engine().importCertificates(file, passphrase),
   certificate: (depositId: string) => handOver(engine().certificate(depositId)),
   examine: (files: Uint8Array[], ask: boolean) => engine().examine(files, ask),
-} satisfies Engine & { open(dbName: string): Promise<void>; stretch: Stretch };
+} satisfies Omit<Engine, 'plan'> & {
+  open(dbName: string): Promise<void>;
+  stretch: Stretch;
+  parsePlan: Engine['plan']['parse'];
+  analysePlan: Engine['plan']['analyse'];
+};
 
 export type Host = typeof host;
 

@@ -124,7 +124,7 @@ export const base = css`
     font-weight: 550;
     font-size: 0.9375rem;
   }
-  input:not([type='checkbox'], [type='file']),
+  input:not([type='checkbox'], [type='radio'], [type='file']),
   select,
   textarea {
     display: block;
@@ -161,11 +161,16 @@ export const base = css`
     font: 550 0.875rem var(--font);
     cursor: pointer;
   }
-  input[type='checkbox'] {
+  input:is([type='checkbox'], [type='radio']) {
     width: 1.125rem;
     height: 1.125rem;
     margin: 0;
     accent-color: var(--accent);
+  }
+  .qr {
+    width: 100%;
+    max-width: 22rem;
+    height: auto;
   }
   fieldset {
     border: 0;

@@ -1,6 +1,7 @@
 /** The words for what the engine reports, in one place, so that every page says the same. */
 import { html, type TemplateResult } from 'lit';
 import type {
+  BackupView,
   CertificateView,
   Exhibit,
   Finding,
@@ -104,12 +105,42 @@ export const findingBadge = ({ code }: Finding) => badge(findings[code]);
 /** A safe that did not show what it signed for. */
 export const faultBadge = badge({ label: 'Not shown', tone: 'bad', icon: 'cross' });
 
-/** What a threshold means, for a plan in which any `k` of `n` safes suffice. */
-export function thresholdSentence(k: number, n: number): string {
+/** What of a plan says how strong it is. */
+type Strength = Pick<BackupView, 'threshold' | 'total' | 'coalition' | 'needsWords' | 'needsFile'>;
+
+/** What a plan means in one sentence: what brings it back, what can be lost, who learns nothing. */
+export function strengthSentence({
+  threshold: k,
+  total: n,
+  coalition,
+  needsWords,
+  needsFile,
+}: Strength): string {
+  const own = [needsWords ? 'your words' : '', needsFile ? 'your file' : ''].filter(Boolean).join(' and ');
+  const also = own ? ` with ${own}` : '';
   const back =
-    k === n ? `All ${n} safes are needed to bring it back` : `Any ${k} of these ${n} safes bring it back`;
+    k === 0
+      ? 'It comes back without a safe'
+      : n === 1
+        ? `One safe brings it back${also}`
+        : k === n
+          ? `All ${n} safes are needed to bring it back${also}`
+          : k === 1
+            ? `Any one of these ${n} safes brings it back${also}`
+            : `Any ${k} of these ${n} safes bring it back${also}`;
   const lost =
-    k === n ? 'none can be lost' : n - k === 1 ? 'any one can be lost' : `any ${n - k} can be lost`;
-  const learn = k === 2 ? 'one alone learns nothing' : `${k - 1} together learn nothing`;
-  return `${back}; ${lost}; ${learn}.`;
+    k === n
+      ? n === 1
+        ? 'it must not be lost'
+        : 'none can be lost'
+      : n - k === 1
+        ? 'any one can be lost'
+        : `any ${n - k} can be lost`;
+  return `${back}; ${lost}; ${learning(coalition)}.`;
+}
+
+function learning(coalition: number | null): string {
+  if (coalition === null) return 'the safes alone can read nothing';
+  if (coalition === 1) return "only your wallet's secrets keep a single one from reading it, or a part";
+  return coalition === 2 ? 'one alone learns nothing' : `${coalition - 1} together learn nothing`;
 }

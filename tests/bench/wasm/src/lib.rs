@@ -3,7 +3,7 @@
 
 use js_sys::Uint8Array;
 use protocol::{
-    crypto::{Secret, combine_shares, erasure_encode, expand_seed, make_shares},
+    crypto::{Secret, combine_shares, erasure_decode, erasure_encode, expand_seed, make_shares},
     layout::STRIPE,
     seal::{CHUNK, Purpose, Sealer},
 };
@@ -50,6 +50,37 @@ pub fn disperse(content: &[u8], k: usize, n: usize) -> Result<usize, JsError> {
     Ok(made)
 }
 
+/// The last `k` of the `n` shards of every stripe of content, one after the other: those from which rebuilding takes longest.
+///
+/// # Errors
+/// Unless 1 ≤ k < n.
+#[wasm_bindgen]
+pub fn last_shards(content: &[u8], k: usize, n: usize) -> Result<Vec<u8>, JsError> {
+    let mut last = Vec::with_capacity(content.len());
+    for stripe in content.chunks_exact(k * STRIPE as usize) {
+        let data: Vec<&[u8]> = stripe.chunks(STRIPE as usize).collect();
+        let recovery = erasure_encode(&data, n).map_err(|_| JsError::new("not dispersed"))?;
+        let all = data.into_iter().chain(recovery.iter().map(Vec::as_slice));
+        all.skip(n - k).for_each(|shard| last.extend_from_slice(shard));
+    }
+    Ok(last)
+}
+
+/// Inverse of [`last_shards`].
+///
+/// # Errors
+/// If they are not what it made.
+#[wasm_bindgen]
+pub fn undisperse(shards: &[u8], k: usize, n: usize) -> Result<Vec<u8>, JsError> {
+    let mut content = Vec::with_capacity(shards.len());
+    for stripe in shards.chunks_exact(k * STRIPE as usize) {
+        let parts: Vec<(usize, &[u8])> = (n - k..n).zip(stripe.chunks(STRIPE as usize)).collect();
+        let data = erasure_decode(k, n, &parts).map_err(|_| JsError::new("not rebuilt"))?;
+        data.iter().for_each(|shard| content.extend_from_slice(shard));
+    }
+    Ok(content)
+}
+
 /// Shares a secret; the shares come one after the other.
 ///
 /// # Errors
@@ -57,7 +88,7 @@ pub fn disperse(content: &[u8], k: usize, n: usize) -> Result<usize, JsError> {
 #[wasm_bindgen]
 pub fn split(secret: &[u8], k: u8, n: u8) -> Result<Vec<u8>, JsError> {
     let mut rng = expand_seed(&fresh()?);
-    let shares = make_shares(secret, k, n, &mut rng).map_err(|_| JsError::new("not shared"))?;
+    let shares = make_shares(secret, k, n, &[], &mut rng).map_err(|_| JsError::new("not shared"))?;
     Ok(shares.iter().flat_map(|share| share.iter().copied()).collect())
 }
 

@@ -10,6 +10,7 @@ import { field, Page } from '../../shared/page.ts';
 import '../../shared/progress.ts';
 import { base } from '../../shared/styles.ts';
 import { kinds, valueBadge } from '../../shared/words.ts';
+import { givenForm } from './given.ts';
 
 /** Brings values back: certificates come in with a file, the content comes from the safes. */
 @customElement('sr-recover')
@@ -47,13 +48,23 @@ export class Recover extends Page {
       ({ id, backup, local, operation }) =>
         (backup !== null && !local) || operation?.kind === 'recover' || this.begun.has(id),
     );
+    const away = values.filter(({ local, operation }) => !local && operation === null);
     return html`<div class="stack">
       <div class="stack tight">
         <h1 tabindex="-1">Recover</h1>
         <p class="muted">Bring back what the safes keep for you.</p>
       </div>
       <section class="stack" aria-labelledby="list">
-        <h2 id="list">Not on this device</h2>
+        <div class="row apart">
+          <h2 id="list">Not on this device</h2>
+          ${
+            away.length > 1
+              ? html`<button type="button" class="small" data-testid="recover-all" ?disabled=${this.busy} @click=${() => this.#recoverAll(away)}>
+                  Recover all ${away.length}
+                </button>`
+              : nothing
+          }
+        </div>
         ${
           values.length === 0
             ? html`<p class="muted">
@@ -105,7 +116,7 @@ export class Recover extends Page {
       </div>
       ${
         operation
-          ? html`<sr-progress .operation=${operation}></sr-progress>`
+          ? html`<sr-progress .operation=${operation}></sr-progress>${givenForm(value)}`
           : html`<p class="small muted">${value.reason} ${value.nextStep ?? nothing}</p>`
       }
     </li>`;
@@ -143,9 +154,18 @@ export class Recover extends Page {
     </section>`;
   }
 
+  /** Values that were backed up together come back together. */
+  #recoverAll(values: ValueView[]): void {
+    this.begun = new Set([...this.begun, ...values.map(({ id }) => id)]);
+    const backups = Map.groupBy(values, ({ backup }) => backup?.id);
+    void this.act(async () => {
+      for (const together of backups.values()) await session.engine.recover(together.map(({ id }) => id));
+    });
+  }
+
   #recover(id: string): void {
     this.begun = new Set(this.begun).add(id);
-    void this.act(() => session.engine.recover(id));
+    void this.act(() => session.engine.recover([id]));
   }
 
   #onImport(event: SubmitEvent): void {

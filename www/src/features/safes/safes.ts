@@ -1,6 +1,6 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
-import type { SafeProbe, SafeView, WalletView } from '../../engine/api.ts';
+import type { SafeProbe, SafeView, WalletView, Whereabouts } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import { count, size } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
@@ -130,6 +130,7 @@ export class Safes extends Page {
       <p class="muted small url">
         ${safe.name === safe.nickname ? nothing : html`${safe.name} · `}${safe.url}
       </p>
+      ${said(safe.whereabouts)}
       <p class="muted small">
         ${safe.deposits === 0 ? 'Keeps nothing of this wallet yet.' : `Keeps ${count(safe.deposits, 'deposit')} of this wallet.`}
       </p>
@@ -189,6 +190,7 @@ export class Safes extends Page {
         <p class="muted small">
           Takes up to ${size(found.limitBody)} at a time. ${admission(found.admission)}
         </p>
+        ${said(found.whereabouts)}
         <p id="compare">
           Its fingerprint is below. Compare it with the one that its operator published. If they differ in a single letter, do
           not add it.
@@ -303,6 +305,15 @@ function suggestion(name: string): string {
     .replace(/^-+|-+$/g, '')
     .toLowerCase()
     .slice(0, 24);
+}
+
+/** What a safe says of who and what is behind it. */
+function said({ operator, cloud, region }: Whereabouts): TemplateResult | typeof nothing {
+  const parts = [operator && `run by ${operator}`, cloud && `on ${cloud}`, region && `in ${region}`].filter(
+    Boolean,
+  );
+  if (parts.length === 0) return nothing;
+  return html`<p class="muted small url" data-testid="safe-whereabouts">It says: ${parts.join(', ')}.</p>`;
 }
 
 function admission(word: string): string {

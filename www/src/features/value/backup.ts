@@ -1,13 +1,16 @@
-import { css, html, nothing, type TemplateResult } from 'lit';
+import { css, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
-import type { SafeView, ValueView } from '../../engine/api.ts';
+import type { PlanReading, SafeView, ValueView } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
+import { size } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
-import { contactBadge, thresholdSentence } from '../../shared/words.ts';
+import { contactBadge, strengthSentence } from '../../shared/words.ts';
+import './outlook.ts';
+import { examples, type Preset, planOf, presets } from './plans.ts';
 
-/** Which safes, and how many of them suffice. Sends `dismiss` when the backup has begun or was called off. */
+/** How a value is backed up: by which plan, over which safes. Sends `dismiss` when the backup has begun or was called off. */
 @customElement('sr-backup')
 export class Backup extends Page {
   static override styles = [
@@ -33,30 +36,134 @@ export class Backup extends Page {
       .choices li + li {
         border-top: 1px solid var(--line);
       }
-      select {
+      .presets {
+        display: grid;
+        grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
+        gap: 0.5rem;
+        margin-top: 0.5rem;
+      }
+      .presets label {
+        display: grid;
+        grid-template-columns: auto minmax(0, 1fr);
+        align-items: start;
+        align-content: start;
+        gap: 0.125rem 0.625rem;
+        padding: 0.625rem 0.875rem;
+        border: 1px solid var(--line);
+        border-radius: var(--radius-small);
+        cursor: pointer;
+      }
+      .presets label:has(:checked) {
+        border-color: var(--accent);
+      }
+      .presets input {
+        margin-top: 0.125rem;
+      }
+      .presets small {
+        grid-column: 2;
+        font-weight: 400;
+      }
+      .threshold {
         max-width: 16rem;
+      }
+      textarea {
+        min-height: 7rem;
+        font: 0.875rem / 1.5 var(--mono);
+      }
+      textarea {
+        overflow-wrap: anywhere;
       }
     `,
   ];
 
   @property({ attribute: false }) value!: ValueView;
+  @property({ attribute: false }) values: ValueView[] = [];
   @property({ attribute: false }) safes: SafeView[] = [];
+  @state() private preset: Preset['id'] = 'spread';
   /** Safes are taken unless the owner says no, so that one added meanwhile is in. */
   @state() private left: ReadonlySet<string> = new Set();
   /** Null until the owner chose it himself. */
   @state() private chosen: number | null = null;
+  /** The text of the custom plan; null until it was touched: then it is the plan that stood there before. */
+  @state() private text: string | null = null;
+  @state() private reading: PlanReading | null = null;
   @state() private readable = false;
+  /** Other values that go with this one. */
+  @state() private others: ReadonlySet<string> = new Set();
 
   protected override firstUpdated(): void {
     this.renderRoot.querySelector('input')?.focus();
   }
 
+  protected override willUpdate(_changed: PropertyValues<this>): void {
+    void this.#read(this.#plan());
+  }
+
   protected override render(): TemplateResult {
-    const taken = this.#taken();
-    const n = taken.length;
-    const k = this.#threshold();
+    const { preset, reading } = this;
+    const n = this.#taken().length;
+    const { least, most } = presets.find(({ id }) => id === preset) as Preset;
+    const fits = preset === 'custom' || (n >= least && n <= most);
     return html`<form class="stack" @submit=${this.#submit}>
-      <fieldset>
+      ${this.#presets()}
+      ${preset === 'custom' ? this.#custom() : this.#overSafes(fits, least, most)}
+      ${
+        reading?.hasWords
+          ? html`<div class="stack tight">
+              <label for="words">Words that only you know</label>
+              <input id="words" name="words" autocomplete="off" minlength="12" aria-describedby="words-why" data-testid="backup-words" />
+              <p id="words-why" class="muted small">
+                At least 12 characters. They are kept nowhere: without them, or if one letter differs, the value does not come back.
+              </p>
+            </div>`
+          : nothing
+      }
+      ${
+        reading?.hasFile
+          ? html`<p class="muted small">You will be asked to save a file with a piece of it, and to show that you have it.</p>`
+          : nothing
+      }
+      ${
+        fits
+          ? html`<sr-outlook .plan=${this.#plan()} .values=${[this.value.id, ...this.others]} .safes=${this.safes}></sr-outlook>`
+          : nothing
+      }
+      ${this.#coupled()} ${this.#face()} ${this.errorBox()}
+      <div class="row">
+        <button class="primary" data-testid="backup-submit" ?disabled=${this.busy || !fits || !reading?.text}>Back it up</button>
+        <button type="button" class="quiet" @click=${() => this.dispatchEvent(new Event('dismiss'))}>Cancel</button>
+      </div>
+    </form>`;
+  }
+
+  #presets(): TemplateResult {
+    return html`<fieldset>
+      <legend>How?</legend>
+      <div class="presets">
+        ${presets.map(
+          ({ id, label, meaning }) => html`<label>
+            <input
+              type="radio"
+              name="preset"
+              data-testid="backup-preset"
+              data-preset=${id}
+              .checked=${this.preset === id}
+              @change=${() => {
+                if (id === 'custom') this.text ??= this.#plan();
+                this.preset = id;
+              }}
+            />
+            ${label}<small class="muted">${meaning}</small>
+          </label>`,
+        )}
+      </div>
+    </fieldset>`;
+  }
+
+  #overSafes(fits: boolean, least: number, most: number): TemplateResult {
+    const n = this.#taken().length;
+    const k = this.#threshold();
+    return html`<fieldset>
         <legend>Over which safes?</legend>
         <ul class="choices">
           ${this.safes.map(
@@ -76,13 +183,19 @@ export class Backup extends Page {
           )}
         </ul>
       </fieldset>
-      ${n < 2 ? html`<p role="status">Choose at least two safes: one alone could read what it keeps.</p>` : this.#choice(k, n)}
-      ${this.#face()} ${this.errorBox()}
-      <div class="row">
-        <button class="primary" data-testid="backup-submit" ?disabled=${this.busy || n < 2}>Back it up</button>
-        <button type="button" class="quiet" @click=${() => this.dispatchEvent(new Event('dismiss'))}>Cancel</button>
-      </div>
-    </form>`;
+      ${
+        fits
+          ? this.preset === 'spread'
+            ? this.#choice(k, n)
+            : nothing
+          : html`<p role="status">
+              ${n < least ? `Choose at least ${least} safes: one alone could read what it keeps.` : `Choose ${most} safes.`}
+            </p>`
+      }
+      <details class="more">
+        <summary>As a plan</summary>
+        <p class="mono small" data-testid="plan-shown">${this.#plan()}</p>
+      </details>`;
   }
 
   #choice(k: number, n: number): TemplateResult {
@@ -91,6 +204,7 @@ export class Backup extends Page {
         <label for="threshold">How many of them bring it back?</label>
         <select
           id="threshold"
+          class="threshold"
           data-testid="backup-threshold"
           aria-describedby="meaning"
           .value=${String(k)}
@@ -101,7 +215,7 @@ export class Backup extends Page {
           ${options.map((option) => html`<option value=${option} ?selected=${option === k}>${option} of ${n}</option>`)}
         </select>
       </div>
-      <p id="meaning" role="status" data-testid="backup-meaning">${thresholdSentence(k, n)}</p>
+      <p id="meaning" role="status" data-testid="backup-meaning">${strengthSentence({ threshold: k, total: n, coalition: k, needsWords: false, needsFile: false })}</p>
       ${
         k === n
           ? html`<div class="notice warn">
@@ -110,6 +224,91 @@ export class Backup extends Page {
             </div>`
           : nothing
       }`;
+  }
+
+  #custom(): TemplateResult {
+    const error = this.reading?.error;
+    return html`<div class="stack tight">
+        <label for="example">Begin with</label>
+        <select
+          id="example"
+          data-testid="plan-example"
+          @change=${(event: Event) => {
+            this.text = (event.target as HTMLSelectElement).value;
+          }}
+        >
+          <option value=${this.text ?? ''}>…</option>
+          ${examples(this.safes)
+            .filter(({ safes }) => safes <= this.safes.length)
+            .map(({ label, plan }) => html`<option value=${plan}>${label}</option>`)}
+        </select>
+      </div>
+      <div class="stack tight">
+        <label for="plan">Your plan</label>
+        <textarea
+          id="plan"
+          spellcheck="false"
+          autocapitalize="off"
+          data-testid="plan-text"
+          aria-describedby="plan-error"
+          aria-invalid=${error ? 'true' : 'false'}
+          .value=${this.text ?? ''}
+          @input=${(event: Event) => {
+            this.text = (event.target as HTMLTextAreaElement).value;
+          }}
+        ></textarea>
+        <div id="plan-error" role="status" data-testid="plan-error">
+          ${
+            error
+              ? html`<div class="notice warn">
+                  ${icon('alert')}
+                  <p class="small">${error.message}</p>
+                </div>`
+              : nothing
+          }
+        </div>
+      </div>`;
+  }
+
+  #coupled(): TemplateResult | typeof nothing {
+    const free = this.values.filter(
+      ({ id, local, backup }) => id !== this.value.id && local && backup === null,
+    );
+    if (free.length === 0) return nothing;
+    return html`<details class="more">
+      <summary data-testid="backup-together">Together with other values</summary>
+      <button
+        type="button"
+        class="small"
+        data-testid="backup-with-all"
+        @click=${() => {
+          this.others = new Set(this.others.size === free.length ? [] : free.map(({ id }) => id));
+        }}
+      >
+        ${this.others.size === free.length ? 'None of them' : `All ${free.length}`}
+      </button>
+      <p class="muted small">They share the safes' pieces, and each comes back by itself. They are released together.</p>
+      <ul class="choices">
+        ${free.map(
+          (other) => html`<li>
+            <label>
+              <input
+                type="checkbox"
+                data-testid="backup-with"
+                data-value-id=${other.id}
+                .checked=${this.others.has(other.id)}
+                @change=${() => {
+                  const others = new Set(this.others);
+                  if (!others.delete(other.id)) others.add(other.id);
+                  this.others = others;
+                }}
+              />
+              <span>${other.title}</span><span class="muted small">${size(other.size)}</span>
+            </label>
+          </li>`,
+        )}
+      </ul>
+    </details>`;
   }
 
   #face(): TemplateResult {
@@ -152,6 +351,21 @@ export class Backup extends Page {
     return Math.min(Math.max(this.chosen ?? majority, 2), n);
   }
 
+  #plan(): string {
+    if (this.preset === 'custom') return this.text ?? '';
+    return planOf(this.preset, this.#threshold(), this.#taken(), this.safes);
+  }
+
+  #lastRead: string | null = null;
+
+  /** Asks the engine what a text means; only the newest answer counts. */
+  async #read(text: string): Promise<void> {
+    if (text === this.#lastRead) return;
+    this.#lastRead = text;
+    const reading = await session.engine.plan.parse(text);
+    if (this.#lastRead === text) this.reading = reading;
+  }
+
   #toggle(id: string): void {
     const left = new Set(this.left);
     if (!left.delete(id)) left.add(id);
@@ -160,12 +374,9 @@ export class Backup extends Page {
 
   async #submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
-    const ids = this.#taken().map(({ id }) => id);
-    const hint = field(event, 'hint') || null;
-    const { readable } = this;
-    if (
-      await this.act(() => session.engine.register(this.value.id, ids, this.#threshold(), readable, hint))
-    ) {
+    const options = { words: field(event, 'words'), hint: field(event, 'hint'), readable: this.readable };
+    const values = [this.value.id, ...this.others];
+    if (await this.act(() => session.engine.backup(values, this.#plan(), options))) {
       this.dispatchEvent(new Event('dismiss'));
     }
   }

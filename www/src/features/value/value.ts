@@ -3,17 +3,26 @@ import { customElement, property, state } from 'lit/decorators.js';
 import type { BackupView, ValueView, WalletView } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import '../../shared/dialog.ts';
-import { date, size } from '../../shared/format.ts';
+import { count, date, size } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { Page } from '../../shared/page.ts';
 import '../../shared/progress.ts';
 import { base } from '../../shared/styles.ts';
-import { kinds, thresholdSentence, valueBadge } from '../../shared/words.ts';
+import { kinds, strengthSentence, valueBadge } from '../../shared/words.ts';
 import '../recover/export.ts';
 import './backup.ts';
 import './certificates.ts';
 import './content.ts';
+import './outlook.ts';
+import { givenForm } from '../recover/given.ts';
+import './piece.ts';
 import { one } from './value.styles.ts';
+
+/** Who else is released with a value. */
+function others({ backup }: ValueView): string {
+  const more = (backup?.values.length ?? 1) - 1;
+  return more > 0 ? ` and of ${count(more, 'other value')} that were backed up with it` : '';
+}
 
 type Asking = 'backup' | 'release' | 'remove' | 'export';
 
@@ -52,7 +61,14 @@ export class Value extends Page {
         <p>${value.reason}</p>
         ${value.nextStep ? html`<p class="muted">${value.nextStep}</p>` : nothing}
       </section>
-      ${value.operation ? html`<section class="card"><sr-progress .operation=${value.operation}></sr-progress></section>` : nothing}
+      ${
+        value.operation
+          ? html`<section class="card stack">
+              <sr-progress .operation=${value.operation}></sr-progress>
+              ${givenForm(value)}
+            </section>`
+          : nothing
+      }
       ${this.errorBox()}
       <section class="card stack" aria-labelledby="content">
         <h2 id="content">Content</h2>
@@ -77,7 +93,7 @@ export class Value extends Page {
                 class="primary"
                 data-testid="recover-start"
                 ?disabled=${this.busy || value.operation !== null}
-                @click=${() => this.act(() => session.engine.recover(value.id))}
+                @click=${() => this.act(() => session.engine.recover([value.id]))}
               >
                 Recover it
               </button>
@@ -90,6 +106,7 @@ export class Value extends Page {
     if (this.asking === 'backup') {
       return html`<sr-backup
         .value=${value}
+        .values=${this.view.values}
         .safes=${safes}
         @dismiss=${() => this.#ask(null)}
       ></sr-backup>`;
@@ -99,7 +116,7 @@ export class Value extends Page {
       </p>
       <div class="row">
         ${
-          safes.length < 2
+          safes.length < 1
             ? html`<a class="button primary" href="#/safes">Add safes first</a>`
             : html`<button
                 type="button"
@@ -127,8 +144,18 @@ export class Value extends Page {
     const held = backup.certificates.some(({ state }) => state === 'held');
     // A backup that is still being made brings nothing back yet.
     const begun = value.operation?.kind === 'register' ? 'When it is done: ' : '';
-    const meaning = thresholdSentence(backup.threshold, backup.total);
+    const meaning = strengthSentence(backup);
+    const coupled = this.view.values.filter(({ id }) => id !== value.id && backup.values.includes(id));
     return html`<p>${begun ? begun + meaning.charAt(0).toLowerCase() + meaning.slice(1) : meaning}</p>
+      ${backup.fileUnsaved ? html`<sr-piece .value=${value}></sr-piece>` : nothing}
+      ${
+        coupled.length > 0
+          ? html`<p class="muted small">
+              Backed up together with
+              ${coupled.map(({ id, title }, at) => html`${at > 0 ? ', ' : ''}<a href="#/value/${encodeURIComponent(id)}">${title}</a>`)}.
+            </p>`
+          : nothing
+      }
       <sr-certificates .certificates=${backup.certificates} .name=${value.title}></sr-certificates>
       <div class="row">
         <button
@@ -162,8 +189,9 @@ export class Value extends Page {
       </div>
       ${value.local ? nothing : html`<p class="muted small" id="release-why">To release it, recover it first.</p>`}
       <details class="more">
-        <summary>The plan</summary>
-        <p class="mono">${backup.plan}</p>
+        <summary data-testid="plan-open">The plan</summary>
+        <p class="mono" data-testid="plan-shown">${backup.plan}</p>
+        <sr-outlook .plan=${backup.plan} .values=${backup.values} .safes=${this.view.safes}></sr-outlook>
       </details>`;
   }
 
@@ -179,7 +207,8 @@ export class Value extends Page {
         return html`<sr-dialog heading="Release from the safes?" @dismiss=${() => this.#ask(null)}>
           <div class="stack">
             <p>
-              The safes let go of every piece of “${value.title}” and sign for that. The copy on this device stays. From then
+              The safes let go of every piece of “${value.title}”${others(value)} and sign for that. The copy on this device
+              stays. From then
               on it is the only one: certificates saved earlier no longer bring it back.
             </p>
             <div class="row">

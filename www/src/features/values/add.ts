@@ -5,7 +5,7 @@ import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
 import type { Dialog } from '../../shared/dialog.ts';
 import '../../shared/dialog.ts';
-import { size } from '../../shared/format.ts';
+import { count, size } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
@@ -42,6 +42,8 @@ export class Add extends Page {
   /** A file, or a text (empty: to be typed). */
   @property({ attribute: false }) given: File | string = '';
   @state() private file: File | null = null;
+  /** Several files at once: a value each, named like its file. */
+  @state() private several: File[] = [];
   @state() private kind: ValueKind = 'note';
   /** The owner chose the kind himself; no guess may change it any more. */
   #chosen = false;
@@ -56,14 +58,14 @@ export class Add extends Page {
     const { file, given } = this;
     return html`<sr-dialog heading="Add a value">
       <form class="stack" @submit=${this.#save}>
-        <div class="stack tight">
+        <div class="stack tight" ?hidden=${this.several.length > 0}>
           <label for="title">Title</label>
           <input
             id="title"
             name="title"
             autocomplete="off"
             maxlength="120"
-            required
+            ?required=${this.several.length === 0}
             data-first
             .value=${file && typeof given !== 'string' ? bareName(file.name) : ''}
             data-testid="value-title"
@@ -78,7 +80,7 @@ export class Add extends Page {
             )}
           </select>
         </div>
-        ${file ? this.#chosenFile(file) : this.#typed()} ${this.errorBox()}
+        ${this.#content()} ${this.errorBox()}
         <p class="muted small">It is sealed on this device. Nothing is sent anywhere until you back it up.</p>
         <div class="row">
           <button class="primary" data-testid="value-save" ?disabled=${this.busy}>
@@ -88,6 +90,26 @@ export class Add extends Page {
         </div>
       </form>
     </sr-dialog>`;
+  }
+
+  #content(): TemplateResult {
+    if (this.several.length > 0) {
+      const bytes = this.several.reduce((sum, file) => sum + file.size, 0);
+      return html`<div class="file">
+        ${icon('file')}
+        <span>${count(this.several.length, 'file')}, a value each <span class="muted small">${size(bytes)}</span></span>
+        <button
+          type="button"
+          class="small"
+          @click=${() => {
+            this.several = [];
+          }}
+        >
+          Remove
+        </button>
+      </div>`;
+    }
+    return this.file ? this.#chosenFile(this.file) : this.#typed();
   }
 
   #typed(): TemplateResult {
@@ -106,8 +128,8 @@ export class Add extends Page {
         ></textarea>
       </div>
       <div class="stack tight">
-        <label for="file">Or a file, up to 16 MiB</label>
-        <input id="file" type="file" data-testid="value-file" @change=${this.#onFile} />
+        <label for="file">Or files, up to 16 MiB each</label>
+        <input id="file" type="file" multiple data-testid="value-file" @change=${this.#onFile} />
       </div>`;
   }
 
@@ -137,9 +159,16 @@ export class Add extends Page {
   }
 
   #onFile(event: Event): void {
-    const file = (event.target as HTMLInputElement).files?.[0];
+    const [file, ...more] = (event.target as HTMLInputElement).files ?? [];
     if (!file) return;
     this.#take(file);
+    if (more.length > 0) {
+      this.several = [file, ...more];
+      this.file = null;
+      const large = this.several.find(({ size }) => size > LARGEST);
+      this.error = large ? tooLarge(large) : null;
+      return;
+    }
     const title = this.renderRoot.querySelector<HTMLInputElement>('#title');
     if (title && !title.value) title.value = bareName(file.name);
   }
@@ -164,20 +193,36 @@ export class Add extends Page {
     const title = field(event, 'title').trim();
     const text = this.renderRoot.querySelector('textarea')?.value ?? '';
     const saved = await this.act(async () => {
-      if (file && file.size > LARGEST) throw tooLarge(file);
-      if (!file && !text) {
+      // Those that are saved already stay, if one cannot be.
+      for (const [at, one] of this.several.entries()) {
+        await this.#keep(bareName(one.name), one).catch((error: unknown) => {
+          this.several = this.several.slice(at);
+          throw error;
+        });
+      }
+      if (this.several.length > 0) return;
+      if (file) return this.#keep(title, file);
+      if (!text) {
         throw new EngineError({
           code: 'empty-value',
           message: 'There is nothing to keep yet.',
           next: 'Type or paste something, or choose a file.',
         });
       }
-      const content = file ? new Uint8Array(await file.arrayBuffer()) : new TextEncoder().encode(text);
-      const mime = file ? file.type || 'application/octet-stream' : 'text/plain;charset=utf-8';
-      await session.engine.addValue({ title, kind: this.kind, fileName: file?.name ?? null, mime }, content);
+      const mime = 'text/plain;charset=utf-8';
+      const content = new TextEncoder().encode(text);
+      await session.engine.addValue({ title, kind: this.kind, fileName: null, mime }, content);
       content.fill(0);
     });
     if (saved) this.#close();
+  }
+
+  async #keep(title: string, file: File): Promise<void> {
+    if (file.size > LARGEST) throw tooLarge(file);
+    const content = new Uint8Array(await file.arrayBuffer());
+    const mime = file.type || 'application/octet-stream';
+    await session.engine.addValue({ title, kind: this.kind, fileName: file.name, mime }, content);
+    content.fill(0);
   }
 
   readonly #close = () => {
