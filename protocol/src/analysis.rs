@@ -1,14 +1,15 @@
 //! What a plan survives and what it exposes, exactly: for every set of principals, whether it brings the value back and whether it reads it.
 //!
-//! A plan becomes a formula over *principals* (safes, this device, the kit, its passphrase, file, words), and the formula a truth table over all
-//! sets of those that matter, 64 sets to a machine word. Everything else is read off the tables; nothing is sampled. The rules are those of
+//! A plan becomes a formula over safes and a few *gates* (the book, a proof of who one is, file, words), and the formula a truth table over all
+//! sets of safes, 64 sets to a machine word, one for every state of the gates. Which gates are open to whom puts them together to a table over
+//! all *principals*. Everything else is read off these tables; nothing is sampled. The rules are those of
 //! `spec/plan.md` §6, and `tests/tests/plans.rs` holds them against what programs do.
 
 mod family;
 mod formula;
 
 pub use family::{Family, Pattern};
-use formula::{Formula, Op};
+use formula::{Formula, Gate, Op};
 
 use crate::plan::{Node, Place, Plan};
 
@@ -82,26 +83,21 @@ enum Question {
 
 // ---- questions as formulas -------------------------------------------------------------------------------------
 
-/// Numbers of what most places need.
-const BOOK: usize = 0;
-const AUTHENTICATED: usize = 1;
-
 struct Compiler<'a, S> {
     principals: &'a [Principal<S>],
     setting: &'a Setting<S>,
     question: Question,
     ops: Vec<Op>,
-    /// What is needed again and again, to be computed beforehand.
-    kept: Vec<Op>,
 }
 
 impl<S: PartialEq + Clone> Compiler<'_, S> {
     fn var(&mut self, principal: &Principal<S>) {
-        if self.question == Question::Guess && *principal == Principal::Passphrase {
-            return self.ops.push(Op::Const(true));
-        }
         let index = self.principals.iter().position(|known| known == principal);
         self.ops.push(index.map_or(Op::Const(false), Op::Var));
+    }
+
+    fn gate(&mut self, gate: Gate) {
+        self.ops.push(Op::Gate(gate));
     }
 
     fn all(&mut self, n: usize) {
@@ -110,67 +106,6 @@ impl<S: PartialEq + Clone> Compiler<'_, S> {
 
     fn any(&mut self, n: usize) {
         self.ops.push(Op::AtLeast(1, n));
-    }
-
-    /// Enough safes answer the owner; those that keep to the rules answer whoever knows the passphrase.
-    fn enrolled(&mut self) {
-        match &self.setting.enrolment {
-            None => self.ops.push(Op::Const(false)),
-            Some(_) if self.question != Question::Recovery => self.ops.push(Op::Const(true)),
-            Some(Enrolment { safes, t }) => {
-                safes.iter().for_each(|safe| self.var(&Principal::Safe(safe.clone())));
-                self.ops.push(Op::AtLeast(*t, safes.len()));
-            }
-        }
-    }
-
-    /// Adds what is needed again and again.
-    fn once(&mut self, number: usize, add: fn(&mut Self)) {
-        if !self.kept.contains(&Op::Keep(number)) {
-            let ops = core::mem::take(&mut self.ops);
-            add(self);
-            let added = core::mem::replace(&mut self.ops, ops);
-            self.kept.extend(added);
-            self.kept.push(Op::Keep(number));
-        }
-        self.ops.push(Op::Kept(number));
-    }
-
-    /// Passphrase and enough safes that know it.
-    fn authenticated(&mut self) {
-        self.once(AUTHENTICATED, |this| {
-            this.var(&Principal::Device);
-            this.var(&Principal::Passphrase);
-            this.enrolled();
-            this.all(2);
-            this.any(2);
-        });
-    }
-
-    fn book(&mut self) {
-        if self.question == Question::Coalition {
-            return self.ops.push(Op::Const(true));
-        }
-        self.once(BOOK, |this| {
-            this.authenticated();
-            this.var(&Principal::Kit);
-            this.var(&Principal::Passphrase);
-            this.all(2);
-            this.any(2);
-        });
-    }
-
-    /// What a guess of the passphrase can be tried on with nobody's help: the kit, or enough safes to do what safes do for the owner. Safes
-    /// that keep to the rules count what they are asked.
-    fn tries(&mut self) {
-        self.var(&Principal::Kit);
-        let mut n = 1;
-        if let Some(Enrolment { safes, t }) = &self.setting.enrolment {
-            safes.iter().for_each(|safe| self.var(&Principal::Safe(safe.clone())));
-            self.ops.push(Op::AtLeast(*t, safes.len()));
-            n += 1;
-        }
-        self.any(n);
     }
 
     /// The safe itself, or one that had the same.
@@ -188,26 +123,25 @@ impl<S: PartialEq + Clone> Compiler<'_, S> {
         match (place, self.question) {
             (Place::Safe { safe, .. }, Question::Coalition) => self.safe_or_former(safe),
             (Place::Safe { safe, owner }, Question::Recovery) => {
-                self.book();
+                self.gate(Gate::Book);
                 self.var(&Principal::Safe(safe.clone()));
                 if *owner {
-                    self.authenticated();
+                    self.gate(Gate::Authenticated);
                 }
                 self.all(if *owner { 3 } else { 2 });
             }
             (Place::Safe { safe, owner }, Question::Disclosure | Question::Guess) => {
-                self.book();
+                self.gate(Gate::Book);
                 if *owner {
-                    self.authenticated();
+                    self.gate(Gate::Authenticated);
                     self.safe_or_former(safe);
                     self.any(2);
                     self.all(2);
                 }
             }
-            (Place::Book, _) => self.book(),
-            (Place::File | Place::Memory, Question::Coalition) => self.ops.push(Op::Const(false)),
-            (Place::File, _) => self.var(&Principal::File),
-            (Place::Memory, _) => self.var(&Principal::Memory),
+            (Place::Book, _) => self.gate(Gate::Book),
+            (Place::File, _) => self.gate(Gate::File),
+            (Place::Memory, _) => self.gate(Gate::Memory),
         }
     }
 
@@ -226,6 +160,82 @@ impl<S: PartialEq + Clone> Compiler<'_, S> {
         };
         self.ops.push(Op::AtLeast(k, children.len()));
     }
+
+    /// What the plan asks of safes and of the gates.
+    fn plan(mut self, plan: &Plan<S>) -> Formula {
+        self.node(plan);
+        Formula(self.ops)
+    }
+
+    /// At least t of the enrolled safes; without an enrolment never.
+    fn enrolled(mut self) -> Formula {
+        let (safes, t) = self.setting.enrolment.as_ref().map_or((&[][..], 1), |known| (&known.safes[..], known.t));
+        safes.iter().for_each(|safe| self.var(&Principal::Safe(safe.clone())));
+        self.ops.push(Op::AtLeast(t, safes.len()));
+        Formula(self.ops)
+    }
+}
+
+/// Whether one of these is in a set of them.
+fn has<S: PartialEq>(principals: &[Principal<S>], set: usize, wanted: &Principal<S>) -> bool {
+    principals.iter().enumerate().any(|(i, principal)| principal == wanted && set >> i & 1 == 1)
+}
+
+/// The family of a plan's answers to a question: the plan's tables over sets of safes, one for every state of the gates, put together for
+/// every set of what is the owner's.
+fn family<S: PartialEq + Clone>(
+    plan: &Plan<S>,
+    setting: &Setting<S>,
+    principals: &[Principal<S>],
+    question: Question,
+) -> Family {
+    let compiler = || Compiler { principals, setting, question, ops: Vec::new() };
+    let n = principals.iter().filter(|p| matches!(p, Principal::Safe(_) | Principal::Former(_))).count();
+    let formula = compiler().plan(plan);
+    if question == Question::Coalition {
+        // They know what is in the book, and nothing else that is the owner's.
+        return Family::new(n, 0, formula.given(|gate| gate == Gate::Book).tabulate(n));
+    }
+    let enough = compiler().enrolled().tabulate(n);
+    // Safes that keep to the rules answer whoever knows the passphrase.
+    let here = question == Question::Recovery || setting.enrolment.is_none();
+    let answers = if here { enough.clone() } else { vec![!0; enough.len()] };
+    let own = &principals[n..];
+    // Device, kit and passphrase are always among them, and before the rest.
+    let (always, rest) = own.split_at(3.min(own.len()));
+    let mut table = Vec::new();
+    for kept in 0..1_usize << rest.len() {
+        let (file, memory) = (has(rest, kept, &Principal::File), has(rest, kept, &Principal::Memory));
+        let sets = |book, authenticated| {
+            let open = |gate| match gate {
+                Gate::Book => book,
+                Gate::Authenticated => authenticated,
+                Gate::File => file,
+                Gate::Memory => memory,
+            };
+            formula.given(open).tabulate(n)
+        };
+        let (neither, book, both) = (sets(false, false), sets(true, false), sets(true, true));
+        for owner in 0..1_usize << always.len() {
+            let has = |wanted| has(always, owner, &wanted);
+            let (kit, from) = (has(Principal::Kit), table.len());
+            if has(Principal::Device) {
+                table.extend(&both);
+            } else if question == Question::Guess || has(Principal::Passphrase) {
+                let unanswered = if kit { &book } else { &neither };
+                let answered = both.iter().zip(&answers).zip(unanswered);
+                table.extend(answered.map(|((both, answer), unanswered)| both & answer | unanswered));
+            } else {
+                table.extend(&neither);
+            }
+            if question == Question::Guess && !kit {
+                // What a guess can be tried on with nobody's help is the kit, or enough safes to do what safes do for the owner. Others
+                // have to ask safes that keep to the rules, and count.
+                table[from..].iter_mut().zip(&enough).for_each(|(set, enough)| *set &= enough);
+            }
+        }
+    }
+    Family::new(n, own.len(), table)
 }
 
 // ---- the analysis ----------------------------------------------------------------------------------------------
@@ -279,16 +289,7 @@ pub fn analyse<S: PartialEq + Clone>(plan: &Plan<S>, setting: &Setting<S>) -> Re
     let has = |wanted: &Place<S>| places.iter().any(|(_, place)| *place == wanted);
     principals.extend(has(&Place::File).then_some(Principal::File));
     principals.extend(has(&Place::Memory).then_some(Principal::Memory));
-    let family = |question| {
-        let (ops, kept) = (Vec::new(), Vec::new());
-        let mut compiler = Compiler { principals: &principals, setting, question, ops, kept };
-        compiler.node(plan);
-        if question == Question::Guess {
-            compiler.tries();
-            compiler.all(2);
-        }
-        Family::new(Formula { kept: compiler.kept, ops: compiler.ops })
-    };
+    let family = |question| family(plan, setting, &principals, question);
     let (recovering, disclosing) = (family(Question::Recovery), family(Question::Disclosure));
     let (guessing, coalitions) = (family(Question::Guess), family(Question::Coalition));
     Ok(Analysis { principals, recovering, disclosing, guessing, coalitions })

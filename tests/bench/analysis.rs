@@ -40,9 +40,10 @@ fn main() {
         let start = Instant::now();
         let analysis = analyse(&plan, &Setting { enrolment, former: Vec::new() }).unwrap();
         let tables = start.elapsed();
-        let read =
-            (analysis.losses(true), analysis.coalitions.least(), analysis.needed(), analysis.recovering.patterns());
-        let (all, ways) = (start.elapsed(), read.3.len());
-        println!("{name}: tables {tables:?}; with losses, coalitions and {ways} patterns {all:?}");
+        let families = [&analysis.recovering, &analysis.disclosing, &analysis.guessing];
+        let ways: usize = families.iter().map(|family| family.patterns().len()).sum();
+        let _ = (analysis.losses(true), analysis.losses(false), analysis.coalitions.least(), analysis.needed());
+        let all = start.elapsed();
+        println!("{name}: tables {tables:?}; with {ways} patterns, losses and coalitions {all:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Set,
-    formula::{Formula, LOW, PATTERNS},
+    formula::{LOW, PATTERNS},
 };
 
 /// Places of a word by how many of the low variables their sets have.
@@ -39,10 +39,29 @@ pub struct Pattern {
 }
 
 impl Family {
-    pub(super) fn new(mut formula: Formula) -> Self {
-        let vars = formula.condense();
-        let table = formula.tabulate(vars.len());
-        Self { vars, table }
+    /// The family of a table over n safes, or as many variables as a word has, and above them over some of the owner's.
+    pub(super) fn new(safes: usize, own: usize, table: Vec<u64>) -> Self {
+        // What makes up the word stands for nobody, so nothing depends on it.
+        let nobody = safes..safes.max(LOW);
+        let vars = (0..safes).chain(nobody.map(|_| usize::MAX)).chain(safes..safes + own).collect();
+        let mut family = Self { vars, table };
+        (0..family.vars.len()).rev().for_each(|v| {
+            if !family.depends_on(v) {
+                family.fix(v, false);
+            }
+        });
+        family
+    }
+
+    /// Whether a variable matters.
+    fn depends_on(&self, v: usize) -> bool {
+        match PATTERNS.get(v) {
+            Some(pattern) => self.table.iter().any(|word| (word ^ word >> (1 << v)) & !pattern != 0),
+            None => self.table.chunks(2 << (v - LOW)).any(|halves| {
+                let (without, with) = halves.split_at(halves.len() / 2);
+                without != with
+            }),
+        }
     }
 
     /// Whether a set is in it.

@@ -1,4 +1,4 @@
-//! Formulas over principals, and their tables over all sets: 64 sets to a machine word, 2048 to a block.
+//! Formulas over safes, and their tables over all sets: 64 sets to a machine word, 2048 to a block.
 
 /// Words of a table that are computed at a time, so that all of a formula's intermediate results stay in the first cache.
 const BLOCK: usize = 32;
@@ -20,13 +20,23 @@ pub(super) const PATTERNS: [u64; LOW] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Var(usize),
+    Gate(Gate),
     Const(bool),
     /// At least k of the n results before it.
     AtLeast(usize, usize),
-    /// The result before it is kept under a number, and stands there no more.
-    Keep(usize),
-    /// What was kept.
-    Kept(usize),
+}
+
+/// What a place may ask for beside safes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// The book.
+    Book,
+    /// That safes take whoever asks for the owner.
+    Authenticated,
+    /// The owner's file.
+    File,
+    /// The owner's words.
+    Memory,
 }
 
 type Block = [u64; BLOCK];
@@ -40,13 +50,6 @@ enum Truth {
     Each(usize),
 }
 
-impl Truth {
-    /// Whether this is certainly what it was; a block may have been computed anew.
-    const fn is_still(&self, before: &Self) -> bool {
-        matches!((self, before), (Self::Same(true), Self::Same(true)) | (Self::Same(false), Self::Same(false)))
-    }
-}
-
 /// Counts of variables that are kept: ten thresholds of two dozen groups.
 const MOST_COUNTS: usize = 256;
 /// Bits of a count of up to 20 children, or of 20 safes.
@@ -57,8 +60,6 @@ struct Blocks {
     all: Vec<Block>,
     /// (variables as bits, how many of them, block): the same wherever they are counted.
     counts: Vec<(usize, usize, usize)>,
-    /// What is needed again and again.
-    kept: [Truth; 2],
 }
 
 impl Blocks {
@@ -70,7 +71,7 @@ impl Blocks {
         };
         let mut all: Vec<Block> = (0..LOW_IN_BLOCK).map(|v| core::array::from_fn(|i| word(v, i))).collect();
         all.resize(LOW_IN_BLOCK + ops, [0; BLOCK]);
-        Self { all, counts: Vec::new(), kept: [Truth::Same(false); 2] }
+        Self { all, counts: Vec::new() }
     }
 
     /// One operation on the results before it, in one block of a table.
@@ -80,7 +81,8 @@ impl Blocks {
             Op::Var(v) if v < LOW_IN_BLOCK => Truth::Each(v),
             // The higher variables are the same all over a block.
             Op::Var(v) => Truth::Same(number >> (v - LOW_IN_BLOCK) & 1 == 1),
-            Op::Keep(which) | Op::Kept(which) => self.kept[which],
+            // A gate that nobody opened.
+            Op::Gate(_) => Truth::Same(false),
             Op::AtLeast(k, n) => {
                 let inputs = stack.len().saturating_sub(n);
                 let result = self.at_least(k, &stack[inputs..], at);
@@ -162,39 +164,56 @@ fn count_to<'a>(k: usize, mut inputs: impl Iterator<Item = &'a Block>) -> Block 
     carry
 }
 
-/// A formula, and before it what it needs again and again.
+/// A formula in postfix order.
 #[derive(Debug)]
-pub(super) struct Formula {
-    /// What is kept, ahead of it.
-    pub(super) kept: Vec<Op>,
-    /// It itself.
-    pub(super) ops: Vec<Op>,
-}
+pub(super) struct Formula(pub(super) Vec<Op>);
 
 impl Formula {
-    /// Its variables as numbers from 0, so that a table has no more than matter; which they were before.
-    pub(super) fn condense(&mut self) -> Vec<usize> {
-        let ops = || self.kept.iter().chain(&self.ops);
-        let mut vars: Vec<usize> = ops().filter_map(|op| if let Op::Var(v) = op { Some(*v) } else { None }).collect();
-        vars.sort_unstable();
-        vars.dedup();
-        for op in self.kept.iter_mut().chain(&mut self.ops) {
-            if let Op::Var(v) = op {
-                *v = vars.binary_search(v).unwrap_or_default();
-            }
+    /// What is left of it where every gate is open or shut: no gate, and no constant but alone.
+    pub(super) fn given(&self, open: impl Fn(Gate) -> bool) -> Self {
+        let mut ops: Vec<Op> = Vec::with_capacity(self.0.len());
+        // Where in `ops` each result begins, unless it is the same for all and stands nowhere.
+        let mut stack: Vec<Result<usize, bool>> = Vec::new();
+        for op in &self.0 {
+            let result = match *op {
+                Op::Const(truth) => Err(truth),
+                Op::Gate(gate) => Err(open(gate)),
+                Op::Var(_) => {
+                    ops.push(*op);
+                    Ok(ops.len() - 1)
+                }
+                Op::AtLeast(k, n) => {
+                    let parts = stack.split_off(stack.len().saturating_sub(n));
+                    let missing = k.saturating_sub(parts.iter().filter(|part| **part == Err(true)).count());
+                    let left = parts.iter().filter(|part| part.is_ok()).count();
+                    let from = parts.iter().find_map(|part| part.ok()).unwrap_or(ops.len());
+                    if missing == 0 || missing > left {
+                        ops.truncate(from);
+                        Err(missing == 0)
+                    } else {
+                        if left > 1 {
+                            ops.push(Op::AtLeast(missing, left));
+                        }
+                        Ok(from)
+                    }
+                }
+            };
+            stack.push(result);
         }
-        vars
+        if let Some(Err(truth)) = stack.pop() {
+            ops.push(Op::Const(truth));
+        }
+        Self(ops)
     }
 
-    /// For every operation, where the part begins whose last it is, and on what this depends that may differ from block to block.
+    /// For every operation, where the part begins whose last it is, and on which variables this depends that differ from block to block.
     fn outline(&self) -> Vec<(usize, usize)> {
-        let mut outline: Vec<(usize, usize)> = Vec::with_capacity(self.ops.len());
+        let mut outline: Vec<(usize, usize)> = Vec::with_capacity(self.0.len());
         let mut stack: Vec<(usize, usize)> = Vec::new();
-        for (at, op) in self.ops.iter().enumerate() {
+        for (at, op) in self.0.iter().enumerate() {
             let of = match *op {
                 Op::Var(v) if v >= LOW_IN_BLOCK => (at, 1 << (v - LOW_IN_BLOCK)),
-                Op::Const(_) | Op::Var(_) | Op::Keep(_) => (at, 0),
-                Op::Kept(number) => (at, kept_bit(number)),
+                Op::Const(_) | Op::Gate(_) | Op::Var(_) => (at, 0),
                 Op::AtLeast(_, n) => {
                     let parts = stack.split_off(stack.len().saturating_sub(n));
                     (parts.first().map_or(at, |first| first.0), parts.iter().fold(0, |all, part| all | part.1))
@@ -206,40 +225,32 @@ impl Formula {
         outline
     }
 
-    /// Its table over n variables.
+    /// Its table over n variables, or as many as a word has.
     pub(super) fn tabulate(&self, n: usize) -> Vec<u64> {
         let words = 1_usize << n.saturating_sub(LOW);
+        if let [Op::Const(truth)] = self.0[..] {
+            return vec![if truth { !0 } else { 0 }; words];
+        }
         let mut table = Vec::with_capacity(words);
         let outline = self.outline();
         // Parts by where they begin, the longest first.
-        let mut beginning: Vec<Vec<usize>> = vec![Vec::new(); self.ops.len()];
-        (0..self.ops.len()).rev().for_each(|at| beginning[outline[at].0].push(at));
-        let mut results = vec![Truth::Same(false); self.ops.len()];
-        let mut blocks = Blocks::new(self.kept.len() + self.ops.len());
-        let mut stack: Vec<Truth> = Vec::with_capacity(self.ops.len());
+        let mut beginning: Vec<Vec<usize>> = vec![Vec::new(); self.0.len()];
+        (0..self.0.len()).rev().for_each(|at| beginning[outline[at].0].push(at));
+        let mut results = vec![Truth::Same(false); self.0.len()];
+        let mut blocks = Blocks::new(self.0.len());
+        let mut stack: Vec<Truth> = Vec::with_capacity(self.0.len());
         for number in 0..words.div_ceil(BLOCK) {
             // What differs from the block before; at first, everything.
-            let mut changed = if number == 0 { !0 } else { number ^ (number - 1) };
-            for (at, op) in self.kept.iter().enumerate() {
-                if let Op::Keep(which) = *op {
-                    let now = stack.pop().unwrap_or(Truth::Same(false));
-                    if !now.is_still(&blocks.kept[which]) {
-                        changed |= kept_bit(which);
-                    }
-                    blocks.kept[which] = now;
-                } else {
-                    blocks.step(op, at, number, &mut stack);
-                }
-            }
+            let changed = if number == 0 { !0 } else { number ^ (number - 1) };
             let mut at = 0;
-            while let Some(op) = self.ops.get(at) {
+            while let Some(op) = self.0.get(at) {
                 let unchanged = |end: &&usize| number > 0 && outline[**end].1 & changed == 0;
                 if let Some(end) = beginning[at].iter().find(unchanged) {
                     stack.push(results[*end]);
                     at = end + 1;
                     continue;
                 }
-                blocks.step(op, self.kept.len() + at, number, &mut stack);
+                blocks.step(op, at, number, &mut stack);
                 results[at] = stack.last().copied().unwrap_or(Truth::Same(false));
                 at += 1;
             }
@@ -249,14 +260,6 @@ impl Formula {
                 result => table.resize(end, if matches!(result, Some(Truth::Same(true))) { !0 } else { 0 }),
             }
         }
-        if n < LOW {
-            table[0] &= (1_u64 << (1 << n)) - 1;
-        }
         table
     }
-}
-
-/// The bit of what is kept, above those of all variables.
-const fn kept_bit(number: usize) -> usize {
-    1 << (usize::BITS as usize - 1 - number)
 }
