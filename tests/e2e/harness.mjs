@@ -20,9 +20,16 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const XTASK = process.env.STRONGROOM_XTASK ?? join(ROOT, 'target/debug/xtask');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/lib/chromium/chromium';
 
+/**
+ * Longest wait for anything, the browser's start included, milliseconds: three times as long as the wallet waits for a safe, for five safes
+ * and a browser may share a small busy machine.
+ */
+const PATIENCE = 180_000;
+
 const BROWSER = {
   executablePath: CHROMIUM,
   headless: true,
+  timeout: PATIENCE,
   // Without these Chromium looks up hosts of its own and waits for answers that a closed network never gives.
   args: [
     '--disable-quic',
@@ -33,9 +40,6 @@ const BROWSER = {
 
 /** A browser without a profile, for pages that are not the product's. */
 export const launch = () => chromium.launch(BROWSER);
-
-/** Longest wait for anything on the page: five safes and a browser on a small busy machine. */
-const PATIENCE = 60_000;
 
 export const PASSPHRASE = 'correct horse battery staple';
 export const FILE_PASSPHRASE = 'seven quiet lanterns at noon';
@@ -118,7 +122,7 @@ export class Product {
   async stop() {
     this.#child.kill('SIGTERM');
     await this.#exited;
-    await rm(this.#state, { recursive: true, force: true });
+    await rm(this.#state, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async #run() {

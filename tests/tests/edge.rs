@@ -58,7 +58,7 @@ impl OverHttp {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
-            .timeout_global(Some(Duration::from_secs(30)));
+            .timeout_global(Some(Duration::from_secs(180)));
         Self {
             url: url.trim_end_matches('/').to_owned(),
             agent: config.build().into(),

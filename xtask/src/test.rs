@@ -81,8 +81,9 @@ fn browser() -> Result<()> {
         .env("PATH", tools::path_with_tools())
         .env("CHROMEDRIVER", &chromium.driver)
         .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", &config)
-        // Argon2id on a busy machine takes longer than the runner's twenty seconds.
-        .env("WASM_BINDGEN_TEST_TIMEOUT", "120");
+        // Argon2id on a busy machine takes longer than the runner's twenty seconds, and the driver's first start longer than its five.
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "600")
+        .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "120");
     process::run(&mut cargo, "the browser tests")
 }
 
