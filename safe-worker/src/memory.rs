@@ -266,7 +266,13 @@ impl MemorySafe {
 
     /// Alters every stored body: what a bad disk or a dishonest operator does.
     pub fn corrupt(&self, alter: impl Fn(&mut Vec<u8>)) {
-        self.bodies.borrow_mut().values_mut().for_each(alter);
+        self.corrupt_where(|_| true, alter);
+    }
+
+    /// The same with those bodies only whose key is chosen.
+    pub fn corrupt_where(&self, chosen: impl Fn(&str) -> bool, alter: impl Fn(&mut Vec<u8>)) {
+        let mut bodies = self.bodies.borrow_mut();
+        bodies.iter_mut().filter(|(key, _)| chosen(key)).for_each(|(_, body)| alter(body));
     }
 
     /// Loses every stored body.

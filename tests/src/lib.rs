@@ -3,6 +3,7 @@
 
 pub mod decoders;
 pub mod fixture;
+pub mod plug;
 pub mod safe_suite;
 pub mod visit;
 pub mod world;

@@ -24,10 +24,12 @@ use wallet_wasm::{
     audits,
     exchange::{self, Answer, Meaning, Request},
     keeping,
-    machine::{Changes, Event, Prepared, WalletError, transition},
+    machine::{Changes, Event, Prepared, WalletError, Wish, transition},
+    proving,
     session::{Action, Contact, Errand, Fetch, Recovery, Session},
-    state::{Backup, Content, FaceWish, Row, State},
+    state::{Backup, Content, FaceWish, Operation, Row, State, Then},
     store::{Commit, MemoryStore, Store},
+    upkeep,
     vault::{Pending, Vault},
 };
 use zeroize::Zeroizing;
@@ -134,6 +136,10 @@ pub struct Wallet<'a> {
     pub sent: BTreeMap<DepositId, Vec<u8>>,
 }
 
+fn content_of(blob: String, content: &[u8]) -> Content {
+    Content { blob, length: content.len() as u64, root: Some(Root(blake3(content))) }
+}
+
 /// The plug was pulled.
 #[derive(Debug)]
 pub struct Crash;
@@ -182,6 +188,11 @@ impl<'a> Wallet<'a> {
     fn rng(&mut self) -> impl rand_core::CryptoRng + use<> {
         self.drawn += 1;
         expand_seed(&derive_secret(&self.seed, "draw", &self.drawn.to_be_bytes()))
+    }
+
+    /// What its clock says.
+    pub const fn now(&self) -> Seconds {
+        self.now
     }
 
     /// Moves the clock.
@@ -248,7 +259,7 @@ impl<'a> Wallet<'a> {
             created: self.now,
             length: content.len() as u64,
         };
-        (id, Event::AddValue(meta, Content { blob, length: content.len() as u64 }))
+        (id, Event::AddValue(meta, content_of(blob, content)))
     }
 
     /// Trusts all safes; returns their ids in order.
@@ -285,9 +296,37 @@ impl<'a> Wallet<'a> {
         (pieces, bodies)
     }
 
+    /// Rebuilds a segment from its bodies, as the browser does before it sends what is to be the only copy.
+    fn prove(&mut self, backup: &Backup, segment: u32) {
+        let layout = backup.layout().unwrap();
+        let mut keys = Vec::new();
+        for segment in [0].into_iter().chain((segment > 0).then_some(segment)) {
+            let (pieces, made) = self.make_bodies(backup, segment);
+            let own = [Place::Book, Place::File].map(|place| layout.pieces_at(&place, &pieces));
+            let mut sent: Vec<Piece> = own.into_iter().flatten().cloned().collect();
+            for (id, body) in made {
+                let deposit = backup.deposit(&id).unwrap();
+                let plain = Envelope::sealer(&deposit.d, &id, &body).unwrap().open(&body).unwrap();
+                sent.extend(layout.unpack(deposit.slot(), &Envelope::of_plain(plain).unwrap()).unwrap());
+            }
+            let choices = proving::choices(&layout, segment, &keys);
+            assert!(!choices.is_empty(), "nothing would bring it back");
+            for choice in choices {
+                let program = layout.rebuilding(&choice);
+                let pieces = proving::pieces_of(&layout, &choice, &sent);
+                let mut work = Work::rebuild(&program, layout.context(None, backup.words.as_ref(), &keys), pieces);
+                let learned = work.run().and_then(|()| work.into_segment()).expect("it comes back").1;
+                keys.extend(learned);
+            }
+        }
+    }
+
     fn prepare(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
         let backup = self.state.backups[id].clone();
         let layout = backup.layout()?;
+        if backup.then == Some(Then::Vacate) {
+            self.prove(&backup, segment);
+        }
         let (pieces, made) = self.make_bodies(&backup, segment);
         let bodies = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
         self.bodies.extend(made);
@@ -297,7 +336,7 @@ impl<'a> Wallet<'a> {
             let part = keeping::write_part(&filed);
             let blob = format!("file-{id}-{segment}-{}", self.drawn);
             self.put_blob(&blob, &part.0);
-            (segment, Content { blob, length: part.0.len() as u64 })
+            (segment, content_of(blob, &part.0))
         });
         self.handle(Event::Prepared(*id, Prepared { bodies, kept, file }))
     }
@@ -325,6 +364,7 @@ impl<'a> Wallet<'a> {
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand, safes, fault),
             Action::Gather(id, segment) => self.gather(id, *segment),
             Action::Finish(id) => self.finish(id),
+            Action::Vacate(id) => self.handle(Event::Vacate(*id)),
             Action::Audit(safe) => self.audit(safe, safes, fault),
             _ => unreachable!("no such action"),
         }
@@ -406,7 +446,7 @@ impl<'a> Wallet<'a> {
     }
 
     fn audit(&mut self, safe: &SafeId, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
-        let batch = self.session.audit_batch(safe);
+        let batch = upkeep::batch(&self.state, safe, self.now);
         let clock = self.session.clock_of(safe, self.now);
         let mut rng = self.rng();
         let audit = audits::request(&self.state, safe, &batch, clock, &mut rng)?;
@@ -414,11 +454,8 @@ impl<'a> Wallet<'a> {
         let answer = self.send(&audit.request, body, safes, fault);
         match audits::interpret(&audit.asked, answer, self.now + self.ahead) {
             Meaning::Event(event) => {
-                self.handle(*event.clone())?;
+                self.handle(*event)?;
                 self.session.reached(*safe);
-                let Event::Audited(shown) = *event else { unreachable!("an audit shows something") };
-                let settled: Vec<_> = shown.iter().map(|(backup, deposit, _)| (*backup, *deposit)).collect();
-                self.session.audited(safe, &settled);
                 self.session.look_for_renewals(&self.state, safe, self.now);
             }
             Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
@@ -498,8 +535,14 @@ impl<'a> Wallet<'a> {
         let mut values = Vec::new();
         for (meta, range) in bundle::ranges(&backup.values).filter(|(meta, _)| backup.is_wanted(&meta.id)) {
             let blob = format!("{}-{}", meta.id, self.drawn);
-            self.put_blob(&blob, &bundle[range.start as usize..range.end as usize]);
-            values.push((meta.clone(), Content { blob, length: meta.length }));
+            let content = &bundle[range.start as usize..range.end as usize];
+            if backup.operation == Some(Operation::Recover) {
+                self.put_blob(&blob, content);
+            }
+            values.push((meta.clone(), content_of(blob, content)));
+        }
+        if backup.operation == Some(Operation::Drill) {
+            return self.handle(Event::Drilled(*id, values.into_iter().map(|(_, content)| content).collect()));
         }
         let unused = self.session.unused(&self.state, &backup);
         self.handle(Event::Recovered(*id, values, unused))
@@ -531,9 +574,20 @@ impl<'a> Wallet<'a> {
         plan: Plan<SafeId>,
         words: Option<&Secret>,
     ) -> Result<BackupId, WalletError> {
+        self.back_up_as(values, plan, words, false)
+    }
+
+    /// Starts a registration by any plan, after which the values are no longer here if they are moved.
+    pub fn back_up_as(
+        &mut self,
+        values: &[ValueId],
+        plan: Plan<SafeId>,
+        words: Option<&Secret>,
+        moving: bool,
+    ) -> Result<BackupId, WalletError> {
         let backup = BackupId::make_random(&mut self.rng());
         let (values, words, face) = (values.to_vec(), words.cloned(), FaceWish::default());
-        self.handle(Event::Register { backup, values, plan, words, face })?;
+        self.handle(Event::Register(Wish { backup, values, plan, words, face, moving }))?;
         Ok(backup)
     }
 

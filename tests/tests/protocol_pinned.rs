@@ -43,7 +43,7 @@ use tests::fixture::{
 };
 use wallet_wasm::{
     machine::Changes,
-    state::{self, Activity, Backup, Content, FaceWish, Level, Operation, PieceFault, Row, Stage, Value},
+    state::{self, Activity, Backup, Content, FaceWish, Level, Next, Operation, PieceFault, Row, Stage, Then, Value},
     store::Stored,
     vault::Vault,
 };
@@ -746,11 +746,11 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 11] {
+fn rows() -> [(&'static str, &'static str, Row); 13] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
-    let content = |i: usize| Content { blob: format!("{}-0", values[i].id), length: values[i].length };
+    let content = |i: usize| Content { blob: format!("{}-0", values[i].id), length: values[i].length, root: None };
     let deposit = |i: usize, stage: Stage| {
         let of = &entry.deposits[i];
         let safe = TestSafe::make(i as u64 + 1);
@@ -767,6 +767,7 @@ fn rows() -> [(&'static str, &'static str, Row); 11] {
             receipt: (stage == Stage::Released).then(|| Bytes(vec![1, 2, 3])),
             audited: None,
             fault: None,
+            looked: None,
         }
     };
     let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {
@@ -786,6 +787,13 @@ fn rows() -> [(&'static str, &'static str, Row); 11] {
         file_saved: None,
         words: None,
         wanted: Vec::new(),
+        then: None,
+        roots: None,
+        drilled: None,
+        asked: None,
+        begun: None,
+        replaces: None,
+        next: None,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
@@ -801,6 +809,14 @@ fn rows() -> [(&'static str, &'static str, Row); 11] {
     audited.deposits[0].audited = Some(NOW + 300);
     let what = "shows other bytes than it signed for".into();
     audited.deposits[1].fault = Some(PieceFault { since: NOW + 300, what, groups: vec![2, 7] });
+    let mut moving = backup([Stage::Held; 3], Some(Operation::Drill), Some(NOW + 200));
+    (moving.then, moving.drilled) = (Some(Then::Vacate), Some(NOW + 250));
+    (moving.begun, moving.asked, moving.deposits[1].looked) = (Some(NOW + 100), Some(NOW + 260), Some(NOW + 270));
+    moving.roots = Some(CONTENTS.iter().map(|content| Root(blake3(content))).collect());
+    let mut renewing = backup([Stage::Held; 3], Some(Operation::Recover), Some(NOW + 200));
+    (renewing.then, renewing.replaces) = (Some(Then::Renew), Some(BackupId([0xbb; 16])));
+    let next = BackupId([0xcc; 16]);
+    renewing.next = Some(Next { backup: next, plan: entry.plan.clone(), words: Some(secret(8)) });
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
     let whereabouts = Whereabouts { operator: Some("Nordfels".into()), cloud: None, region: Some("EU".into()) };
@@ -822,6 +838,16 @@ fn rows() -> [(&'static str, &'static str, Row); 11] {
             "row_backup_audited.txt",
             "deposits held: shown at 300, groups 2 and 7 bad since 300, never asked; face readable, hint blue box",
             Row::Backup(Box::new(audited)),
+        ),
+        (
+            "row_backup_renewing.txt",
+            "being recovered, in the place of backup bb…bb, before the generation cc…cc with words is made",
+            Row::Backup(Box::new(renewing)),
+        ),
+        (
+            "row_backup_moving.txt",
+            "a drill before values leave the device; their roots are known, drilled at 250, begun at 100, audit asked for at 260, answered by safe 2 at 270",
+            Row::Backup(Box::new(moving)),
         ),
         ("row_activity.txt", "two lines", Row::Activity(lines)),
     ]

@@ -12,10 +12,11 @@ use protocol::{
 use safe_worker::memory::MemorySafe;
 use tests::world::{Fault, START, Safes, Wallet};
 use wallet_wasm::{
-    machine::{Event, WalletError},
+    machine::{Event, Shown, WalletError, Wish},
     session::Action,
-    state::{FaceWish, Operation},
+    state::{Deposit, FaceWish, Operation},
     store::MemoryStore,
+    upkeep,
     view::draw,
 };
 
@@ -35,13 +36,13 @@ fn protected<'a>(store: &'a MemoryStore, safes: &Safes, content: &[u8]) -> (Wall
 }
 
 fn state_of(wallet: &Wallet<'_>, value: ValueId) -> (&'static str, String) {
-    let view = draw(&wallet.state, &wallet.session, true);
+    let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
     let shown = view.values.into_iter().find(|v| v.id == value.to_string()).unwrap();
     (shown.state, shown.reason)
 }
 
 fn audit(wallet: &mut Wallet<'_>, safes: &Safes) {
-    wallet.session.audit(&wallet.state, None);
+    wallet.handle(Event::Audit(None)).unwrap();
     wallet.run(safes, 1000);
 }
 
@@ -156,7 +157,7 @@ fn an_audit_gets_by_lost_and_doubled_messages_and_a_safe_that_is_away() {
     let mut safes = Safes::new(5);
     let store = MemoryStore::default();
     let (mut wallet, ids, _) = protected(&store, &safes, SECRET);
-    wallet.session.audit(&wallet.state, None);
+    wallet.handle(Event::Audit(None)).unwrap();
     for (safe, fault) in ids.iter().zip([Fault::LostBefore, Fault::LostAfter, Fault::Twice]) {
         wallet.act(&Action::Audit(*safe), &safes, fault).unwrap();
     }
@@ -169,7 +170,7 @@ fn an_audit_gets_by_lost_and_doubled_messages_and_a_safe_that_is_away() {
     let open: Vec<bool> = {
         let backup = wallet.state.backups.values().next().unwrap();
         ids.iter()
-            .map(|safe| wallet.session.is_auditing(safe, &backup.deposits.iter().find(|d| d.safe == *safe).unwrap().id))
+            .map(|safe| upkeep::is_due(backup, backup.deposits.iter().find(|d| d.safe == *safe).unwrap(), START))
             .collect()
     };
     assert_eq!(open, [false, false, false, false, true]);
@@ -177,7 +178,115 @@ fn an_audit_gets_by_lost_and_doubled_messages_and_a_safe_that_is_away() {
     wallet.session.retry();
     wallet.run(&safes, 100);
     assert!(wallet.state.backups.values().all(|b| b.deposits.iter().all(|d| d.audited.is_some())));
-    assert!(ids.iter().all(|safe| wallet.session.audit_batch(safe).is_empty()));
+    assert!(ids.iter().all(|safe| upkeep::batch(&wallet.state, safe, START).is_empty()));
+}
+
+/// Runs whatever is to be done, day by day.
+fn days(wallet: &mut Wallet<'_>, safes: &Safes, days: u64) {
+    for _ in 0..days {
+        wallet.wait(DAY);
+        wallet.run(safes, 100);
+    }
+}
+
+#[test]
+fn pieces_are_asked_for_every_week_although_nobody_thinks_of_it() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let (mut wallet, _, value) = protected(&store, &safes, SECRET);
+    let oldest = |wallet: &Wallet<'_>| {
+        let backup = wallet.state.backups.values().next().unwrap();
+        backup.deposits.iter().map(|d| d.audited).min().unwrap()
+    };
+    days(&mut wallet, &safes, 6);
+    assert_eq!(oldest(&wallet), None);
+    days(&mut wallet, &safes, 1);
+    assert_eq!(oldest(&wallet), Some(START + 7 * DAY));
+    // It says by itself when it wants to be woken.
+    assert_eq!(wallet.session.next_try(&wallet.state, wallet.now()), Some(START + 14 * DAY));
+
+    // One safe stays away. That is no fault of the piece, but after four weeks it is the owner's business.
+    safes.away = vec![2];
+    days(&mut wallet, &safes, 28);
+    assert_eq!(state_of(&wallet, value).0, "protected");
+    days(&mut wallet, &safes, 1);
+    let (state, reason) = state_of(&wallet, value);
+    assert_eq!(state, "at-risk");
+    assert_eq!(reason, "One of 5 safes has not shown its piece for 29 days.");
+    safes.away.clear();
+    days(&mut wallet, &safes, 1);
+    assert_eq!(state_of(&wallet, value).0, "protected");
+
+    // What was not shown is looked at again the next day, not the next week.
+    safes.all[0].corrupt(|body| body[0] ^= 1);
+    days(&mut wallet, &safes, 7);
+    assert_eq!(state_of(&wallet, value).0, "at-risk");
+    safes.all[0].corrupt(|body| body[0] ^= 1);
+    days(&mut wallet, &safes, 1);
+    assert_eq!(state_of(&wallet, value).0, "protected");
+}
+
+#[test]
+fn an_answer_that_shows_nothing_does_not_put_the_alarm_off() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let (mut wallet, _, value) = protected(&store, &safes, SECRET);
+    let backup = wallet.state.backups[&wallet.backup_of(&value)].clone();
+    wallet.wait(28 * DAY);
+    let unclear = backup.deposits.iter().map(|d| (backup.id, d.id, Shown::Unclear)).collect();
+    wallet.handle(Event::Audited(unclear)).unwrap();
+    assert!(upkeep::due_safes(&wallet.state, wallet.now()).is_empty(), "it was answered");
+    assert_eq!(state_of(&wallet, value).0, "protected");
+    wallet.wait(DAY);
+    assert_eq!(state_of(&wallet, value).0, "at-risk");
+}
+
+#[test]
+fn what_is_being_let_go_is_not_asked_for() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let (mut wallet, _, value) = protected(&store, &safes, SECRET);
+    safes.away = vec![0];
+    wallet.handle(Event::Release(wallet.backup_of(&value))).unwrap();
+    wallet.run(&safes, 100);
+    assert_eq!(upkeep::due_safes(&wallet.state, START + 30 * DAY), []);
+    assert_eq!(upkeep::next_due(&wallet.state, START), None);
+}
+
+#[test]
+fn an_audit_that_was_asked_for_is_not_forgotten_with_the_tab() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let (mut wallet, _, _) = protected(&store, &safes, SECRET);
+    wallet.handle(Event::Audit(None)).unwrap();
+    safes.away = vec![3, 4];
+    wallet.run(&safes, 100);
+    drop(wallet);
+    safes.away.clear();
+    let mut wallet = Wallet::open(&store, 2);
+    wallet.run(&safes, 100);
+    let shown = |d: &Deposit| d.audited == Some(START) && d.looked == Some(START);
+    assert!(wallet.state.backups.values().all(|backup| backup.deposits.iter().all(shown)));
+    assert_eq!(wallet.run(&safes, 100), 0, "and is done then");
+}
+
+#[test]
+fn a_registration_that_does_not_come_to_its_end_becomes_an_alarm() {
+    let mut safes = Safes::new(5);
+    safes.away = vec![1];
+    let store = MemoryStore::default();
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = {
+        let all = Safes::new(5);
+        wallet.trust(&all)
+    };
+    let value = wallet.add("Seed phrase", SECRET);
+    wallet.register(value, &ids, 3);
+    days(&mut wallet, &safes, 3);
+    assert_eq!(state_of(&wallet, value).0, "protecting");
+    days(&mut wallet, &safes, 1);
+    let (state, reason) = state_of(&wallet, value);
+    assert_eq!((state, reason.as_str()), ("at-risk", "For 4 days not every safe has signed: 4 of 5 have."));
 }
 
 #[test]
@@ -334,7 +443,8 @@ fn a_certificate_is_readable_only_where_the_owner_wants_that() {
         let value = wallet.add(&format!("Ticket {number}"), SECRET);
         let plan = Plan::spread(2, &ids).unwrap();
         let backup = BackupId([value.0[0]; 16]);
-        let event = Event::Register { backup, values: vec![value], plan, words: None, face: face.clone() };
+        let event =
+            Event::Register(Wish { backup, values: vec![value], plan, words: None, face: face.clone(), moving: false });
         wallet.handle(event).unwrap();
         wallet.run(&safes, 1000);
         let backup = wallet.backup_of(&value);

@@ -14,9 +14,11 @@ pub mod exchange;
 pub mod keeping;
 pub mod machine;
 pub mod planning;
+pub mod proving;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod upkeep;
 pub mod vault;
 pub mod view;
 

@@ -20,8 +20,8 @@ use protocol::{
 use rand_core::CryptoRng;
 
 use crate::state::{
-    Activity, Backup, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Operation, PieceFault, Row, Stage, State,
-    Value,
+    Activity, Backup, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Next, Operation, PieceFault, Row, Stage,
+    State, Then, Value,
 };
 
 /// The wallet refused an event; nothing changed.
@@ -94,19 +94,23 @@ pub enum Event {
     AddValue(ValueMeta, Content),
     /// The owner deletes a value that has no backup.
     RemoveValue(ValueId),
-    /// The owner asks for a backup of values, coupled, by a plan.
-    Register {
-        /// Its id, which the key of the words depends on.
-        backup: BackupId,
-        /// The values, in order.
-        values: Vec<ValueId>,
-        /// The plan.
-        plan: Plan<SafeId>,
-        /// The key of the words that the owner remembers, where the plan has any.
-        words: Option<Secret>,
-        /// What the certificates show.
-        face: FaceWish,
-    },
+    /// The owner asks for a backup.
+    Register(Wish),
+    /// The owner wants the contents of a backup on this device to go, once what the safes have is proven.
+    Move(BackupId),
+    /// The safes have shown all pieces of a backup that are needed, and these contents were rebuilt from them.
+    Drilled(BackupId, Vec<Content>),
+    /// The contents of a backup on this device go now.
+    Vacate(BackupId),
+    /// The owner wants all values of a backup back, and nothing of them left at the safes.
+    BringBack(BackupId),
+    /// The owner wants to know whether a backup comes back.
+    Drill(BackupId),
+    /// The owner wants a new generation of a backup: everything is encrypted anew, under fresh keys and perhaps by another plan, and when that
+    /// was rebuilt from what the safes have, the old deposits go (claim 44).
+    Renew(BackupId, Next),
+    /// The owner has thought better of it.
+    Cancel(BackupId),
     /// A segment is laid out.
     Prepared(BackupId, Prepared),
     /// The owner has shown that he has the file of a backup.
@@ -117,6 +121,8 @@ pub enum Event {
     Certified(BackupId, DepositId, Vec<u8>),
     /// A safe says that the id is taken or gone: the deposit is made anew under a new id.
     Anew(BackupId, DepositId),
+    /// The owner wants to see whether the safes still have what they signed for: all of one backup, or of all.
+    Audit(Option<BackupId>),
     /// What safes showed of their deposits, or did not.
     Audited(Vec<(BackupId, DepositId, Shown)>),
     /// A safe sent the certificate as it stands now.
@@ -135,6 +141,24 @@ pub enum Event {
     Import(Book),
     /// Something worth a line of activity.
     Note(Level, String),
+}
+
+/// A backup as the owner wants it: values, coupled, by a plan.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Its id, which the key of the words depends on.
+    pub backup: BackupId,
+    /// The values, in order.
+    pub values: Vec<ValueId>,
+    /// The plan.
+    pub plan: Plan<SafeId>,
+    /// The key of the words that the owner remembers, where the plan has any.
+    pub words: Option<Secret>,
+    /// What the certificates show.
+    pub face: FaceWish,
+    /// The contents on this device go when all of it is at the safes. The shell has each segment rebuilt from its bodies before it reports it as
+    /// prepared.
+    pub moving: bool,
 }
 
 /// What is made of a segment.
@@ -203,6 +227,7 @@ pub fn transition<R: CryptoRng>(
         activity.drain(..surplus);
         t.changes.put.push(Row::Activity(activity));
     }
+    t.keep_what_is_referred_to();
     Ok(t.changes)
 }
 
@@ -222,18 +247,24 @@ impl Transition<'_> {
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
             Event::RemoveValue(id) => self.remove_value(&id),
-            Event::Register { backup, values, plan, words, face } => {
-                self.register(backup, &values, plan, words, face, rng)
-            }
+            Event::Register(wish) => self.register(wish, None, rng),
+            Event::Renew(backup, next) => self.renew(&backup, next, rng),
+            Event::Move(backup) => self.move_out(&backup),
+            Event::Drill(backup) => self.drill(&backup, None),
+            Event::Drilled(backup, contents) => self.drilled(&backup, &contents),
+            Event::Vacate(backup) => self.vacate(&backup),
+            Event::BringBack(backup) => self.bring_back(&backup),
+            Event::Cancel(backup) => self.cancel(&backup),
             Event::Prepared(backup, prepared) => self.prepared(&backup, prepared),
             Event::FileSaved(backup) => self.file_saved(&backup),
             Event::Offered(backup, deposit, offer) => self.offered(&backup, &deposit, offer),
             Event::Certified(backup, deposit, certificate) => self.certified(&backup, &deposit, certificate),
             Event::Anew(backup, deposit) => self.anew(&backup, &deposit, rng),
+            Event::Audit(which) => self.audit(which),
             Event::Audited(shown) => self.audited(shown),
             Event::Renewed(backup, deposit, certificate) => self.renewed(&backup, &deposit, certificate),
             Event::Recover(backup, wanted) => self.recover(&backup, wanted),
-            Event::Recovered(backup, values, unused) => self.recovered(&backup, values, &unused),
+            Event::Recovered(backup, values, unused) => self.recovered(&backup, values, &unused, rng),
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
             Event::Release(backup) => self.release(&backup),
             Event::Released(backup, deposit, receipt) => self.released(&backup, &deposit, receipt),
@@ -249,12 +280,53 @@ impl Transition<'_> {
         self.notes.push(Activity { at: self.now, level, text: text.into() });
     }
 
+    /// One blob may be a value's content and a source of its next generation: it goes when the last record that names it does.
+    fn keep_what_is_referred_to(&mut self) {
+        let Changes { put, remove, discard, .. } = &mut self.changes;
+        if discard.is_empty() {
+            return;
+        }
+        let mut put_keys: Vec<Key> = Vec::with_capacity(put.len());
+        let mut kept: Vec<&str> = Vec::new();
+        // Of several rows with one name the last one counts.
+        for row in put.iter().rev().filter(|row| !matches!(row, Row::Safe(_) | Row::Activity(_))) {
+            if put_keys.contains(&row.key()) {
+                continue;
+            }
+            put_keys.push(row.key());
+            match row {
+                _ if remove.contains(&row.key()) => {}
+                Row::Value(value) => kept.extend(value.blobs()),
+                Row::Backup(backup) => kept.extend(backup.blobs()),
+                _ => {}
+            }
+        }
+        let stays = |key: Key| !put_keys.contains(&key) && !remove.contains(&key);
+        kept.extend(self.state.values.values().filter(|v| stays(Key::Value(v.meta.id))).flat_map(Value::blobs));
+        kept.extend(self.state.backups.values().filter(|b| stays(Key::Backup(b.id))).flat_map(Backup::blobs));
+        discard.retain(|blob| !kept.contains(&blob.as_str()));
+    }
+
     fn put(&mut self, backup: Backup) {
         self.changes.put.push(Row::Backup(Box::new(backup)));
     }
 
+    /// A backup that no other generation is about to take the place of.
+    fn settled(&self, id: &BackupId) -> Result<Backup, WalletError> {
+        if self.state.successor(id).is_some() { Err(WalletError::Busy) } else { self.backup(id) }
+    }
+
     fn backup(&self, id: &BackupId) -> Result<Backup, WalletError> {
         self.state.backups.get(id).cloned().ok_or(WalletError::Unknown("backup"))
+    }
+
+    /// A value as this transition leaves it so far.
+    fn value(&self, id: &ValueId) -> Option<&Value> {
+        let changed = self.changes.put.iter().rev().find_map(|row| match row {
+            Row::Value(value) if value.meta.id == *id => Some(&**value),
+            _ => None,
+        });
+        changed.or_else(|| self.state.values.get(id))
     }
 
     fn identity(&self, safe: &SafeId) -> Result<Identity, WalletError> {
@@ -279,9 +351,19 @@ impl Transition<'_> {
 
     fn remove_safe(&mut self, id: SafeId) -> Result<(), WalletError> {
         let safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?;
-        let used = self.state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == id).count();
+        // What is only still to be let go there is no reason to keep a safe that may never answer again: its lease ends by itself.
+        let (leftovers, used): (Vec<&Backup>, Vec<&Backup>) =
+            self.state.backups.values().partition(|backup| self.state.is_leftover(backup));
+        let used = used.into_iter().flat_map(|b| &b.deposits).filter(|d| d.safe == id).count();
         if used > 0 {
             return Err(WalletError::SafeInUse(used));
+        }
+        for backup in leftovers {
+            let mut backup = backup.clone();
+            let here = backup.deposits.iter_mut().filter(|d| d.safe == id && d.stage < Stage::Released);
+            if here.map(|deposit| deposit.stage = Stage::Released).count() > 0 {
+                self.end_release(backup)?;
+            }
         }
         self.note(Level::Info, format!("Safe “{}” was removed.", safe.nickname));
         self.changes.remove.push(Key::Safe(id));
@@ -350,13 +432,11 @@ impl Transition<'_> {
 
     fn register<R: CryptoRng>(
         &mut self,
-        backup: BackupId,
-        ids: &[ValueId],
-        plan: Plan<SafeId>,
-        words: Option<Secret>,
-        face: FaceWish,
+        wish: Wish,
+        replaces: Option<BackupId>,
         rng: &mut R,
     ) -> Result<(), WalletError> {
+        let Wish { backup, values: ids, plan, words, face, moving } = wish;
         if ids.is_empty() || ids.len() > MAX_VALUES || (1..ids.len()).any(|i| ids[..i].contains(&ids[i])) {
             return Err(WalletError::Values(ids.len()));
         }
@@ -369,15 +449,16 @@ impl Transition<'_> {
         }
         let mut values = Vec::with_capacity(ids.len());
         let mut sources = Vec::with_capacity(ids.len());
-        for id in ids {
-            let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
-            if value.backup.is_some() {
+        for id in &ids {
+            let value = self.value(id).cloned().ok_or(WalletError::Unknown("value"))?;
+            if value.backup != replaces {
                 return Err(WalletError::HasBackup);
             }
             sources.push(value.content.clone().ok_or(WalletError::NotLocal)?);
             values.push(value.meta.clone());
-            let value = Value { backup: Some(backup), ..value.clone() };
-            self.changes.put.push(Row::Value(Box::new(value)));
+            // Until the next generation is proven the values are the one's before.
+            let backup = replaces.or(Some(backup));
+            self.changes.put.push(Row::Value(Box::new(Value { backup, ..value })));
         }
         let mut limit = u64::MAX;
         for safe in plan.safes() {
@@ -397,11 +478,13 @@ impl Transition<'_> {
             receipt: None,
             audited: None,
             fault: None,
+            looked: None,
         });
         let deposits = deposits.collect();
         let file_saved = has(&Place::File).then_some(false);
         let face = (face != FaceWish::default()).then_some(face);
         let segment_len = layout.segment_len();
+        let roots = sources.iter().map(|source: &Content| source.root).collect();
         self.put(Backup {
             id: backup,
             values,
@@ -419,6 +502,13 @@ impl Transition<'_> {
             file_saved,
             words,
             wanted: Vec::new(),
+            then: moving.then_some(Then::Vacate),
+            roots,
+            drilled: None,
+            asked: None,
+            begun: Some(self.now),
+            replaces,
+            next: None,
         });
         Ok(())
     }
@@ -484,12 +574,20 @@ impl Transition<'_> {
         if open {
             return Ok(());
         }
-        backup.operation = None;
+        // The copies on this device go by a step of their own, when the certificates are durable.
+        backup.operation = match (backup.replaces, backup.then) {
+            (Some(_), _) | (None, Some(Then::DrillAndVacate)) => Some(Operation::Drill),
+            (None, Some(Then::Vacate)) => Some(Operation::Vacate),
+            (None, _) => None,
+        };
         backup.finished = Some(self.now);
         // From here on nobody, not even this wallet, can make the bodies again.
         backup.op_seed = None;
         backup.words = None;
         self.finish_sources(backup);
+        if backup.replaces.is_some() {
+            return Ok(());
+        }
         let safes = match backup.plan.safes().len() {
             1 => "one safe".to_owned(),
             several => format!("{several} safes"),
@@ -528,16 +626,10 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Sources are freed once nothing is made from them, unless the value still is that content.
+    /// Nothing is made from the sources any more.
     fn finish_sources(&mut self, backup: &mut Backup) {
-        let current: Vec<&str> =
-            self.state.values.values().filter_map(|v| v.content.as_ref()).map(|c| c.blob.as_str()).collect();
-        self.changes.discard.extend(backup.file.drain(..).map(|(_, content)| content.blob));
-        for source in backup.sources.drain(..) {
-            if !current.contains(&source.blob.as_str()) {
-                self.changes.discard.push(source.blob);
-            }
-        }
+        let files = backup.file.drain(..).map(|(_, content)| content.blob);
+        self.changes.discard.extend(backup.sources.drain(..).map(|content| content.blob).chain(files));
     }
 
     fn anew<R: CryptoRng>(&mut self, id: &BackupId, deposit: &DepositId, rng: &mut R) -> Result<(), WalletError> {
@@ -557,6 +649,7 @@ impl Transition<'_> {
             offer: None,
             audited: None,
             fault: None,
+            looked: None,
             ..entry.clone()
         };
         self.put(backup);
@@ -564,6 +657,20 @@ impl Transition<'_> {
     }
 
     // ---- upkeep ------------------------------------------------------------------------------------------------
+
+    fn audit(&mut self, which: Option<BackupId>) -> Result<(), WalletError> {
+        let wanted: Vec<Backup> = match which {
+            Some(id) => vec![self.backup(&id)?],
+            None => self.state.backups.values().cloned().collect(),
+        };
+        for mut backup in wanted {
+            // What was answered within this second is asked for once more.
+            let looked = backup.deposits.iter().filter_map(|deposit| deposit.looked).max();
+            backup.asked = Some(looked.map_or(self.now, |looked| self.now.max(looked.saturating_add(1))));
+            self.put(backup);
+        }
+        Ok(())
+    }
 
     fn audited(&mut self, shown: Vec<(BackupId, DepositId, Shown)>) -> Result<(), WalletError> {
         let mut backups: Vec<Backup> = Vec::new();
@@ -580,6 +687,7 @@ impl Transition<'_> {
                 continue;
             };
             let nickname = self.state.nickname(&entry.safe);
+            entry.looked = Some(backup.asked.map_or(self.now, |asked| self.now.max(asked)));
             match shown {
                 Shown::Sound(groups) => {
                     let open = entry.fault.as_mut().map(|fault| {
@@ -626,6 +734,183 @@ impl Transition<'_> {
         Ok(())
     }
 
+    // ---- moves and drills --------------------------------------------------------------------------------------
+
+    fn drill(&mut self, id: &BackupId, then: Option<Then>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        match backup.operation {
+            Some(Operation::Drill) if backup.then == then => return Ok(()),
+            Some(_) => return Err(WalletError::Busy),
+            None => (backup.operation, backup.then) = (Some(Operation::Drill), then),
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    fn move_out(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.settled(id)?;
+        if !backup.values.iter().any(|meta| self.state.is_local(&meta.id)) {
+            return Err(WalletError::NotLocal);
+        }
+        if backup.operation != Some(Operation::Register) {
+            return self.drill(id, Some(Then::Vacate));
+        }
+        // Segments may have been made already that nobody has rebuilt.
+        backup.then.get_or_insert(Then::DrillAndVacate);
+        self.put(backup);
+        Ok(())
+    }
+
+    fn drilled(&mut self, id: &BackupId, contents: &[Content]) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation != Some(Operation::Drill) {
+            return Ok(());
+        }
+        let same = |(meta, content): (&ValueMeta, &Content)| {
+            // What is here has to be the same, too, for it may be about to go.
+            let here = self.state.values.get(&meta.id).and_then(|value| value.content.as_ref());
+            let alike = |here: &Content| {
+                here.length == content.length && here.root.is_none_or(|root| content.root == Some(root))
+            };
+            here.is_none_or(alike) && backup.is_content(&meta.id, content)
+        };
+        if contents.len() != backup.values.len() || !backup.values.iter().zip(contents).all(same) {
+            return self.recovery_failed(id, "what came back is not what was backed up");
+        }
+        backup.drilled = Some(self.now);
+        backup.operation = backup.then.map(|_| Operation::Vacate);
+        self.note(Level::Info, format!("“{}” was rebuilt from what the safes hold, as a trial.", Self::title(&backup)));
+        match backup.replaces.take() {
+            Some(old) => self.succeed(backup, &old),
+            None => {
+                self.put(backup);
+                Ok(())
+            }
+        }
+    }
+
+    /// The last look before the only copy here goes: every certificate is read from what is stored, and holds.
+    fn vacate(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation != Some(Operation::Vacate) {
+            return Ok(());
+        }
+        (backup.operation, backup.then) = (None, None);
+        let title = Self::title(&backup);
+        let holds = |deposit: &Deposit| {
+            let signed =
+                deposit.certificate.as_ref().filter(|_| deposit.stage == Stage::Held && deposit.fault.is_none());
+            let identity = self.identity(&deposit.safe).ok();
+            let held =
+                signed.zip(identity).and_then(|(signed, identity)| certificate::verify(signed, &identity, None).ok());
+            held.is_some_and(|held| held.registration().deposit == deposit.id)
+        };
+        if !backup.deposits.iter().all(holds) || backup.file_saved == Some(false) {
+            self.note(
+                Level::Warning,
+                format!("“{title}” stays on this device: not every safe still stands by its piece."),
+            );
+            self.put(backup);
+            return Ok(());
+        }
+        for meta in &backup.values {
+            let Some(value) = self.state.values.get(&meta.id).filter(|value| value.backup == Some(*id)) else {
+                continue;
+            };
+            let Some(content) = &value.content else { continue };
+            self.changes.discard.push(content.blob.clone());
+            self.changes.put.push(Row::Value(Box::new(Value { content: None, ..value.clone() })));
+        }
+        self.note(Level::Info, format!("“{title}” was moved to the safes. It is no longer on this device."));
+        self.put(backup);
+        Ok(())
+    }
+
+    /// From now on the values are this generation's, and the one before is let go.
+    fn succeed(&mut self, backup: Backup, old: &BackupId) -> Result<(), WalletError> {
+        for meta in &backup.values {
+            let value = self.state.values.get(&meta.id).filter(|v| v.backup.is_none() || v.backup == Some(*old));
+            if let Some(value) = value {
+                let value = Value { backup: Some(backup.id), ..value.clone() };
+                self.changes.put.push(Row::Value(Box::new(value)));
+            }
+        }
+        self.note(Level::Info, format!("“{}” is protected anew, under new keys.", Self::title(&backup)));
+        // Given up meanwhile: then it is being let go already, or gone.
+        let old = self.state.backups.get(old).filter(|old| old.operation != Some(Operation::Release)).cloned();
+        // A recovery that may be under way there asks for what is here: the next generation was made from it.
+        self.put(backup);
+        match old {
+            Some(old) => self.begin_release(old),
+            None => Ok(()),
+        }
+    }
+
+    fn renew<R: CryptoRng>(&mut self, id: &BackupId, next: Next, rng: &mut R) -> Result<(), WalletError> {
+        let mut backup = self.settled(id)?;
+        if backup.finished.is_none() {
+            return Err(WalletError::NoBackup);
+        }
+        if backup.operation.is_some() || backup.replaces.is_some() {
+            return Err(WalletError::Busy);
+        }
+        if backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
+            return self.make_next(&backup, next, false, rng);
+        }
+        (backup.operation, backup.then, backup.next) = (Some(Operation::Recover), Some(Then::Renew), Some(next));
+        self.put(backup);
+        Ok(())
+    }
+
+    /// Begins the next generation of a backup whose values are here.
+    fn make_next<R: CryptoRng>(
+        &mut self,
+        old: &Backup,
+        next: Next,
+        moving: bool,
+        rng: &mut R,
+    ) -> Result<(), WalletError> {
+        let Next { backup, plan, words } = next;
+        let values = old.values.iter().map(|meta| meta.id).collect();
+        let face = old.face.clone().unwrap_or_default();
+        self.register(Wish { backup, values, plan, words, face, moving }, Some(old.id), rng)
+    }
+
+    fn bring_back(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.settled(id)?;
+        if backup.operation.is_none() && backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
+            return self.release(id);
+        }
+        match backup.operation {
+            Some(Operation::Recover) if backup.wanted.is_empty() => {}
+            Some(_) => return Err(WalletError::Busy),
+            None => backup.operation = Some(Operation::Recover),
+        }
+        backup.then = Some(Then::Release);
+        self.put(backup);
+        Ok(())
+    }
+
+    fn cancel(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        match backup.operation {
+            // Nothing to take back, or too late: a safe may have let go already.
+            None | Some(Operation::Release | Operation::Vacate) => return Ok(()),
+            // The backup goes on; what is here stays.
+            Some(Operation::Register) if backup.then.is_some() => {}
+            Some(Operation::Register) => return self.release(id),
+            // A generation that nobody has rebuilt takes nobody's place.
+            Some(Operation::Drill) if backup.replaces.is_some() => return self.begin_release(backup),
+            Some(Operation::Recover | Operation::Drill) => {
+                backup.operation = None;
+                backup.wanted.clear();
+            }
+        }
+        (backup.then, backup.next) = (None, None);
+        self.put(backup);
+        Ok(())
+    }
+
     // ---- recovery ----------------------------------------------------------------------------------------------
 
     fn recover(&mut self, id: &BackupId, wanted: Vec<ValueId>) -> Result<(), WalletError> {
@@ -635,31 +920,41 @@ impl Transition<'_> {
         }
         match backup.operation {
             Some(Operation::Recover) if backup.wanted == wanted => return Ok(()),
+            // It was under way as part of something else, and goes on as that.
+            Some(Operation::Drill) => return Ok(()),
             Some(_) => return Err(WalletError::Busy),
             None => backup.operation = Some(Operation::Recover),
         }
         backup.wanted = wanted;
+        // Whoever wants it here does not want it gone with the next generation.
+        if let Some(next) = self.state.successor(id).filter(|next| next.then.is_some()) {
+            self.put(Backup { then: None, ..next.clone() });
+        }
         self.put(backup);
         Ok(())
     }
 
-    fn recovered(
+    fn recovered<R: CryptoRng>(
         &mut self,
         id: &BackupId,
         values: Vec<(ValueMeta, Content)>,
         unused: &[String],
+        rng: &mut R,
     ) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         // Delivered after a cancel, or twice: then they may be the very blobs that were kept.
         if backup.operation != Some(Operation::Recover) {
-            let kept = self.state.blobs();
-            let blobs = values.into_iter().map(|(_, content)| content.blob);
-            self.changes.discard.extend(blobs.filter(|blob| !kept.contains(&blob.as_str())));
+            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
             return Ok(());
         }
         let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
         if !metas.into_iter().eq(backup.values.iter().filter(|meta| backup.is_wanted(&meta.id))) {
             return Err(WalletError::Differs);
+        }
+        if !values.iter().all(|(meta, content)| backup.is_content(&meta.id, content)) {
+            let why = "what came back is not what was backed up";
+            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
+            return self.recovery_failed(id, why);
         }
         for (meta, content) in values {
             let old = self.state.values.get(&meta.id);
@@ -675,25 +970,45 @@ impl Transition<'_> {
         backup.wanted.clear();
         let why = if unused.is_empty() { String::new() } else { format!(" Not used: {}.", unused.join("; ")) };
         self.note(Level::Info, format!("“{title}” was recovered.{why}"));
-        self.put(backup);
-        Ok(())
+        let next = backup.next.take();
+        match (backup.then.take(), next) {
+            // They are asked when this is durable, and not before.
+            (Some(Then::Release), _) => self.begin_release(backup),
+            (Some(Then::Renew), Some(next)) => {
+                // What was nowhere here before does not stay.
+                let moving = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                self.put(backup.clone());
+                self.make_next(&backup, next, moving, rng)
+            }
+            _ => {
+                self.put(backup);
+                Ok(())
+            }
+        }
     }
 
     fn recovery_failed(&mut self, id: &BackupId, why: &str) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
-        if backup.operation == Some(Operation::Recover) {
-            backup.operation = None;
-            backup.wanted.clear();
-            self.note(Level::Error, format!("“{}” could not be recovered: {why}.", Self::title(&backup)));
-            self.put(backup);
+        let failed = match backup.operation {
+            Some(Operation::Recover) => "could not be recovered",
+            Some(Operation::Drill) => "could not be rebuilt from what the safes hold",
+            _ => return Ok(()),
+        };
+        (backup.operation, backup.then, backup.next) = (None, None, None);
+        backup.wanted.clear();
+        self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
+        if backup.replaces.is_some() {
+            // The generation before stays in its place.
+            return self.begin_release(backup);
         }
+        self.put(backup);
         Ok(())
     }
 
     // ---- release -----------------------------------------------------------------------------------------------
 
     fn release(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
+        let backup = self.settled(id)?;
         // The last copy is never given away: every value of the backup has to be here.
         for meta in &backup.values {
             let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
@@ -702,11 +1017,16 @@ impl Transition<'_> {
             }
         }
         match backup.operation {
-            Some(Operation::Recover) => return Err(WalletError::Busy),
+            Some(Operation::Recover | Operation::Drill | Operation::Vacate) => return Err(WalletError::Busy),
             Some(Operation::Release) => return Ok(()),
             // A registration under way is given up: what safes already took is let go.
-            Some(Operation::Register) | None => backup.operation = Some(Operation::Release),
+            Some(Operation::Register) | None => {}
         }
+        self.begin_release(backup)
+    }
+
+    fn begin_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
+        (backup.operation, backup.then, backup.next, backup.replaces) = (Some(Operation::Release), None, None, None);
         for deposit in &mut backup.deposits {
             if deposit.stage == Stage::Planned {
                 deposit.stage = Stage::Released;
@@ -736,12 +1056,13 @@ impl Transition<'_> {
             return Ok(());
         }
         for meta in &backup.values {
-            if let Some(value) = self.state.values.get(&meta.id) {
+            if let Some(value) = self.value(&meta.id).filter(|value| value.backup == Some(backup.id)) {
                 let value = Value { backup: None, ..value.clone() };
                 self.changes.put.push(Row::Value(Box::new(value)));
             }
         }
-        self.note(Level::Info, format!("All safes have let “{}” go.", Self::title(&backup)));
+        let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
+        self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
         self.finish_sources(&mut backup);
         self.changes.remove.push(Key::Backup(backup.id));
         Ok(())
@@ -793,6 +1114,7 @@ fn backup_of(entry: BookEntry) -> Backup {
         receipt: None,
         audited: None,
         fault: None,
+        looked: None,
     });
     Backup {
         id: entry.backup,
@@ -811,6 +1133,13 @@ fn backup_of(entry: BookEntry) -> Backup {
         file_saved: None,
         words: None,
         wanted: Vec::new(),
+        then: None,
+        roots: None,
+        drilled: None,
+        asked: None,
+        begun: None,
+        replaces: None,
+        next: None,
     }
 }
 

@@ -18,8 +18,8 @@ use protocol::{
 };
 
 use crate::{
-    audits::MAX_BATCH,
     state::{Backup, Deposit, Operation, Stage, State},
+    upkeep,
 };
 
 /// Most requests to one safe at a time: one that uploads and one that waits for an answer.
@@ -74,9 +74,11 @@ pub enum Action {
     Send(BackupId, DepositId, Errand),
     /// Rebuild a segment from the bodies that came back.
     Gather(BackupId, u32),
-    /// All segments are rebuilt: open the stream and store the values.
+    /// All segments are rebuilt: store the values, or after a drill only say what they are.
     Finish(BackupId),
-    /// Ask a safe to show parts of [`Session::audit_batch`].
+    /// Report that the contents may go: [`crate::machine::Event::Vacate`].
+    Vacate(BackupId),
+    /// Ask a safe to show parts of [`upkeep::batch`].
     Audit(SafeId),
 }
 
@@ -84,9 +86,11 @@ impl Action {
     /// The backup whose operation it serves, if it is one's.
     pub const fn backup(&self) -> Option<BackupId> {
         match self {
-            Self::Prepare(backup, _) | Self::Send(backup, ..) | Self::Gather(backup, _) | Self::Finish(backup) => {
-                Some(*backup)
-            }
+            Self::Prepare(backup, _)
+            | Self::Send(backup, ..)
+            | Self::Gather(backup, _)
+            | Self::Finish(backup)
+            | Self::Vacate(backup) => Some(*backup),
             Self::Audit(_) => None,
         }
     }
@@ -240,8 +244,6 @@ pub struct Session {
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
     pub refusals: Map<DepositId, String>,
-    /// What is still to be audited, by safe.
-    audits: Map<SafeId, Vec<(BackupId, DepositId)>>,
     /// Deposits whose certificate may have a newer one.
     renewals: Vec<(BackupId, DepositId)>,
     /// What [`Self::strength`] found.
@@ -344,60 +346,24 @@ impl Session {
         }
     }
 
-    /// When the next pause ends, if one is running.
-    pub fn next_try(&self, now: Seconds) -> Option<Seconds> {
-        self.safes.values().map(|s| s.not_before).filter(|at| *at > now).min()
+    /// When something can be done that cannot be done now: the next pause ends, or the next audit is due.
+    pub fn next_try(&self, state: &State, now: Seconds) -> Option<Seconds> {
+        let pauses = self.safes.values().map(|s| s.not_before).filter(|at| *at > now);
+        pauses.chain(upkeep::next_due(state, now)).min()
     }
 
     /// Forgets what belongs to backups whose operation has ended.
     pub fn forget(&mut self, state: &State) {
-        let running = |id: &BackupId, operation| state.backups.get(id).is_some_and(|b| b.operation == Some(operation));
-        self.recoveries.retain(|id, _| running(id, Operation::Recover));
+        self.recoveries.retain(|id, _| state.backups.get(id).is_some_and(Backup::is_gathering));
         let running = |id: BackupId| state.backups.get(&id).is_some_and(|b| b.operation.is_some());
         self.hindrances.retain(|h| h.action.backup().is_none_or(running));
         let held = |(backup, deposit): &(BackupId, DepositId)| {
             state.backups.get(backup).and_then(|b| b.deposit(deposit)).is_some_and(|d| d.stage == Stage::Held)
         };
         self.renewals.retain(held);
-        for (_, deposits) in self.audits.iter_mut() {
-            deposits.retain(held);
-        }
-        self.audits.retain(|_, deposits| !deposits.is_empty());
     }
 
-    // ---- audits and renewals -----------------------------------------------------------------------------------
-
-    /// The owner wants to know whether the safes still have what they signed for: all of one backup, or of all.
-    pub fn audit(&mut self, state: &State, which: Option<BackupId>) {
-        let backups = state.backups.values().filter(|b| which.is_none_or(|id| b.id == id));
-        for (backup, deposit) in backups.flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
-            if deposit.stage != Stage::Held {
-                continue;
-            }
-            let queue = self.audits.entry(deposit.safe).or_default();
-            if !queue.contains(&(backup, deposit.id)) {
-                queue.push((backup, deposit.id));
-            }
-        }
-    }
-
-    /// What a safe is asked about next.
-    pub fn audit_batch(&self, safe: &SafeId) -> Vec<(BackupId, DepositId)> {
-        self.audits.get(safe).into_iter().flatten().take(MAX_BATCH).copied().collect()
-    }
-
-    /// A batch was answered, or never will be.
-    pub fn audited(&mut self, safe: &SafeId, batch: &[(BackupId, DepositId)]) {
-        if let Some(queue) = self.audits.get_mut(safe) {
-            queue.retain(|asked| !batch.contains(asked));
-        }
-        self.audits.retain(|_, queue| !queue.is_empty());
-    }
-
-    /// Whether a deposit is still to be audited.
-    pub fn is_auditing(&self, safe: &SafeId, deposit: &DepositId) -> bool {
-        self.audits.get(safe).is_some_and(|queue| queue.iter().any(|(_, id)| id == deposit))
-    }
+    // ---- renewals ----------------------------------------------------------------------------------------------
 
     /// Looks which certificates of a safe have newer ones there: where a good part of the lease is over, or the safe has other keys by now.
     pub fn look_for_renewals(&mut self, state: &State, safe: &SafeId, now: Seconds) {
@@ -421,10 +387,11 @@ impl Session {
     }
 
     fn upkeep_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
-        for safe in self.audits.keys() {
-            let action = Action::Audit(*safe);
-            if !self.under_way.contains_key(&action) && self.may_send(safe, now, planned) {
-                *planned.entry(*safe).or_default() += 1;
+        for safe in upkeep::due_safes(state, now) {
+            let action = Action::Audit(safe);
+            let known = state.safes.contains_key(&safe);
+            if known && !self.under_way.contains_key(&action) && self.may_send(&safe, now, planned) {
+                *planned.entry(safe).or_default() += 1;
                 list.push(action);
             }
         }
@@ -449,7 +416,13 @@ impl Session {
         for backup in state.backups.values() {
             match backup.operation {
                 Some(Operation::Register) => self.register_actions(backup, now, &mut list, &mut planned),
-                Some(Operation::Recover) => self.recover_actions(backup, now, &mut list, &mut planned),
+                Some(Operation::Recover | Operation::Drill) => {
+                    self.recover_actions(backup, now, &mut list, &mut planned);
+                }
+                Some(Operation::Vacate) => {
+                    let action = Action::Vacate(backup.id);
+                    list.extend((!self.under_way.contains_key(&action)).then_some(action));
+                }
                 Some(Operation::Release) => self.release_actions(backup, now, &mut list, &mut planned),
                 None => {}
             }

@@ -9,7 +9,7 @@ use protocol::{
     codec::{self, Bytes, CodecError},
     crypto::Secret,
     deposit::{FaceText, Statement},
-    ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
+    ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
     plan::{Place, Plan, PlanError},
 };
@@ -29,6 +29,9 @@ pub struct Content {
     /// Length of the content, bytes.
     #[n(1)]
     pub length: u64,
+    /// BLAKE3 of the content: what comes back later has to be this.
+    #[n(2)]
+    pub root: Option<Root>,
 }
 
 /// A value.
@@ -44,6 +47,13 @@ pub struct Value {
     /// Its backup.
     #[n(2)]
     pub backup: Option<BackupId>,
+}
+
+impl Value {
+    /// The blobs that it refers to.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        self.content.iter().map(|content| content.blob.as_str())
+    }
 }
 
 /// How far one deposit has come.
@@ -105,6 +115,9 @@ pub struct Deposit {
     /// What has been wrong with it since then.
     #[n(10)]
     pub fault: Option<PieceFault>,
+    /// When the safe was last asked to show it and gave an answer, whatever it was.
+    #[n(11)]
+    pub looked: Option<Seconds>,
 }
 
 /// A safe did not show what it signed for.
@@ -155,6 +168,46 @@ pub enum Operation {
     /// The deposits are being let go.
     #[n(2)]
     Release,
+    /// A fire drill: the values are rebuilt from what the safes give, and nothing changes.
+    #[n(3)]
+    Drill,
+    /// All of it is at the safes, and proven: the contents on this device go.
+    #[n(4)]
+    Vacate,
+}
+
+/// What follows an operation that has succeeded. Until then it can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Then {
+    /// After a registration or a drill: the contents on this device go (claims 25, 35). The pieces have been rebuilt from the bodies as sent.
+    #[n(0)]
+    Vacate,
+    /// After a registration whose pieces nobody has rebuilt yet: a drill, and then the same.
+    #[n(1)]
+    DrillAndVacate,
+    /// After a recovery: the deposits go (claim 26).
+    #[n(2)]
+    Release,
+    /// After a recovery: [`Backup::next`] is made.
+    #[n(3)]
+    Renew,
+}
+
+/// The generation that is to be made next.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Next {
+    /// Its id, which the key of the words depends on.
+    #[n(0)]
+    pub backup: BackupId,
+    /// Its plan.
+    #[n(1)]
+    pub plan: Plan<SafeId>,
+    /// The key of the words that the owner remembers, where the plan has any.
+    #[n(2)]
+    pub words: Option<Secret>,
 }
 
 /// A backup: one bundle of values under one plan.
@@ -209,9 +262,36 @@ pub struct Backup {
     /// In a recovery: the values that are wanted; none: all.
     #[n(15)]
     pub wanted: Vec<ValueId>,
+    /// What follows the operation.
+    #[n(16)]
+    pub then: Option<Then>,
+    /// BLAKE3 of each value's content as it was backed up; unknown of what another wallet has made.
+    #[n(17)]
+    pub roots: Option<Vec<Root>>,
+    /// When a drill last rebuilt all of it.
+    #[n(18)]
+    pub drilled: Option<Seconds>,
+    /// The owner wants to see every piece that was not shown since then.
+    #[n(19)]
+    pub asked: Option<Seconds>,
+    /// When the registration began.
+    #[n(20)]
+    pub begun: Option<Seconds>,
+    /// The generation whose place it takes, which is let go when this one was rebuilt from what the safes have. Until then the values are
+    /// that one's.
+    #[n(21)]
+    pub replaces: Option<BackupId>,
+    /// What is made once the values are here.
+    #[n(22)]
+    pub next: Option<Next>,
 }
 
 impl Backup {
+    /// The blobs that it refers to.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().chain(self.file.iter().map(|(_, content)| content)).map(|content| content.blob.as_str())
+    }
+
     /// Its layout.
     ///
     /// # Errors
@@ -233,6 +313,19 @@ impl Backup {
     pub fn face_text(&self, hint: Option<String>) -> Option<FaceText> {
         let first = self.values.first()?;
         Some(FaceText { title: self.title(), kind: first.kind.clone(), date: first.created, hint })
+    }
+
+    /// Whether its pieces are being fetched and put together.
+    pub const fn is_gathering(&self) -> bool {
+        matches!(self.operation, Some(Operation::Recover | Operation::Drill))
+    }
+
+    /// Whether a content is the one of a value that was backed up, as far as that is known.
+    pub fn is_content(&self, value: &ValueId, content: &Content) -> bool {
+        let Some(at) = self.values.iter().position(|meta| meta.id == *value) else { return false };
+        let known = self.roots.as_ref().and_then(|roots| roots.get(at));
+        self.values[at].length == content.length
+            && known.is_none_or(|known| content.root.is_none_or(|root| root == *known))
     }
 
     /// Whether a recovery brings this value back.
@@ -428,10 +521,29 @@ impl State {
 
     /// The blobs that records refer to; all others are left from interrupted work and can be swept.
     pub fn blobs(&self) -> Vec<&str> {
-        let contents = self.values.values().filter_map(|v| v.content.as_ref());
-        let sources = self.backups.values().flat_map(|b| &b.sources);
-        let files = self.backups.values().flat_map(|b| b.file.iter().map(|(_, content)| content));
-        contents.chain(sources).chain(files).map(|c| c.blob.as_str()).collect()
+        self.values.values().flat_map(Value::blobs).chain(self.backups.values().flat_map(Backup::blobs)).collect()
+    }
+
+    /// The generation that is being made to take the place of a backup.
+    pub fn successor(&self, backup: &BackupId) -> Option<&Backup> {
+        self.backups.values().find(|next| next.replaces.as_ref() == Some(backup))
+    }
+
+    /// Whether a backup is only still to be let go: another generation has taken its place, or it never took one.
+    pub fn is_leftover(&self, backup: &Backup) -> bool {
+        let current = |meta: &ValueMeta| self.values.get(&meta.id).is_some_and(|value| value.backup == Some(backup.id));
+        backup.operation == Some(Operation::Release) && !backup.values.iter().any(current)
+    }
+
+    /// The generation of a value's backup that something is being done with: the next one, where that is being made.
+    pub fn at_work(&self, value: &ValueId) -> Option<&Backup> {
+        let backup = self.values.get(value).and_then(|value| self.backups.get(value.backup.as_ref()?))?;
+        Some(if backup.operation.is_some() { backup } else { self.successor(&backup.id).unwrap_or(backup) })
+    }
+
+    /// Whether a value's content is on this device.
+    pub fn is_local(&self, value: &ValueId) -> bool {
+        self.values.get(value).is_some_and(|value| value.content.is_some())
     }
 
     /// The owner's name for a safe, or its id.

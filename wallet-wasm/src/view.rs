@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::{
     session::{Contact, Fetch, Recovery, Session},
-    state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Value},
+    state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Then, Value},
+    upkeep::{self, DAY},
 };
 
 /// The whole wallet.
@@ -99,6 +100,7 @@ pub struct BackupView {
     pub has_words: bool,
     pub has_file: bool,
     pub file_unsaved: bool,
+    pub drilled: Option<u64>,
     pub certificates: Vec<CertificateView>,
 }
 
@@ -133,6 +135,8 @@ pub struct OperationView {
     pub progress: f64,
     pub safes: Vec<SafeProgress>,
     pub may_close: bool,
+    pub can_cancel: bool,
+    pub gathering: bool,
     pub waiting: Option<String>,
 }
 
@@ -179,8 +183,8 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Draws the view.
-pub fn draw(state: &State, session: &Session, storage_persistent: bool) -> WalletView {
-    let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, v)).collect();
+pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: bool) -> WalletView {
+    let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, now, v)).collect();
     values.sort_unstable_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     let mut safes: Vec<SafeView> = state.safes.keys().map(|id| draw_safe(state, session, id)).collect();
     // Ids are in no order that a person knows.
@@ -216,13 +220,16 @@ fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
         token: known.is_some_and(|s| s.token.is_some()),
         whereabouts: known.map(draw_whereabouts).unwrap_or_default(),
         contact,
-        deposits: state.backups.values().flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count(),
+        deposits: {
+            let current = state.backups.values().filter(|backup| !state.is_leftover(backup));
+            current.flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count()
+        },
     }
 }
 
-fn draw_value(state: &State, session: &Session, value: &Value) -> ValueView {
+fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> ValueView {
     let backup = value.backup.and_then(|id| state.backups.get(&id));
-    let (label, reason, next) = condition(state, session, value, backup);
+    let (label, reason, next) = condition(state, session, now, value, backup);
     let next_step = next.map(str::to_owned);
     ValueView {
         id: value.meta.id.to_string(),
@@ -236,8 +243,8 @@ fn draw_value(state: &State, session: &Session, value: &Value) -> ValueView {
         state: label,
         reason,
         next_step,
-        backup: backup.map(|b| draw_backup(state, session, b)),
-        operation: backup.and_then(|b| draw_operation(state, session, b)),
+        backup: backup.map(|b| draw_backup(state, session, now, b)),
+        operation: state.at_work(&value.meta.id).and_then(|b| draw_operation(state, session, b)),
     }
 }
 
@@ -252,6 +259,7 @@ fn threshold(session: &Session, backup: &Backup) -> (usize, usize) {
 fn condition(
     state: &State,
     session: &Session,
+    now: Seconds,
     value: &Value,
     backup: Option<&Backup>,
 ) -> (&'static str, String, Option<&'static str>) {
@@ -260,18 +268,10 @@ fn condition(
     };
     let (k, n) = threshold(session, backup);
     match backup.operation {
-        Some(Operation::Register) => {
-            let held = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
-            let waiting = waiting_for(state, session, backup);
-            let reason = format!("{held} of {n} safes have signed.");
-            let next = match (waiting, backup.file_saved) {
-                (Some(_), _) => Some("Some safes do not answer. It goes on by itself when they do."),
-                (None, Some(false)) if held == n => {
-                    Some("Save the file with its piece, and choose it again to show that you have it.")
-                }
-                _ => None,
-            };
-            ("protecting", reason, next)
+        Some(Operation::Register) => protecting(state, session, now, backup, n),
+        // The copy here is the one that counts from now on.
+        Some(Operation::Release) if value.content.is_some() => {
+            ("local-only", "The safes are letting it go; it is on this device.".to_owned(), None)
         }
         Some(Operation::Release) => ("at-risk", "The safes are letting it go.".to_owned(), None),
         _ if value.content.is_none() && lost(session, backup) => {
@@ -279,18 +279,54 @@ fn condition(
             ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
         }
         _ if backup.deposits.iter().any(|d| d.fault.is_some()) => faulty(value, backup, k, n),
-        _ if value.content.is_some() => {
-            let reason = match n {
-                1 => "One safe holds it.".to_owned(),
-                _ => format!("{n} safes hold a piece each; {}.", bring_back(k, n)),
-            };
-            ("protected", reason, None)
-        }
-        _ => {
-            let reason = format!("Not on this device; {}.", bring_back(k, n));
-            ("moved", reason, Some("Recover it when you need it."))
-        }
+        _ => match upkeep::silent_since(backup, now) {
+            Some((silent, since)) => {
+                let who = match silent {
+                    1 => format!("One of {n} safes has not shown its piece"),
+                    _ => format!("{silent} of {n} safes have not shown their pieces"),
+                };
+                let reason = format!("{who} for {} days.", (now - since) / DAY);
+                let next =
+                    "Check that they still have it. If one does not come back, renew it with another in its place.";
+                ("at-risk", reason, Some(next))
+            }
+            None if value.content.is_some() => {
+                let reason = match n {
+                    1 => "One safe holds it.".to_owned(),
+                    _ => format!("{n} safes hold a piece each; {}.", bring_back(k, n)),
+                };
+                ("protected", reason, None)
+            }
+            None => {
+                let reason = format!("Not on this device; {}.", bring_back(k, n));
+                ("moved", reason, Some("Recover it when you need it."))
+            }
+        },
     }
+}
+
+/// A registration is under way.
+fn protecting(
+    state: &State,
+    session: &Session,
+    now: Seconds,
+    backup: &Backup,
+    n: usize,
+) -> (&'static str, String, Option<&'static str>) {
+    let held = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
+    if let Some(since) = upkeep::unfinished_since(backup, now) {
+        let reason = format!("For {} days not every safe has signed: {held} of {n} have.", (now - since) / DAY);
+        return ("at-risk", reason, Some("See which safe is missing. Give this backup up, and make one without it."));
+    }
+    let after = if backup.then.is_some() { " When all have, it leaves this device." } else { "" };
+    let next = match (waiting_for(state, session, backup), backup.file_saved) {
+        (Some(_), _) => Some("Some safes do not answer. It goes on by itself when they do."),
+        (None, Some(false)) if held == n => {
+            Some("Save the file with its piece, and choose it again to show that you have it.")
+        }
+        _ => None,
+    };
+    ("protecting", format!("{held} of {n} safes have signed.{after}"), next)
 }
 
 /// How many of so many safes bring a value back.
@@ -310,8 +346,7 @@ fn faulty(value: &Value, backup: &Backup, k: usize, n: usize) -> (&'static str, 
     let reason =
         format!("{} of {n} safes did not show their piece; {sound} are left, and {k} are needed.", n - sound.min(n));
     let next = match (value.content.is_some(), is_enough(backup, |d| d.fault.is_none())) {
-        (true, _) => "Release this backup and make a new one with other safes.",
-        (false, true) => "Recover it now, then make a new backup with other safes.",
+        (true, _) | (false, true) => "Renew it, with other safes in their place.",
         (false, false) => "Try to recover it all the same, and look for another device that has it.",
     };
     ("at-risk", reason, Some(next))
@@ -355,7 +390,7 @@ fn safes_where(backup: &Backup, test: impl Fn(&[&Deposit]) -> bool) -> usize {
     safes_of(backup).iter().filter(|s| test(&deposits_of(backup, s))).count()
 }
 
-fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView {
+fn draw_backup(state: &State, session: &Session, now: Seconds, backup: &Backup) -> BackupView {
     let (threshold, total) = threshold(session, backup);
     let strength = session.strength(backup);
     let plan = backup.plan.to_text(&|safe| state.nickname(safe));
@@ -384,7 +419,7 @@ fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView 
             entry: signed.as_ref().map(|s| s.entry),
             url: signed.map(|s| s.url),
             audited: deposit.audited.map(millis),
-            auditing: session.is_auditing(&deposit.safe, &deposit.id),
+            auditing: upkeep::is_due(backup, deposit, now),
             fault: deposit.fault.as_ref().map(|f| f.what.clone()),
         }
     });
@@ -399,8 +434,12 @@ fn draw_backup(state: &State, session: &Session, backup: &Backup) -> BackupView 
         values: backup.values.iter().map(|meta| meta.id.to_string()).collect(),
         has_words: has(&Place::Memory),
         has_file: has(&Place::File),
-        // It is ready once all of it is made.
-        file_unsaved: backup.file_saved == Some(false) && backup.unmade().is_none(),
+        // It is ready once all of it is made. Of two generations it is the next one's that waits.
+        file_unsaved: {
+            let made = state.successor(&backup.id).unwrap_or(backup);
+            made.file_saved == Some(false) && made.unmade().is_none()
+        },
+        drilled: backup.drilled.map(millis),
         certificates: certificates.collect(),
     }
 }
@@ -426,8 +465,8 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
     let safes: Vec<SafeProgress> = safes_of(backup)
         .iter()
         .map(|safe| match operation {
-            Operation::Recover => recover_progress(state, session, backup, safe),
-            Operation::Register => stage_progress(state, session, backup, safe, Stage::Held),
+            Operation::Recover | Operation::Drill => recover_progress(state, session, backup, safe),
+            Operation::Register | Operation::Vacate => stage_progress(state, session, backup, safe, Stage::Held),
             Operation::Release => stage_progress(state, session, backup, safe, Stage::Released),
         })
         .collect();
@@ -436,12 +475,29 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
             // Offer and certificate are one half each.
             let points: usize = backup.deposits.iter().map(|d| stage_points(d.stage)).sum();
             let waiting = waiting_for(state, session, backup).map(|s| format!("Waiting for {s}."));
-            ("register", points as f64 / (3 * backup.deposits.len().max(1)) as f64, waiting)
+            (
+                match (backup.replaces, backup.then) {
+                    (Some(_), _) => "renew",
+                    (None, Some(_)) => "move",
+                    (None, None) => "register",
+                },
+                points as f64 / (3 * backup.deposits.len().max(1)) as f64,
+                waiting,
+            )
         }
-        Operation::Recover => {
+        Operation::Recover | Operation::Drill => {
             let (progress, waiting) = recovery(state, session, backup);
-            ("recover", progress, waiting)
+            let kind = match (operation, backup.then) {
+                (_, Some(Then::Renew)) => "renew",
+                _ if backup.replaces.is_some() => "renew",
+                (Operation::Recover, None) => "recover",
+                (Operation::Recover, Some(_)) => "bring-back",
+                (_, None) => "drill",
+                (_, Some(_)) => "move",
+            };
+            (kind, progress, waiting)
         }
+        Operation::Vacate => ("move", 1.0, None),
         Operation::Release => {
             let done = backup.deposits.iter().filter(|d| d.stage == Stage::Released).count();
             let away: Vec<&str> = safes
@@ -454,7 +510,9 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
         }
     };
     let hindrance = session.hindrance(&backup.id).map(|why| format!("{why} It goes on by itself when that is mended."));
-    Some(OperationView { kind, progress, safes, may_close: true, waiting: hindrance.or(waiting) })
+    let can_cancel = !matches!(operation, Operation::Release | Operation::Vacate);
+    let (gathering, waiting) = (backup.is_gathering(), hindrance.or(waiting));
+    Some(OperationView { kind, progress, safes, may_close: true, can_cancel, gathering, waiting })
 }
 
 const fn stage_points(stage: Stage) -> usize {

@@ -15,6 +15,7 @@ use protocol::{
     crypto::{PassphraseCost, Secret, expand_seed},
     ids::{BackupId, DepositId, SafeId, Seconds},
     passphrase::Stretch,
+    program::Keys,
 };
 use rand_core::CryptoRng;
 use serde::Serialize;
@@ -26,10 +27,11 @@ use zeroize::Zeroizing;
 use crate::{
     audits::{self, Audit},
     exchange::{self, Meaning},
-    machine::{Event, WalletError, transition},
+    machine::{Event, Shown, WalletError, transition},
     session::{Action, Contact, Errand, Fetch, Session},
     state::{Backup, State},
     store::{Store, StoreError},
+    upkeep,
     vault::Vault,
     view,
     web::{
@@ -46,6 +48,8 @@ const LOCAL_PAUSE_MS: i32 = 5_000;
 const VIEW_PAUSE_MS: i32 = 40;
 /// The pause is so many times what the last view took to make, to send and to draw: a wallet of a thousand values does not do that alone.
 const VIEW_PAUSES: i32 = 4;
+/// Longest sleep while something is due later, seconds: a clock may be set, and a laptop may sleep.
+const MAX_WAKE: Seconds = 3_600;
 /// Longest pause, milliseconds: whoever looks on still sees that something happens.
 const MAX_VIEW_PAUSE_MS: i32 = 1_000;
 
@@ -81,6 +85,8 @@ pub(crate) struct Bulk {
     pub(crate) sources: Map<String, Uint8Array>,
     /// Values that are being put back, as far as their segments are rebuilt.
     pub(crate) arriving: Map<BackupId, Vec<Arriving>>,
+    /// Keys of backups whose first segment was rebuilt from what was made of it.
+    pub(crate) proven: Map<BackupId, Keys>,
     /// What was rebuilt and opened, until it is stored.
     pub(crate) unpacked: Map<BackupId, Vec<Unpacked>>,
 }
@@ -107,7 +113,8 @@ pub(crate) struct Driver {
     view_due: Cell<bool>,
     /// Milliseconds before the next one.
     view_pause: Cell<i32>,
-    wake_due: Cell<bool>,
+    /// When a timer is due that was set to go on.
+    wake_at: Cell<Option<Seconds>>,
 }
 
 impl Driver {
@@ -123,7 +130,7 @@ impl Driver {
             persistent: Cell::new(false),
             view_due: Cell::new(false),
             view_pause: Cell::new(VIEW_PAUSE_MS),
-            wake_due: Cell::new(false),
+            wake_at: Cell::new(None),
         })
     }
 
@@ -182,7 +189,7 @@ impl Driver {
 
     pub(crate) fn view(&self) -> Result<JsValue, EngineError> {
         let persistent = self.persistent.get();
-        let view = self.with(|open| view::draw(&open.state, &open.session, persistent))?;
+        let view = self.with(|open| view::draw(&open.state, &open.session, now(), persistent))?;
         let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
         view.serialize(&serializer).map_err(|_| EngineError::new(("internal", "The view could not be drawn.", None)))
     }
@@ -266,7 +273,7 @@ impl Driver {
             for action in &actions {
                 open.session.started(action, &open.state);
             }
-            (actions, open.session.next_try(now))
+            (actions, open.session.next_try(&open.state, now))
         }) else {
             return;
         };
@@ -274,11 +281,17 @@ impl Driver {
             let driver = Rc::clone(self);
             spawn_local(async move { driver.run(action).await });
         }
-        if let Some(next) = next.filter(|_| !self.wake_due.replace(true)) {
+        let Some(next) = next else { return };
+        // A timer that was set before for something later stays; it finds nothing to do.
+        let sooner = self.wake_at.get().is_none_or(|at| next < at);
+        if sooner {
+            self.wake_at.set(Some(next));
             let driver = Rc::clone(self);
-            later(((next - now) * 1000 + 50) as i32, move || {
-                driver.wake_due.set(false);
+            later(((next - now).min(MAX_WAKE) * 1000 + 50) as i32, move || {
+                driver.wake_at.set(None);
                 driver.pump();
+                // Time alone may have changed what is to be said of a backup.
+                driver.show();
             });
         }
     }
@@ -310,12 +323,13 @@ impl Driver {
     async fn act(self: &Rc<Self>, action: &Action) -> Result<(), EngineError> {
         match action {
             Action::Prepare(backup, segment) => {
-                let prepared = self.make_segment(backup, *segment).await?;
+                let prepared = self.prepare(backup, *segment).await?;
                 self.handle(Event::Prepared(*backup, prepared)).await
             }
             Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand).await,
             Action::Gather(backup, segment) => self.gather(backup, *segment).await,
             Action::Finish(backup) => self.finish(backup).await,
+            Action::Vacate(backup) => self.handle(Event::Vacate(*backup)).await,
             Action::Audit(safe) => self.audit(safe).await,
         }
     }
@@ -361,7 +375,7 @@ impl Driver {
     }
 
     async fn audit(self: &Rc<Self>, safe: &SafeId) -> Result<(), EngineError> {
-        let batch = self.with(|open| open.session.audit_batch(safe))?;
+        let batch = self.with(|open| upkeep::batch(&open.state, safe, now()))?;
         let mut rng = fresh_rng()?;
         let audit = self.with(|open| {
             let clock = open.session.clock_of(safe, now());
@@ -372,27 +386,24 @@ impl Driver {
             // The keys that are known have had their time.
             Err(WalletError::Identity(_)) => return self.look_for_keys(*safe).await,
             // Released meanwhile: there is nothing to ask.
-            Err(_) => return self.with(|open| open.session.audited(safe, &batch)),
+            Err(_) => return Ok(()),
         };
         let body = request.body.as_deref().and_then(|body| net::body_of(&Uint8Array::from(body)));
         let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
         let clock = self.with(|open| open.session.clock_of(safe, now()))?;
         match audits::interpret(&asked, answer, clock) {
             Meaning::Event(event) => {
-                self.handle(*event.clone()).await?;
+                self.handle(*event).await?;
                 self.with(|open| {
                     open.session.reached(*safe);
-                    if let Event::Audited(shown) = &*event {
-                        let settled: Vec<_> = shown.iter().map(|(backup, deposit, _)| (*backup, *deposit)).collect();
-                        open.session.audited(safe, &settled);
-                        // It was a contact: some leases may end later now.
-                        open.session.look_for_renewals(&open.state, safe, now());
-                    }
+                    // It was a contact: some leases may end later now.
+                    open.session.look_for_renewals(&open.state, safe, now());
                 })
             }
             Meaning::Refused(why) => {
                 let line = exchange::note(&self.with(|open| open.state.nickname(safe))?, &why);
-                self.with(|open| open.session.audited(safe, &batch))?;
+                let unclear = batch.into_iter().map(|(backup, deposit)| (backup, deposit, Shown::Unclear)).collect();
+                self.handle(Event::Audited(unclear)).await?;
                 self.handle(line).await
             }
             other => self.hindered_by_safe(*safe, other).await,
@@ -481,16 +492,17 @@ fn fetched(session: &mut Session, backup: &BackupId, deposit: &DepositId, fetch:
 impl Bulk {
     /// Lets go of what no running operation needs.
     fn forget(&mut self, state: &State) {
-        use crate::state::{Operation, Stage};
+        use crate::state::Stage;
         let deposit = |id: &DepositId| state.backups.values().find_map(|b| Some((b.operation?, b.deposit(id)?)));
-        let running = |id: &BackupId| state.backups.get(id).and_then(|b| b.operation);
+        let gathering = |id: &BackupId| state.backups.get(id).is_some_and(Backup::is_gathering);
         self.bodies.retain(|id, _| deposit(id).is_some_and(|(_, d)| d.stage <= Stage::Prepared));
-        self.arriving.retain(|id, _| running(id) == Some(Operation::Recover));
+        self.arriving.retain(|id, _| gathering(id));
+        self.proven.retain(|id, _| state.backups.get(id).is_some_and(|backup| backup.op_seed.is_some()));
         let planned = |b: &&Backup| b.op_seed.is_some() && b.unmade().is_some();
         let needed =
             |blob: &String| state.backups.values().filter(planned).any(|b| b.sources.iter().any(|s| s.blob == *blob));
         // Not given back at once: someone may still be reading.
         self.sources.retain(|blob, _| needed(blob));
-        self.unpacked.retain(|id, _| running(id) == Some(Operation::Recover));
+        self.unpacked.retain(|id, _| gathering(id));
     }
 }

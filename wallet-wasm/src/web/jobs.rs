@@ -6,12 +6,12 @@ use std::rc::Rc;
 use js_sys::Uint8Array;
 use protocol::{
     bundle::{self, ValueMeta},
-    crypto::CryptoError,
+    crypto::{CryptoError, Hasher, blake3},
     envelope::Envelope,
     ids::{BackupId, DepositId, Root},
     layout::{Draft, GatherError, Layout},
     plan::Place,
-    program::Work,
+    program::{Piece, Work},
     seal::CHUNK,
 };
 use rand_core::Rng;
@@ -22,7 +22,8 @@ use crate::{
     exchange::{self, Meaning},
     keeping::{keep, write_file, write_part},
     machine::{Event, Prepared, WalletError},
-    state::{Backup, Content},
+    proving,
+    state::{Backup, Content, Deposit, Operation, Then},
     vault::VaultError,
     web::{
         bulk::{self, Reader, Writer},
@@ -63,14 +64,15 @@ pub(crate) struct Arriving {
     meta: ValueMeta,
     blob: String,
     writer: Writer,
+    hasher: Hasher,
 }
 
 impl Arriving {
     async fn finish(self) -> Result<Unpacked, EngineError> {
-        let Self { meta, blob, writer } = self;
+        let Self { meta, blob, writer, hasher } = self;
         let sealed = writer.finish().await?;
-        let length = meta.length;
-        Ok(Unpacked { meta, content: Content { blob, length }, sealed })
+        let (length, root) = (meta.length, Some(Root(hasher.finish())));
+        Ok(Unpacked { meta, content: Content { blob, length, root }, sealed })
     }
 }
 
@@ -80,6 +82,14 @@ pub(crate) struct Unpacked {
     meta: ValueMeta,
     content: Content,
     sealed: Uint8Array,
+}
+
+/// The pieces in a body, opened as a safe's answer would be.
+async fn unpack(layout: &Layout, deposit: &Deposit, body: &Uint8Array) -> Result<Vec<Piece>, EngineError> {
+    let sealer = Envelope::sealer(&deposit.d, &deposit.id, &bulk::header_of(body)).map_err(|_| CryptoError)?;
+    let plain = Reader::new(sealer, body.clone()).await?.read_all().await?;
+    let envelope = Envelope::of_plain(plain).map_err(|_| CryptoError)?;
+    Ok(layout.unpack(deposit.slot(), &envelope).map_err(|_| CryptoError)?)
 }
 
 impl Driver {
@@ -121,8 +131,17 @@ impl Driver {
         Ok(())
     }
 
-    /// What is made of one segment; the bodies stay at hand.
-    pub(crate) async fn make_segment(&self, id: &BackupId, segment: u32) -> Result<Prepared, EngineError> {
+    /// What is made of one segment; the bodies stay at hand. Where the contents here are to go, the segment is rebuilt from the bodies first.
+    pub(crate) async fn prepare(&self, id: &BackupId, segment: u32) -> Result<Prepared, EngineError> {
+        let moving = self.backup(id)?.then == Some(Then::Vacate);
+        if moving && segment > 0 && self.with(|open| !open.bulk.proven.contains_key(id))? {
+            // The keys of all segments stand in the first.
+            self.make_segment(id, 0, true).await?;
+        }
+        self.make_segment(id, segment, moving).await
+    }
+
+    async fn make_segment(&self, id: &BackupId, segment: u32, prove: bool) -> Result<Prepared, EngineError> {
         let backup = self.backup(id)?;
         let seed = backup.op_seed.as_ref().ok_or_else(|| EngineError::new((UNKNOWN, "Nothing to make.", None)))?;
         let layout = backup.layout().map_err(WalletError::from)?;
@@ -130,6 +149,7 @@ impl Driver {
         let (from, to) = layout.range(segment).ok_or(CryptoError)?;
         let mut content = Zeroizing::new(Vec::with_capacity((to - from) as usize));
         self.bundle(&backup).await?.read(from as usize, to as usize, &mut content).await?;
+        let root = prove.then(|| blake3(&content));
         let program = layout.laying(segment);
         let mut work = Work::lay(&program, layout.context(Some(seed), backup.words.as_ref(), &[]), content);
         self.compute(&mut work).await.map_err(refused)?;
@@ -142,6 +162,9 @@ impl Driver {
             prepared.file = Some((segment, self.keep_bytes(&part.0).await?));
         }
         drop(filed);
+        // What stays with the owner is what he will have; the rest is read from the bodies.
+        let own = [Place::Book, Place::File].map(|place| layout.pieces_at(&place, &pieces));
+        let mut sent: Vec<Piece> = own.into_iter().flatten().filter(|_| prove).cloned().collect();
         for deposit in backup.deposits.iter().filter(|d| d.segment == segment) {
             let draft = Draft { slot: deposit.slot(), deposit: deposit.id, d: &deposit.d };
             let envelope = layout.envelope(seed, &draft, &pieces).map_err(|_| CryptoError)?;
@@ -151,13 +174,53 @@ impl Driver {
             pieces.retain(|piece| !paths.contains(&piece.path));
             let body = bulk::seal(envelope.sealer(), envelope.plain()).await?;
             drop(envelope);
+            if prove {
+                sent.extend(unpack(&layout, deposit, &body).await?);
+            }
             let (root, length) = (Root(bulk::root_of(&body)), u64::from(body.length()));
             let blob = net::body_of(&body).ok_or(CryptoError)?;
             bulk::free(&body);
             self.with(|open| open.bulk.bodies.insert(deposit.id, blob))?;
             prepared.bodies.push((deposit.id, root, length));
         }
+        if let Some(root) = root {
+            self.prove(&backup, &layout, segment, &sent, root).await?;
+        }
         Ok(prepared)
+    }
+
+    /// Rebuilds a segment from what was made of it, so often that everything has had its part.
+    async fn prove(
+        &self,
+        backup: &Backup,
+        layout: &Layout,
+        segment: u32,
+        sent: &[Piece],
+        root: [u8; 32],
+    ) -> Result<(), EngineError> {
+        let failed = || EngineError::new(("internal", "What was made of it does not bring it back.", None));
+        let mut keys = self.with(|open| open.bulk.proven.get(&backup.id).cloned())?.unwrap_or_default();
+        let choices = proving::choices(layout, segment, &keys);
+        if choices.is_empty() {
+            return Err(failed());
+        }
+        for choice in choices {
+            let program = layout.rebuilding(&choice);
+            let pieces = proving::pieces_of(layout, &choice, sent);
+            let mut work = Work::rebuild(&program, layout.context(None, backup.words.as_ref(), &keys), pieces);
+            self.compute(&mut work).await.map_err(|_| failed())?;
+            let (content, learned) = work.into_segment().map_err(|_| failed())?;
+            if blake3(&content) != root {
+                return Err(failed());
+            }
+            drop(program);
+            for (path, key) in learned {
+                if keys.iter().all(|(known, _)| *known != path) {
+                    keys.push((path, key));
+                }
+            }
+        }
+        self.with(|open| drop(open.bulk.proven.insert(backup.id, keys)))
     }
 
     /// The body of a deposit: at hand, or after a restart made again from the seed, the same bytes.
@@ -171,7 +234,7 @@ impl Driver {
         let gone = || EngineError::new((UNKNOWN, "The deposit is gone.", None));
         if at_hand()?.is_none() {
             let segment = self.backup(backup)?.deposit(deposit).map(|d| d.segment).ok_or_else(gone)?;
-            self.make_segment(backup, segment).await?;
+            self.make_segment(backup, segment, false).await?;
         }
         at_hand()?.ok_or_else(gone)
     }
@@ -277,10 +340,11 @@ impl Driver {
             let known = arriving.iter().any(|value| value.meta.id == meta.id);
             if begins && !known {
                 let (blob, writer) = self.writer(meta.length as usize).await?;
-                arriving.push(Arriving { meta: meta.clone(), blob, writer });
+                arriving.push(Arriving { meta: meta.clone(), blob, writer, hasher: Hasher::default() });
             }
             let value = arriving.iter_mut().find(|value| value.meta.id == meta.id);
             if let Some((value, bytes)) = value.zip(content.get(here)) {
+                value.hasher.update(bytes);
                 value.writer.push(bytes).await?;
             }
         }
@@ -297,6 +361,11 @@ impl Driver {
             let order: Vec<_> = self.backup(id)?.values.into_iter().map(|meta| meta.id).collect();
             values.sort_by_key(|value| order.iter().position(|id| *id == value.meta.id));
             self.with(|open| drop(open.bulk.unpacked.insert(*id, values)))?;
+        }
+        if self.backup(id)?.operation == Some(Operation::Drill) {
+            let contents = self.with(|open| open.bulk.unpacked.get(id).cloned().unwrap_or_default())?;
+            let contents = contents.into_iter().map(|value| value.content).collect();
+            return self.handle(Event::Drilled(*id, contents)).await;
         }
         // They stay until all of it is committed: a disk that is full now may have room for the next try.
         let values = self.with(|open| open.bulk.unpacked.get(id).cloned().unwrap_or_default())?;
@@ -328,14 +397,16 @@ impl Driver {
     pub(crate) async fn keep(&self, content: &Uint8Array) -> Result<Content, EngineError> {
         let length = content.length();
         let (blob, mut writer) = self.writer(length as usize).await?;
+        let mut hasher = Hasher::default();
         for start in (0..length).step_by(CHUNK) {
             let portion = Zeroizing::new(content.subarray(start, length.min(start + CHUNK as u32)).to_vec());
+            hasher.update(&portion);
             writer.push(&portion).await?;
         }
         let sealed = writer.finish().await?;
         self.store.put_blob_array(&blob, &sealed).await?;
         bulk::free(&sealed);
-        Ok(Content { blob, length: u64::from(length) })
+        Ok(Content { blob, length: u64::from(length), root: Some(Root(hasher.finish())) })
     }
 
     /// The same of bytes at hand.
@@ -345,7 +416,7 @@ impl Driver {
         let sealed = writer.finish().await?;
         self.store.put_blob_array(&blob, &sealed).await?;
         bulk::free(&sealed);
-        Ok(Content { blob, length: content.len() as u64 })
+        Ok(Content { blob, length: content.len() as u64, root: None })
     }
 
     /// The file of a backup that is being made, as its owner is to keep it.

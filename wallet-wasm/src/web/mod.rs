@@ -21,7 +21,7 @@ use protocol::{
     book::{KeptPiece, read_file, write_file},
     bundle::ValueMeta,
     codec::CodecError,
-    crypto::PassphraseCost,
+    crypto::{PassphraseCost, Secret},
     deposit::{MAX_FACE_HINT, cut_text},
     ids::{BackupId, SafeId, ValueId},
     passphrase::{self, Stretch, check_new},
@@ -33,9 +33,9 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
-    machine::{Changes, Event, WalletError, book_of},
+    machine::{Changes, Event, WalletError, Wish, book_of},
     planning::{self, bind},
-    state::{FaceWish, State},
+    state::{Backup, FaceWish, Next, Operation, State},
     store::Store,
     vault::{Vault, VaultError},
 };
@@ -256,7 +256,8 @@ impl Engine {
         })
     }
 
-    /// Starts a registration of some values, coupled, by a plan with nicknames or ids of safes. `words` are those that its memory needs.
+    /// Starts a registration of some values, coupled, by a plan with nicknames or ids of safes. `words` are those that its memory needs;
+    /// `moving`: the contents here go when all of it is at the safes.
     pub fn backup(
         &self,
         ids: Vec<String>,
@@ -264,6 +265,7 @@ impl Engine {
         words: Option<String>,
         readable: bool,
         hint: Option<String>,
+        moving: bool,
     ) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move {
@@ -271,11 +273,9 @@ impl Engine {
             let plan = driver.with(|open| bind(&open.state, &plan))??;
             let hint = hint.map(|hint| cut_text(hint.trim(), MAX_FACE_HINT).to_owned()).filter(|hint| !hint.is_empty());
             let backup = BackupId::make_random(&mut fresh_rng()?);
-            let words = match words.filter(|words| !words.is_empty()) {
-                Some(words) => Some(driver.derive_key(&Stretch::of_words(&backup), &check_new(&words, nfc)?).await?),
-                None => None,
-            };
-            driver.handle(Event::Register { backup, values, plan, words, face: FaceWish { readable, hint } }).await
+            let words = driver.key_of_words(&backup, words).await?;
+            let face = FaceWish { readable, hint };
+            driver.handle(Event::Register(Wish { backup, values, plan, words, face, moving })).await
         })
     }
 
@@ -284,7 +284,7 @@ impl Engine {
     pub fn piece_file(&self, id: String) -> Promise {
         let driver = Rc::clone(&self.driver);
         promise(async move {
-            let file = driver.piece_file(&driver.backup_of(&id)?).await?;
+            let file = driver.piece_file(&driver.at_work(&id)?.id).await?;
             Ok(Uint8Array::from(file.as_slice()).into())
         })
     }
@@ -294,7 +294,7 @@ impl Engine {
     pub fn piece_file_saved(&self, id: String, file: Uint8Array) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move {
-            let backup = driver.backup_of(&id)?;
+            let backup = driver.at_work(&id)?.id;
             driver.read_piece_file(&backup, &file)?;
             driver.handle(Event::FileSaved(backup)).await
         })
@@ -305,7 +305,10 @@ impl Engine {
         let driver = Rc::clone(&self.driver);
         done(async move {
             let values = value_ids(&ids)?;
-            let backup = driver.backup_of(ids.first().map_or("", String::as_str))?;
+            let first = ids.first().map_or("", String::as_str);
+            let at_work = driver.at_work(first)?;
+            let backup =
+                if at_work.operation == Some(Operation::Drill) { at_work.id } else { driver.backup_of(first)? };
             let file = file.map(|file| driver.read_piece_file(&backup, &file)).transpose()?;
             let words = match words.filter(|words| !words.is_empty()) {
                 Some(words) => {
@@ -330,10 +333,47 @@ impl Engine {
         })
     }
 
+    /// What is here of a value's backup goes to the safes, where it is proven first that it comes back from there.
+    #[wasm_bindgen(js_name = moveOut)]
+    pub fn move_out(&self, id: String) -> Promise {
+        self.with_backup(id, Event::Move)
+    }
+
+    /// Brings all values of a backup back, and then lets the safes' copies go.
+    #[wasm_bindgen(js_name = bringBack)]
+    pub fn bring_back(&self, id: String) -> Promise {
+        self.with_backup(id, Event::BringBack)
+    }
+
+    /// Rebuilds a backup from what the safes have, and changes nothing.
+    pub fn drill(&self, id: String) -> Promise {
+        self.with_backup(id, Event::Drill)
+    }
+
+    /// Takes back what is under way with a value's backup, where that is safe.
+    pub fn cancel(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::Cancel(driver.at_work(&id)?.id)).await })
+    }
+
+    /// Makes a new generation of a value's backup; the safes of `from` are replaced by those of `to`, one by one.
+    pub fn renew(&self, id: String, words: Option<String>, from: Vec<String>, to: Vec<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let old = driver.backup(&driver.backup_of(&id)?)?;
+            let safe_ids = |ids: &[String]| ids.iter().map(|id| safe_id(id)).collect::<Result<Vec<_>, _>>();
+            let replaced: Vec<(SafeId, SafeId)> = safe_ids(&from)?.into_iter().zip(safe_ids(&to)?).collect();
+            let other = |safe: &SafeId| replaced.iter().find(|(from, _)| from == safe).map_or(*safe, |(_, to)| *to);
+            let plan = old.plan.bind(&|safe| Ok(other(safe))).map_err(WalletError::from)?;
+            let backup = BackupId::make_random(&mut fresh_rng()?);
+            let words = driver.key_of_words(&backup, words).await?;
+            driver.handle(Event::Renew(old.id, Next { backup, plan, words })).await
+        })
+    }
+
     /// Starts a release.
     pub fn release(&self, id: String) -> Promise {
-        let driver = Rc::clone(&self.driver);
-        done(async move { driver.handle(Event::Release(driver.backup_of(&id)?)).await })
+        self.with_backup(id, Event::Release)
     }
 
     /// Asks the safes to show parts of what they signed for: those of one value, or all.
@@ -341,7 +381,7 @@ impl Engine {
         let driver = Rc::clone(&self.driver);
         done(async move {
             let backup = id.map(|id| driver.backup_of(&id)).transpose()?;
-            driver.with(|open| open.session.audit(&open.state, backup))?;
+            driver.handle(Event::Audit(backup)).await?;
             driver.again()
         })
     }
@@ -410,6 +450,13 @@ impl Engine {
     }
 }
 
+impl Engine {
+    fn with_backup(&self, id: String, event: fn(BackupId) -> Event) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(event(driver.backup_of(&id)?)).await })
+    }
+}
+
 impl Driver {
     async fn create(self: Rc<Self>, passphrase: String) -> Result<(), EngineError> {
         let passphrase = check_new(&passphrase, nfc)?;
@@ -466,6 +513,21 @@ impl Driver {
         }
         let layout = self.backup(backup)?.layout().map_err(WalletError::from)?;
         Ok(piece_file::read(&layout, &file.to_vec())?)
+    }
+
+    /// The key of words that are chosen now.
+    async fn key_of_words(&self, backup: &BackupId, words: Option<String>) -> Result<Option<Secret>, EngineError> {
+        match words.filter(|words| !words.is_empty()) {
+            Some(words) => Ok(Some(self.derive_key(&Stretch::of_words(backup), &check_new(&words, nfc)?).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The generation of a value's backup that something is being done with.
+    fn at_work(&self, id: &str) -> Result<Backup, EngineError> {
+        let id = value_id(id)?;
+        let backup = self.with(|open| open.state.at_work(&id).cloned())?;
+        Ok(backup.ok_or(WalletError::NoBackup)?)
     }
 
     fn backup_of(&self, id: &str) -> Result<BackupId, EngineError> {
