@@ -35,7 +35,7 @@ export interface SafeView {
   contact: 'untried' | 'reachable' | 'away' | 'not-itself';
   /** Whether the wallet has an admission token of its operator. */
   token: boolean;
-  /** How many deposits of this wallet it holds. */
+  /** How many deposits of this wallet it holds, without those that are only still to be let go. */
   deposits: number;
   whereabouts: Whereabouts;
 }
@@ -73,12 +73,20 @@ export interface SafeProgress {
 }
 
 export interface OperationView {
-  kind: 'register' | 'recover' | 'release';
+  /**
+   * `move`: to the safes, and then off this device. `bring-back`: from the safes, and then off them. `drill`: a recovery that changes nothing.
+   * `renew`: the next generation, proven, and then in the place of the one before.
+   */
+  kind: 'register' | 'move' | 'recover' | 'bring-back' | 'drill' | 'renew' | 'release';
   /** 0 to 1. */
   progress: number;
   safes: SafeProgress[];
   /** Always true for journalled operations: they go on when the wallet is opened again. */
   mayClose: boolean;
+  /** `cancel` takes it back, and nothing is lost. */
+  canCancel: boolean;
+  /** Pieces are being fetched: it may need what the owner keeps, by `recover`. */
+  gathering: boolean;
   /** Why it waits, and for what; null while it runs. */
   waiting: string | null;
 }
@@ -128,6 +136,8 @@ export interface BackupView {
   hasFile: boolean;
   /** The file is ready and waits to be saved: `pieceFile`, then `pieceFileSaved`. */
   fileUnsaved: boolean;
+  /** When it was last rebuilt from what the safes have, as a trial; null: never. */
+  drilled: number | null;
   certificates: CertificateView[];
 }
 
@@ -257,6 +267,8 @@ export interface BackupOptions {
   /** Title, kind, date and hint stand on the certificates for everybody to read; otherwise only this wallet can. */
   readable?: boolean;
   hint?: string;
+  /** The contents on this device go when every safe has signed. */
+  moving?: boolean;
 }
 
 /** A plan as text, read against the safes of this wallet. */
@@ -317,6 +329,14 @@ export interface Case {
   curious?: string[];
   /** How often each safe is there, 0 to 1, by id; one that is not named: 0.99. */
   availability?: Record<string, number>;
+}
+
+/** How a backup is renewed. */
+export interface Renewal {
+  /** Where the plan has `memory`: words, new ones or the same. */
+  words?: string;
+  /** Safes that others take the place of; ids. */
+  replace?: { from: string; to: string }[];
 }
 
 /** What a recovery may need from its owner. */
@@ -381,6 +401,18 @@ export interface Engine {
    * Brings values of one backup back from the safes, or gives a recovery that waits what it waits for. Error `not-the-piece-file`, `busy`.
    */
   recover(ids: string[], given?: Given): Promise<void>;
+  /** The copy here goes, once it was rebuilt from what the safes have. Error `not-local`, `busy`. */
+  moveOut(id: string): Promise<void>;
+  /** All values of a backup come back, and then the safes let theirs go. Error `busy`. */
+  bringBack(id: string): Promise<void>;
+  /** A fire drill: rebuilds a backup from what the safes have, and changes nothing. Error `busy`. */
+  drill(id: string): Promise<void>;
+  /**
+   * Encrypts everything of a backup anew, gives it to the safes, proves that it comes back, and lets the old pieces go. Error `busy`, `no-backup`.
+   */
+  renew(id: string, how?: Renewal): Promise<void>;
+  /** Takes back what is under way: a move goes on as a backup, a backup is given up, a recovery or a drill ends. */
+  cancel(id: string): Promise<void>;
   /** Asks every safe to let its pieces go; the local copy stays. Error `not-local`: recover first. */
   release(id: string): Promise<void>;
   /** Tries safes that were away again at once. */

@@ -8,7 +8,7 @@ import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from '.
 export default function init(): Promise<unknown>;
 
 interface WasmEngine
-  extends Omit<Contract, 'lock' | 'subscribe' | 'addValue' | 'backup' | 'recover' | 'plan'> {
+  extends Omit<Contract, 'lock' | 'subscribe' | 'addValue' | 'backup' | 'recover' | 'renew' | 'plan'> {
   lock(): void;
   subscribe(listener: (view: WalletView) => Promise<unknown>): void;
   parsePlan(text: string): Promise<PlanReading>;
@@ -26,7 +26,9 @@ interface WasmEngine
     words: string | undefined,
     readable: boolean,
     hint: string | undefined,
+    moving: boolean,
   ): Promise<void>;
+  renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
   addValue(
     title: string,

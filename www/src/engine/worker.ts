@@ -3,7 +3,7 @@
  */
 import { expose, transfer, wrap } from 'comlink';
 import init, { stretch, Engine as Wasm } from 'wallet-wasm';
-import type { BackupOptions, Case, Engine, Given, NewValue, WalletView } from './api.ts';
+import type { BackupOptions, Case, Engine, Given, NewValue, Renewal, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
 import { trust } from './trusted.ts';
 
@@ -85,12 +85,23 @@ const host = {
       Object.keys(availability),
       new Float64Array(Object.values(availability)),
     ),
-  backup: (values: string[], plan: string, { words, readable, hint }: BackupOptions = {}) =>
-    engine().backup(values, plan, words, readable ?? false, hint),
+  backup: (values: string[], plan: string, { words, readable, hint, moving }: BackupOptions = {}) =>
+    engine().backup(values, plan, words, readable ?? false, hint, moving ?? false),
   pieceFile: (id: string) => handOver(engine().pieceFile(id)),
   pieceFileSaved: (id: string, file: Uint8Array) => engine().pieceFileSaved(id, file),
   audit: (id: string | null) => engine().audit(id),
   recover: (ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file),
+  moveOut: (id: string) => engine().moveOut(id),
+  bringBack: (id: string) => engine().bringBack(id),
+  drill: (id: string) => engine().drill(id),
+  renew: (id: string, { words, replace = [] }: Renewal = {}) =>
+    engine().renew(
+      id,
+      words,
+      replace.map(({ from }) => from),
+      replace.map(({ to }) => to),
+    ),
+  cancel: (id: string) => engine().cancel(id),
   release: (id: string) => engine().release(id),
   retry: () => engine().retry(),
 

@@ -34,9 +34,11 @@ export class Progress extends Page {
   ];
 
   @property({ attribute: false }) operation!: OperationView;
+  /** The value that it is about. */
+  @property() valueId = '';
 
   protected override render(): TemplateResult {
-    const { kind, progress, safes, mayClose, waiting } = this.operation;
+    const { kind, progress, safes, mayClose, canCancel, waiting } = this.operation;
     const done = safes.filter(({ state }) => state === 'done').length;
     const summary = `${done} of ${count(safes.length, 'safe')} done`;
     return html`<div class="stack">
@@ -81,9 +83,28 @@ export class Progress extends Page {
             </p>`
           : html`<p class="small"><strong>Please keep this tab open until it is done.</strong></p>`
       }
+      ${
+        canCancel
+          ? html`<div>
+              <button type="button" class="small quiet" data-testid="cancel" ?disabled=${this.busy}
+                @click=${() => this.act(() => session.engine.cancel(this.valueId))}>${cancels[kind]}</button>
+            </div>`
+          : nothing
+      }
     </div>`;
   }
 }
+
+/** What taking an operation back means. */
+const cancels: Record<OperationView['kind'], string> = {
+  register: 'Give this backup up',
+  move: 'Keep it on this device',
+  recover: 'Stop',
+  'bring-back': 'Stop',
+  drill: 'Stop',
+  renew: 'Keep it as it was',
+  release: '',
+};
 
 /** For those who hear the page: which safes are in trouble, said when it changes. */
 function troubles(safes: SafeProgress[]): string {

@@ -65,7 +65,11 @@ const certificateStates: Record<CertificateView['state'], Face> = {
 
 export const operations: Record<OperationView['kind'], string> = {
   register: 'Backing up',
+  move: 'Moving to the safes',
   recover: 'Recovering',
+  'bring-back': 'Bringing back',
+  drill: 'Trying whether it comes back',
+  renew: 'Renewing',
   release: 'Releasing from the safes',
 };
 

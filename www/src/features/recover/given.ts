@@ -55,7 +55,7 @@ export class GivenForm extends Page {
 
 /** What only the owner can give, where a recovery waits. */
 export function givenForm({ id, operation, backup }: ValueView): TemplateResult | typeof nothing {
-  if (operation?.kind !== 'recover' || operation.waiting === null || !backup) return nothing;
+  if (!operation?.gathering || operation.waiting === null || !backup) return nothing;
   return backup.hasWords || backup.hasFile
     ? html`<sr-given .backup=${backup} .ids=${[id]}></sr-given>`
     : nothing;

@@ -46,7 +46,7 @@ export class Recover extends Page {
   protected override render(): TemplateResult {
     const values = this.view.values.filter(
       ({ id, backup, local, operation }) =>
-        (backup !== null && !local) || operation?.kind === 'recover' || this.begun.has(id),
+        (backup !== null && !local) || operation?.gathering || this.begun.has(id),
     );
     const away = values.filter(({ local, operation }) => !local && operation === null);
     return html`<div class="stack">
@@ -116,7 +116,7 @@ export class Recover extends Page {
       </div>
       ${
         operation
-          ? html`<sr-progress .operation=${operation}></sr-progress>${givenForm(value)}`
+          ? html`<sr-progress .operation=${operation} .valueId=${value.id}></sr-progress>${givenForm(value)}`
           : html`<p class="small muted">${value.reason} ${value.nextStep ?? nothing}</p>`
       }
     </li>`;

@@ -88,6 +88,7 @@ export class Backup extends Page {
   @state() private text: string | null = null;
   @state() private reading: PlanReading | null = null;
   @state() private readable = false;
+  @state() private moving = false;
   /** Other values that go with this one. */
   @state() private others: ReadonlySet<string> = new Set();
 
@@ -128,9 +129,9 @@ export class Backup extends Page {
           ? html`<sr-outlook .plan=${this.#plan()} .values=${[this.value.id, ...this.others]} .safes=${this.safes}></sr-outlook>`
           : nothing
       }
-      ${this.#coupled()} ${this.#face()} ${this.errorBox()}
+      ${this.#move()} ${this.#coupled()} ${this.#face()} ${this.errorBox()}
       <div class="row">
-        <button class="primary" data-testid="backup-submit" ?disabled=${this.busy || !fits || !reading?.text}>Back it up</button>
+        <button class="primary" data-testid="backup-submit" ?disabled=${this.busy || !fits || !reading?.text}>${this.moving ? 'Move it' : 'Back it up'}</button>
         <button type="button" class="quiet" @click=${() => this.dispatchEvent(new Event('dismiss'))}>Cancel</button>
       </div>
     </form>`;
@@ -270,6 +271,30 @@ export class Backup extends Page {
       </div>`;
   }
 
+  #move(): TemplateResult {
+    return html`<div class="stack tight">
+      <label class="row">
+        <input
+          type="checkbox"
+          data-testid="backup-move"
+          aria-describedby="move-why"
+          .checked=${this.moving}
+          @change=${() => {
+            this.moving = !this.moving;
+          }}
+        />
+        Then take it off this device
+      </label>
+      <p id="move-why" class="muted small">
+        ${
+          this.moving
+            ? 'The copy here goes when every safe has signed for its piece, and the pieces were put together again. Until then it stays.'
+            : 'The copy here stays as well.'
+        }
+      </p>
+    </div>`;
+  }
+
   #coupled(): TemplateResult | typeof nothing {
     const free = this.values.filter(
       ({ id, local, backup }) => id !== this.value.id && local && backup === null,
@@ -374,7 +399,12 @@ export class Backup extends Page {
 
   async #submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
-    const options = { words: field(event, 'words'), hint: field(event, 'hint'), readable: this.readable };
+    const options = {
+      words: field(event, 'words'),
+      hint: field(event, 'hint'),
+      readable: this.readable,
+      moving: this.moving,
+    };
     const values = [this.value.id, ...this.others];
     if (await this.act(() => session.engine.backup(values, this.#plan(), options))) {
       this.dispatchEvent(new Event('dismiss'));

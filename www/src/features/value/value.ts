@@ -16,6 +16,7 @@ import './content.ts';
 import './outlook.ts';
 import { givenForm } from '../recover/given.ts';
 import './piece.ts';
+import './renewal.ts';
 import { one } from './value.styles.ts';
 
 /** Who else is released with a value. */
@@ -24,7 +25,7 @@ function others({ backup }: ValueView): string {
   return more > 0 ? ` and of ${count(more, 'other value')} that were backed up with it` : '';
 }
 
-type Asking = 'backup' | 'release' | 'remove' | 'export';
+type Asking = 'backup' | 'move' | 'renew' | 'release' | 'remove' | 'export';
 
 /** One value: its content, where it stands, and its backup. */
 @customElement('sr-value')
@@ -64,7 +65,7 @@ export class Value extends Page {
       ${
         value.operation
           ? html`<section class="card stack">
-              <sr-progress .operation=${value.operation}></sr-progress>
+              <sr-progress .operation=${value.operation} .valueId=${value.id}></sr-progress>
               ${givenForm(value)}
             </section>`
           : nothing
@@ -85,9 +86,9 @@ export class Value extends Page {
   #away(value: ValueView): TemplateResult {
     return html`<p>It is not on this device. The safes hold it.</p>
       ${
-        value.operation?.kind === 'recover'
+        value.operation?.gathering
           ? nothing
-          : html`<div>
+          : html`<div class="row">
               <button
                 type="button"
                 class="primary"
@@ -97,7 +98,19 @@ export class Value extends Page {
               >
                 Recover it
               </button>
-            </div>`
+              <button
+                type="button"
+                data-testid="bring-back"
+                aria-describedby="bring-back-why"
+                ?disabled=${this.busy || value.operation !== null}
+                @click=${() => this.act(() => session.engine.bringBack(value.id))}
+              >
+                Bring it back
+              </button>
+            </div>
+            <p class="muted small" id="bring-back-why">
+              Recovered, it is here and at the safes. Brought back, it is here, and then the safes let go of it${others(value)}.
+            </p>`
       }`;
   }
 
@@ -143,7 +156,7 @@ export class Value extends Page {
   #backedUp(value: ValueView, backup: BackupView): TemplateResult {
     const held = backup.certificates.some(({ state }) => state === 'held');
     // A backup that is still being made brings nothing back yet.
-    const begun = value.operation?.kind === 'register' ? 'When it is done: ' : '';
+    const begun = backup.certificates.every(({ state }) => state === 'held') ? '' : 'When it is done: ';
     const meaning = strengthSentence(backup);
     const coupled = this.view.values.filter(({ id }) => id !== value.id && backup.values.includes(id));
     return html`<p>${begun ? begun + meaning.charAt(0).toLowerCase() + meaning.slice(1) : meaning}</p>
@@ -170,6 +183,33 @@ export class Value extends Page {
         <button
           type="button"
           class="small"
+          data-testid="drill"
+          ?disabled=${!held || this.busy || value.operation !== null}
+          @click=${() => this.act(() => session.engine.drill(value.id))}
+        >
+          ${icon('clock')}Try whether it comes back
+        </button>
+        <button
+          type="button"
+          class="small"
+          data-testid="move-start"
+          ?disabled=${!held || value.operation !== null || !value.local}
+          @click=${() => this.#ask('move')}
+        >
+          ${icon('moved')}Take it off this device
+        </button>
+        <button
+          type="button"
+          class="small"
+          data-testid="renew-start"
+          ?disabled=${!held || value.operation !== null}
+          @click=${() => this.#ask('renew')}
+        >
+          ${icon('key')}Renew keys and pieces
+        </button>
+        <button
+          type="button"
+          class="small"
           data-testid="export-value-certificates"
           ?disabled=${!held}
           @click=${() => this.#ask('export')}
@@ -188,6 +228,11 @@ export class Value extends Page {
         </button>
       </div>
       ${value.local ? nothing : html`<p class="muted small" id="release-why">To release it, recover it first.</p>`}
+      ${
+        backup.drilled === null
+          ? nothing
+          : html`<p class="muted small" data-testid="drilled">Rebuilt from what the safes have, as a trial, on ${date(backup.drilled)}.</p>`
+      }
       <details class="more">
         <summary data-testid="plan-open">The plan</summary>
         <p class="mono" data-testid="plan-shown">${backup.plan}</p>
@@ -203,6 +248,33 @@ export class Value extends Page {
           .heading=${`Save the certificates of “${value.title}”`}
           @dismiss=${() => this.#ask(null)}
         ></sr-export>`;
+      case 'move':
+        return html`<sr-dialog heading="Take it off this device?" @dismiss=${() => this.#ask(null)}>
+          <div class="stack">
+            <p>
+              “${value.title}”${others(value)} is rebuilt from what the safes have. If it is the same, the copy on this device goes, and
+              the safes are where it lives. You can recover it at any time.
+            </p>
+            <div class="row">
+              <button
+                type="button"
+                class="primary"
+                data-testid="move-confirm"
+                @click=${() => this.#confirm(() => session.engine.moveOut(value.id))}
+              >
+                Move it
+              </button>
+              <button type="button" class="quiet" data-first @click=${() => this.#ask(null)}>Keep it here</button>
+            </div>
+          </div>
+        </sr-dialog>`;
+      case 'renew':
+        return html`<sr-renewal
+          .value=${value}
+          .backup=${value.backup}
+          .safes=${this.view.safes}
+          @dismiss=${() => this.#ask(null)}
+        ></sr-renewal>`;
       case 'release':
         return html`<sr-dialog heading="Release from the safes?" @dismiss=${() => this.#ask(null)}>
           <div class="stack">
