@@ -348,7 +348,7 @@ export class Wallet {
   }
 
   /** Begins to back a value up over all safes; with `readable`, title and `hint` stand on the certificates for everybody. */
-  async startBackup(id, { readable = false, hint = '', plan, words, others = [] } = {}) {
+  async startBackup(id, { readable = false, hint = '', plan, words, others = [], moving = false } = {}) {
     await this.openValue(id);
     await this.click('backup-start');
     if (plan) {
@@ -356,6 +356,7 @@ export class Wallet {
       await this.fill('plan-text', plan);
     }
     if (words) await this.fill('backup-words', words);
+    if (moving) await this.click('backup-move');
     if (others.length > 0) await this.click('backup-together');
     for (const other of others) await this.click('backup-with', { 'value-id': other });
     if (readable || hint) {

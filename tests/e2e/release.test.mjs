@@ -20,6 +20,8 @@ test('what was released stays on the device and comes back nowhere else', async 
 
   await first.click('release-start');
   await first.click('release-confirm');
+  // It can be backed up again when the last safe has let go.
+  await first.find('backup-start').waitFor();
   await first.waitForState(id, 'local-only');
   assert.equal(await first.reveal(id), 'only here from now on');
 

@@ -42,6 +42,13 @@ async function takeAll(look, options) {
     await wallet.find('certificate-row', { safe: `safe-${number}`, audit: 'sound' }).waitFor();
   }
   await take('5-value');
+  await wallet.click('renew-start');
+  await take('5-renew');
+  await wallet.page.keyboard.press('Escape');
+  await wallet.click('move-start');
+  await wallet.click('move-confirm');
+  await wallet.find('bring-back').waitFor();
+  await take('5-moved');
   await wallet.examineCertificate(1);
   await wallet.click('evidence-ask');
   await wallet.find('exhibit', { kind: 'testimony' }).waitFor();
