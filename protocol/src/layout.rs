@@ -19,7 +19,7 @@ pub(crate) use shards::{gather_dispersed, make_dispersed};
 
 use zeroize::Zeroizing;
 
-use choosing::{Choosing, Here};
+use choosing::Search;
 use laying::Laying;
 use rebuilding::Rebuilding;
 
@@ -433,9 +433,10 @@ impl Layout {
         all_known(&self.plan, &mut Vec::new(), self.length(0), keys)
     }
 
-    /// The cheapest pieces that rebuild a segment; `None`: what can be had is not enough. `keys` are those that are known.
+    /// The cheapest pieces that rebuild a segment; `None`: what can be had is not enough. `keys` are those that are known. A place that is used
+    /// several times is paid for once.
     pub fn choose(&self, segment: u32, keys: &[(Vec<u8>, Secret)], price: Price<'_>) -> Option<Choice> {
-        Choosing { keys, price }.node(&self.plan, &mut Vec::new(), Here { segment, length: self.length(0), have: &[] })
+        Search { layout: self, segment, keys, price }.run()
     }
 
     /// What is computed to rebuild a segment from the pieces of a choice.

@@ -617,6 +617,49 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(2000))]
+
+    /// Held against all sets of places that are enough.
+    #[test]
+    fn what_is_chosen_is_the_cheapest_that_suffices(
+        plan in any_executable(4),
+        segment in 0..2_u32,
+        prices in prop::collection::vec(0..5_u64, 16),
+        gone in prop::collection::vec(prop::bool::weighted(0.1), 16),
+    ) {
+        let layout = Layout::restore(BackupId([7; 16]), &plan, SEGMENT_UNIT * 2, SEGMENT_UNIT).unwrap();
+        let mut places: Vec<(u32, Place<SafeId>)> = Vec::new();
+        for piece in plan.places().into_iter().flat_map(|(_, place)| [(0, place.clone()), (segment, place.clone())]) {
+            // Words serve every segment.
+            if !places.contains(&piece) && (piece.0 == 0 || piece.1 != Place::Memory) {
+                places.push(piece);
+            }
+        }
+        let at = |segment: u32, place: &Place<SafeId>| {
+            places.iter().position(|(s, p)| *s == segment && p == place).unwrap()
+        };
+        let all = |number: usize| (!gone[number]).then(|| prices[number]);
+        let cheapest = (0..1_usize << places.len())
+            .filter(|set| (0..places.len()).all(|number| set >> number & 1 == 0 || !gone[number]))
+            .filter(|set| layout.choose(segment, &[], &|s, p| (set >> at(s, p) & 1 == 1).then_some(0)).is_some())
+            .map(|set| (0..places.len()).filter(|number| set >> number & 1 == 1).map(|number| prices[number]).sum::<u64>())
+            .min();
+        let choice = layout.choose(segment, &[], &|s, p| all(at(s, p)));
+        let found = choice.map(|choice| choice.uses.iter().map(|(s, p)| prices[at(*s, p)]).sum::<u64>());
+        prop_assert_eq!(found, cheapest, "{}, segment {}", plan, segment);
+    }
+}
+
+#[test]
+fn a_safe_that_serves_two_groups_is_asked_alone() {
+    let at = |i: u8| Plan::at(SafeId([i; 32]));
+    let plan = Plan::seal(Plan::copies(vec![at(1), at(2)]).unwrap(), vec![at(2)]).unwrap();
+    let layout = Layout::restore(BackupId([7; 16]), &plan, 100, SEGMENT_UNIT).unwrap();
+    let choice = layout.choose(0, &[], &|_, _| Some(1)).unwrap();
+    assert_eq!(choice.uses, [(0, Place::Safe { safe: SafeId([2; 32]), owner: false })]);
+}
+
+proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
