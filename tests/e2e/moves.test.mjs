@@ -29,7 +29,10 @@ test('a ticket is moved to the safes and brought back, and lives in one place at
   const id = await wallet.addText('Ticket', 'row 7, seat 12');
   await wallet.startBackup(id, { moving: true });
   await wallet.waitForState(id, 'moved');
+  // Nothing else brings it back on another device, so the page says so.
+  await wallet.find('export-reminder').waitFor();
   const file = await wallet.exportCertificates();
+  await wallet.find('export-reminder').waitFor({ state: 'detached' });
   // Nothing of it is left in the browser's storage that the page would show.
   await wallet.lock();
   await wallet.unlock();

@@ -57,10 +57,14 @@ class Session extends EventTarget {
     await this.engine.lock();
   }
 
-  /** Values backed up since the unlock whose certificates are in no file yet, as far as this page has seen. */
+  /**
+   * Values backed up since the unlock whose certificates are in no file yet, as far as this page has seen. What was moved has nothing else that
+   * would bring it back on another device.
+   */
   get unsaved(): ValueView[] {
     return (this.view?.values ?? []).filter(
-      ({ backup, state }) => backup !== null && state === 'protected' && !this.#saved.has(backup.id),
+      ({ backup, state }) =>
+        backup !== null && (state === 'protected' || state === 'moved') && !this.#saved.has(backup.id),
     );
   }
 
