@@ -746,7 +746,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 13] {
+fn rows() -> [(&'static str, &'static str, Row); 14] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -823,12 +823,15 @@ fn rows() -> [(&'static str, &'static str, Row); 13] {
     let placed = KnownSafe { whereabouts: Some(whereabouts), ..book.safes[0].clone() };
     let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
     let first = Value { meta: values[0].clone(), content: Some(content(0)), backup: Some(BACKUP) };
+    let rooted = Content { root: Some(Root(blake3(CONTENTS[0]))), ..content(0) };
+    let known = Value { content: Some(rooted), ..first.clone() };
     let moved = Value { meta: values[1].clone(), content: None, backup: Some(BACKUP) };
     [
         ("row_safe.txt", "safe 1, nickname mine", Row::Safe(Box::new(book.safes[0].clone()))),
         ("row_safe_token.txt", "safe 1, nickname mine, token strongroom-token-abc", Row::Safe(Box::new(invited))),
         ("row_safe_placed.txt", "safe 1, nickname mine, operator Nordfels, region EU", Row::Safe(Box::new(placed))),
         ("row_value.txt", "value 0 with content and backup", Row::Value(Box::new(first))),
+        ("row_value_known.txt", "value 0 with content whose root is known", Row::Value(Box::new(known))),
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
         ("row_backup_keeping.txt", "deposits held; a piece kept, a file, words", Row::Backup(Box::new(keeping))),

@@ -3,17 +3,20 @@
 //! A registration: `Planned → Prepared → Offered → Held` for every deposit, then the seed is dropped. What a safe says is verified here,
 //! never by the shell. A transition yields [`Changes`]; the shell commits them durably and only then applies them and acts on what follows.
 
+mod moving;
+mod returning;
+
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
     bundle::{self, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
-    certificate::{self, CertificateError, Offered, verify_receipt},
+    certificate::{self, CertificateError, Offered},
     codec::{Bytes, CodecError},
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
     deposit::{DepositSecrets, Face, Statement},
     identity::{Identity, IdentityError},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
-    layout::Layout,
+    layout::{Layout, Slot},
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
@@ -466,19 +469,9 @@ impl Transition<'_> {
         }
         let bundle = bundle::length(&values);
         let layout = Layout::new(backup, &plan, bundle, limit)?;
-        let deposits = layout.slots().into_iter().map(|slot| Deposit {
-            id: DepositId::make_random(rng),
-            safe: slot.safe,
-            segment: slot.segment,
-            d: Secret::make_random(rng),
-            stage: Stage::Planned,
-            statement: None,
-            offer: None,
-            certificate: None,
-            receipt: None,
-            audited: None,
-            fault: None,
-            looked: None,
+        let deposits = layout.slots().into_iter().map(|slot| {
+            let id = DepositId::make_random(rng);
+            Deposit::planned(id, slot, Secret::make_random(rng))
         });
         let deposits = deposits.collect();
         let file_saved = has(&Place::File).then_some(false);
@@ -641,17 +634,8 @@ impl Transition<'_> {
         if entry.stage >= Stage::Held {
             return Ok(());
         }
-        *entry = Deposit {
-            id: DepositId::make_random(rng),
-            d: Secret::make_random(rng),
-            stage: Stage::Planned,
-            statement: None,
-            offer: None,
-            audited: None,
-            fault: None,
-            looked: None,
-            ..entry.clone()
-        };
+        let id = DepositId::make_random(rng);
+        *entry = Deposit::planned(id, entry.slot(), Secret::make_random(rng));
         self.put(backup);
         Ok(())
     }
@@ -734,340 +718,6 @@ impl Transition<'_> {
         Ok(())
     }
 
-    // ---- moves and drills --------------------------------------------------------------------------------------
-
-    fn drill(&mut self, id: &BackupId, then: Option<Then>) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        match backup.operation {
-            Some(Operation::Drill) if backup.then == then => return Ok(()),
-            Some(_) => return Err(WalletError::Busy),
-            None => (backup.operation, backup.then) = (Some(Operation::Drill), then),
-        }
-        self.put(backup);
-        Ok(())
-    }
-
-    fn move_out(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let mut backup = self.settled(id)?;
-        if !backup.values.iter().any(|meta| self.state.is_local(&meta.id)) {
-            return Err(WalletError::NotLocal);
-        }
-        if backup.operation != Some(Operation::Register) {
-            return self.drill(id, Some(Then::Vacate));
-        }
-        // Segments may have been made already that nobody has rebuilt.
-        backup.then.get_or_insert(Then::DrillAndVacate);
-        self.put(backup);
-        Ok(())
-    }
-
-    fn drilled(&mut self, id: &BackupId, contents: &[Content]) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        if backup.operation != Some(Operation::Drill) {
-            return Ok(());
-        }
-        let same = |(meta, content): (&ValueMeta, &Content)| {
-            // What is here has to be the same, too, for it may be about to go.
-            let here = self.state.values.get(&meta.id).and_then(|value| value.content.as_ref());
-            let alike = |here: &Content| {
-                here.length == content.length && here.root.is_none_or(|root| content.root == Some(root))
-            };
-            here.is_none_or(alike) && backup.is_content(&meta.id, content)
-        };
-        if contents.len() != backup.values.len() || !backup.values.iter().zip(contents).all(same) {
-            return self.recovery_failed(id, "what came back is not what was backed up");
-        }
-        backup.drilled = Some(self.now);
-        backup.operation = backup.then.map(|_| Operation::Vacate);
-        self.note(Level::Info, format!("“{}” was rebuilt from what the safes hold, as a trial.", Self::title(&backup)));
-        match backup.replaces.take() {
-            Some(old) => self.succeed(backup, &old),
-            None => {
-                self.put(backup);
-                Ok(())
-            }
-        }
-    }
-
-    /// The last look before the only copy here goes: every certificate is read from what is stored, and holds.
-    fn vacate(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        if backup.operation != Some(Operation::Vacate) {
-            return Ok(());
-        }
-        (backup.operation, backup.then) = (None, None);
-        let title = Self::title(&backup);
-        let holds = |deposit: &Deposit| {
-            let signed =
-                deposit.certificate.as_ref().filter(|_| deposit.stage == Stage::Held && deposit.fault.is_none());
-            let identity = self.identity(&deposit.safe).ok();
-            let held =
-                signed.zip(identity).and_then(|(signed, identity)| certificate::verify(signed, &identity, None).ok());
-            held.is_some_and(|held| held.registration().deposit == deposit.id)
-        };
-        if !backup.deposits.iter().all(holds) || backup.file_saved == Some(false) {
-            self.note(
-                Level::Warning,
-                format!("“{title}” stays on this device: not every safe still stands by its piece."),
-            );
-            self.put(backup);
-            return Ok(());
-        }
-        for meta in &backup.values {
-            let Some(value) = self.state.values.get(&meta.id).filter(|value| value.backup == Some(*id)) else {
-                continue;
-            };
-            let Some(content) = &value.content else { continue };
-            self.changes.discard.push(content.blob.clone());
-            self.changes.put.push(Row::Value(Box::new(Value { content: None, ..value.clone() })));
-        }
-        self.note(Level::Info, format!("“{title}” was moved to the safes. It is no longer on this device."));
-        self.put(backup);
-        Ok(())
-    }
-
-    /// From now on the values are this generation's, and the one before is let go.
-    fn succeed(&mut self, backup: Backup, old: &BackupId) -> Result<(), WalletError> {
-        for meta in &backup.values {
-            let value = self.state.values.get(&meta.id).filter(|v| v.backup.is_none() || v.backup == Some(*old));
-            if let Some(value) = value {
-                let value = Value { backup: Some(backup.id), ..value.clone() };
-                self.changes.put.push(Row::Value(Box::new(value)));
-            }
-        }
-        self.note(Level::Info, format!("“{}” is protected anew, under new keys.", Self::title(&backup)));
-        // Given up meanwhile: then it is being let go already, or gone.
-        let old = self.state.backups.get(old).filter(|old| old.operation != Some(Operation::Release)).cloned();
-        // A recovery that may be under way there asks for what is here: the next generation was made from it.
-        self.put(backup);
-        match old {
-            Some(old) => self.begin_release(old),
-            None => Ok(()),
-        }
-    }
-
-    fn renew<R: CryptoRng>(&mut self, id: &BackupId, next: Next, rng: &mut R) -> Result<(), WalletError> {
-        let mut backup = self.settled(id)?;
-        if backup.finished.is_none() {
-            return Err(WalletError::NoBackup);
-        }
-        if backup.operation.is_some() || backup.replaces.is_some() {
-            return Err(WalletError::Busy);
-        }
-        if backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
-            return self.make_next(&backup, next, false, rng);
-        }
-        (backup.operation, backup.then, backup.next) = (Some(Operation::Recover), Some(Then::Renew), Some(next));
-        self.put(backup);
-        Ok(())
-    }
-
-    /// Begins the next generation of a backup whose values are here.
-    fn make_next<R: CryptoRng>(
-        &mut self,
-        old: &Backup,
-        next: Next,
-        moving: bool,
-        rng: &mut R,
-    ) -> Result<(), WalletError> {
-        let Next { backup, plan, words } = next;
-        let values = old.values.iter().map(|meta| meta.id).collect();
-        let face = old.face.clone().unwrap_or_default();
-        self.register(Wish { backup, values, plan, words, face, moving }, Some(old.id), rng)
-    }
-
-    fn bring_back(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let mut backup = self.settled(id)?;
-        if backup.operation.is_none() && backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
-            return self.release(id);
-        }
-        match backup.operation {
-            Some(Operation::Recover) if backup.wanted.is_empty() => {}
-            Some(_) => return Err(WalletError::Busy),
-            None => backup.operation = Some(Operation::Recover),
-        }
-        backup.then = Some(Then::Release);
-        self.put(backup);
-        Ok(())
-    }
-
-    fn cancel(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        match backup.operation {
-            // Nothing to take back, or too late: a safe may have let go already.
-            None | Some(Operation::Release | Operation::Vacate) => return Ok(()),
-            // The backup goes on; what is here stays.
-            Some(Operation::Register) if backup.then.is_some() => {}
-            Some(Operation::Register) => return self.release(id),
-            // A generation that nobody has rebuilt takes nobody's place.
-            Some(Operation::Drill) if backup.replaces.is_some() => return self.begin_release(backup),
-            Some(Operation::Recover | Operation::Drill) => {
-                backup.operation = None;
-                backup.wanted.clear();
-            }
-        }
-        (backup.then, backup.next) = (None, None);
-        self.put(backup);
-        Ok(())
-    }
-
-    // ---- recovery ----------------------------------------------------------------------------------------------
-
-    fn recover(&mut self, id: &BackupId, wanted: Vec<ValueId>) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        if !wanted.iter().all(|wanted| backup.values.iter().any(|meta| meta.id == *wanted)) {
-            return Err(WalletError::Unknown("value"));
-        }
-        match backup.operation {
-            Some(Operation::Recover) if backup.wanted == wanted => return Ok(()),
-            // It was under way as part of something else, and goes on as that.
-            Some(Operation::Drill) => return Ok(()),
-            Some(_) => return Err(WalletError::Busy),
-            None => backup.operation = Some(Operation::Recover),
-        }
-        backup.wanted = wanted;
-        // Whoever wants it here does not want it gone with the next generation.
-        if let Some(next) = self.state.successor(id).filter(|next| next.then.is_some()) {
-            self.put(Backup { then: None, ..next.clone() });
-        }
-        self.put(backup);
-        Ok(())
-    }
-
-    fn recovered<R: CryptoRng>(
-        &mut self,
-        id: &BackupId,
-        values: Vec<(ValueMeta, Content)>,
-        unused: &[String],
-        rng: &mut R,
-    ) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        // Delivered after a cancel, or twice: then they may be the very blobs that were kept.
-        if backup.operation != Some(Operation::Recover) {
-            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
-            return Ok(());
-        }
-        let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
-        if !metas.into_iter().eq(backup.values.iter().filter(|meta| backup.is_wanted(&meta.id))) {
-            return Err(WalletError::Differs);
-        }
-        if !values.iter().all(|(meta, content)| backup.is_content(&meta.id, content)) {
-            let why = "what came back is not what was backed up";
-            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
-            return self.recovery_failed(id, why);
-        }
-        for (meta, content) in values {
-            let old = self.state.values.get(&meta.id);
-            self.changes.discard.extend(old.and_then(|v| v.content.as_ref()).map(|c| c.blob.clone()));
-            self.changes.needs.push(content.blob.clone());
-            let value = Value { meta, content: Some(content), backup: Some(*id) };
-            self.changes.put.push(Row::Value(Box::new(value)));
-        }
-        backup.operation = None;
-        let single = backup.wanted.first().filter(|_| backup.wanted.len() == 1);
-        let single = single.and_then(|id| backup.values.iter().find(|meta| meta.id == *id));
-        let title = single.map_or_else(|| Self::title(&backup), |meta| meta.title.clone());
-        backup.wanted.clear();
-        let why = if unused.is_empty() { String::new() } else { format!(" Not used: {}.", unused.join("; ")) };
-        self.note(Level::Info, format!("“{title}” was recovered.{why}"));
-        let next = backup.next.take();
-        match (backup.then.take(), next) {
-            // They are asked when this is durable, and not before.
-            (Some(Then::Release), _) => self.begin_release(backup),
-            (Some(Then::Renew), Some(next)) => {
-                // What was nowhere here before does not stay.
-                let moving = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
-                self.put(backup.clone());
-                self.make_next(&backup, next, moving, rng)
-            }
-            _ => {
-                self.put(backup);
-                Ok(())
-            }
-        }
-    }
-
-    fn recovery_failed(&mut self, id: &BackupId, why: &str) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        let failed = match backup.operation {
-            Some(Operation::Recover) => "could not be recovered",
-            Some(Operation::Drill) => "could not be rebuilt from what the safes hold",
-            _ => return Ok(()),
-        };
-        (backup.operation, backup.then, backup.next) = (None, None, None);
-        backup.wanted.clear();
-        self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
-        if backup.replaces.is_some() {
-            // The generation before stays in its place.
-            return self.begin_release(backup);
-        }
-        self.put(backup);
-        Ok(())
-    }
-
-    // ---- release -----------------------------------------------------------------------------------------------
-
-    fn release(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let backup = self.settled(id)?;
-        // The last copy is never given away: every value of the backup has to be here.
-        for meta in &backup.values {
-            let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
-            if value.content.is_none() {
-                return Err(WalletError::NotLocal);
-            }
-        }
-        match backup.operation {
-            Some(Operation::Recover | Operation::Drill | Operation::Vacate) => return Err(WalletError::Busy),
-            Some(Operation::Release) => return Ok(()),
-            // A registration under way is given up: what safes already took is let go.
-            Some(Operation::Register) | None => {}
-        }
-        self.begin_release(backup)
-    }
-
-    fn begin_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
-        (backup.operation, backup.then, backup.next, backup.replaces) = (Some(Operation::Release), None, None, None);
-        for deposit in &mut backup.deposits {
-            if deposit.stage == Stage::Planned {
-                deposit.stage = Stage::Released;
-            }
-        }
-        self.end_release(backup)
-    }
-
-    fn released(&mut self, id: &BackupId, deposit: &DepositId, receipt: Option<Vec<u8>>) -> Result<(), WalletError> {
-        let mut backup = self.backup(id)?;
-        if backup.operation != Some(Operation::Release) {
-            return Ok(());
-        }
-        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
-        if let (Some(receipt), Some(signed)) = (&receipt, &entry.certificate) {
-            let registration = certificate::read_unverified(signed)?;
-            verify_receipt(receipt, &self.identity(&entry.safe)?, &registration)?;
-        }
-        entry.receipt = receipt.map(Bytes);
-        entry.stage = Stage::Released;
-        self.end_release(backup)
-    }
-
-    fn end_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
-        if !backup.all_at(Stage::Released) {
-            self.put(backup);
-            return Ok(());
-        }
-        for meta in &backup.values {
-            if let Some(value) = self.value(&meta.id).filter(|value| value.backup == Some(backup.id)) {
-                let value = Value { backup: None, ..value.clone() };
-                self.changes.put.push(Row::Value(Box::new(value)));
-            }
-        }
-        let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
-        self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
-        self.finish_sources(&mut backup);
-        self.changes.remove.push(Key::Backup(backup.id));
-        Ok(())
-    }
-
     // ---- import ------------------------------------------------------------------------------------------------
 
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
@@ -1103,18 +753,9 @@ impl Transition<'_> {
 
 fn backup_of(entry: BookEntry) -> Backup {
     let deposits = entry.deposits.into_iter().map(|d| Deposit {
-        id: d.id,
-        safe: d.safe,
-        segment: d.segment,
-        d: d.d,
         stage: Stage::Held,
-        statement: None,
-        offer: None,
         certificate: Some(d.certificate),
-        receipt: None,
-        audited: None,
-        fault: None,
-        looked: None,
+        ..Deposit::planned(d.id, Slot { segment: d.segment, safe: d.safe }, d.d)
     });
     Backup {
         id: entry.backup,

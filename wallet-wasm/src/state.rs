@@ -148,6 +148,24 @@ pub struct FaceWish {
 }
 
 impl Deposit {
+    /// One that is named and not made.
+    pub const fn planned(id: DepositId, slot: Slot, d: Secret) -> Self {
+        Self {
+            id,
+            safe: slot.safe,
+            segment: slot.segment,
+            d,
+            stage: Stage::Planned,
+            statement: None,
+            offer: None,
+            certificate: None,
+            receipt: None,
+            audited: None,
+            fault: None,
+            looked: None,
+        }
+    }
+
     /// Its place in the layout.
     pub const fn slot(&self) -> Slot {
         Slot { segment: self.segment, safe: self.safe }

@@ -1,0 +1,174 @@
+//! Recovery, and the release of what is no longer wanted at the safes.
+
+use protocol::{
+    bundle::ValueMeta,
+    certificate::{self, verify_receipt},
+    codec::Bytes,
+    ids::{BackupId, DepositId, ValueId},
+};
+use rand_core::CryptoRng;
+
+use super::{Transition, WalletError};
+use crate::state::{Backup, Content, Key, Level, Operation, Row, Stage, Then, Value};
+
+impl Transition<'_> {
+    pub(super) fn recover(&mut self, id: &BackupId, wanted: Vec<ValueId>) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if !wanted.iter().all(|wanted| backup.values.iter().any(|meta| meta.id == *wanted)) {
+            return Err(WalletError::Unknown("value"));
+        }
+        match backup.operation {
+            Some(Operation::Recover) if backup.wanted == wanted => return Ok(()),
+            // It was under way as part of something else, and goes on as that.
+            Some(Operation::Drill) => return Ok(()),
+            Some(_) => return Err(WalletError::Busy),
+            None => backup.operation = Some(Operation::Recover),
+        }
+        backup.wanted = wanted;
+        // Whoever wants it here does not want it gone with the next generation.
+        if let Some(next) = self.state.successor(id).filter(|next| next.then.is_some()) {
+            self.put(Backup { then: None, ..next.clone() });
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    pub(super) fn recovered<R: CryptoRng>(
+        &mut self,
+        id: &BackupId,
+        values: Vec<(ValueMeta, Content)>,
+        unused: &[String],
+        rng: &mut R,
+    ) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        // Delivered after a cancel, or twice: then they may be the very blobs that were kept.
+        if backup.operation != Some(Operation::Recover) {
+            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
+            return Ok(());
+        }
+        let metas: Vec<&ValueMeta> = values.iter().map(|(meta, _)| meta).collect();
+        if !metas.into_iter().eq(backup.values.iter().filter(|meta| backup.is_wanted(&meta.id))) {
+            return Err(WalletError::Differs);
+        }
+        if !values.iter().all(|(meta, content)| backup.is_content(&meta.id, content)) {
+            let why = "what came back is not what was backed up";
+            self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
+            return self.recovery_failed(id, why);
+        }
+        for (meta, content) in values {
+            let old = self.state.values.get(&meta.id);
+            self.changes.discard.extend(old.and_then(|v| v.content.as_ref()).map(|c| c.blob.clone()));
+            self.changes.needs.push(content.blob.clone());
+            let value = Value { meta, content: Some(content), backup: Some(*id) };
+            self.changes.put.push(Row::Value(Box::new(value)));
+        }
+        backup.operation = None;
+        let single = backup.wanted.first().filter(|_| backup.wanted.len() == 1);
+        let single = single.and_then(|id| backup.values.iter().find(|meta| meta.id == *id));
+        let title = single.map_or_else(|| Self::title(&backup), |meta| meta.title.clone());
+        backup.wanted.clear();
+        let why = if unused.is_empty() { String::new() } else { format!(" Not used: {}.", unused.join("; ")) };
+        self.note(Level::Info, format!("“{title}” was recovered.{why}"));
+        let next = backup.next.take();
+        match (backup.then.take(), next) {
+            // They are asked when this is durable, and not before.
+            (Some(Then::Release), _) => self.begin_release(backup),
+            (Some(Then::Renew), Some(next)) => {
+                // What was nowhere here before does not stay.
+                let moving = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                self.put(backup.clone());
+                self.make_next(&backup, next, moving, rng)
+            }
+            _ => {
+                self.put(backup);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn recovery_failed(&mut self, id: &BackupId, why: &str) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        let failed = match backup.operation {
+            Some(Operation::Recover) => "could not be recovered",
+            Some(Operation::Drill) => "could not be rebuilt from what the safes hold",
+            _ => return Ok(()),
+        };
+        (backup.operation, backup.then, backup.next) = (None, None, None);
+        backup.wanted.clear();
+        self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
+        if backup.replaces.is_some() {
+            // The generation before stays in its place.
+            return self.begin_release(backup);
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    // ---- release -----------------------------------------------------------------------------------------------
+
+    pub(super) fn release(&mut self, id: &BackupId) -> Result<(), WalletError> {
+        let backup = self.settled(id)?;
+        // The last copy is never given away: every value of the backup has to be here.
+        for meta in &backup.values {
+            let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
+            if value.content.is_none() {
+                return Err(WalletError::NotLocal);
+            }
+        }
+        match backup.operation {
+            Some(Operation::Recover | Operation::Drill | Operation::Vacate) => return Err(WalletError::Busy),
+            Some(Operation::Release) => return Ok(()),
+            // A registration under way is given up: what safes already took is let go.
+            Some(Operation::Register) | None => {}
+        }
+        self.begin_release(backup)
+    }
+
+    pub(super) fn begin_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
+        (backup.operation, backup.then, backup.next, backup.replaces) = (Some(Operation::Release), None, None, None);
+        for deposit in &mut backup.deposits {
+            if deposit.stage == Stage::Planned {
+                deposit.stage = Stage::Released;
+            }
+        }
+        self.end_release(backup)
+    }
+
+    pub(super) fn released(
+        &mut self,
+        id: &BackupId,
+        deposit: &DepositId,
+        receipt: Option<Vec<u8>>,
+    ) -> Result<(), WalletError> {
+        let mut backup = self.backup(id)?;
+        if backup.operation != Some(Operation::Release) {
+            return Ok(());
+        }
+        let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
+        if let (Some(receipt), Some(signed)) = (&receipt, &entry.certificate) {
+            let registration = certificate::read_unverified(signed)?;
+            verify_receipt(receipt, &self.identity(&entry.safe)?, &registration)?;
+        }
+        entry.receipt = receipt.map(Bytes);
+        entry.stage = Stage::Released;
+        self.end_release(backup)
+    }
+
+    pub(super) fn end_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
+        if !backup.all_at(Stage::Released) {
+            self.put(backup);
+            return Ok(());
+        }
+        for meta in &backup.values {
+            if let Some(value) = self.value(&meta.id).filter(|value| value.backup == Some(backup.id)) {
+                let value = Value { backup: None, ..value.clone() };
+                self.changes.put.push(Row::Value(Box::new(value)));
+            }
+        }
+        let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
+        self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
+        self.finish_sources(&mut backup);
+        self.changes.remove.push(Key::Backup(backup.id));
+        Ok(())
+    }
+}
