@@ -235,6 +235,11 @@ export class Wallet {
     await this.#devtools.send('Storage.overrideQuotaForOrigin', { origin, ...limit });
   }
 
+  /** What a reader of the page finds on it, for the report of a failure. */
+  async shows() {
+    return `${this.#page.url()}\n${await this.#page.locator('body').ariaSnapshot()}\n${this.#complaints.join('\n')}`;
+  }
+
   /** The elements with a test id and data attributes, within `scope`. */
   find(testId, attributes = {}, scope = this.#page) {
     const more = Object.entries(attributes).map(([name, value]) => `[data-${name}="${value}"]`);

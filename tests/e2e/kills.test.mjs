@@ -88,13 +88,13 @@ test('browser and safes are killed thirty times, and every value is there in the
       await reached;
       await Promise.all([wallet.kill(), product.killSafe(safe)]);
       kills += 1;
-      await product.startSafe(safe);
-      await wallet.reopen();
-      await wallet.unlock();
       try {
+        await product.startSafe(safe);
+        await wallet.reopen();
+        await wallet.unlock();
         await settled(wallet, id, state);
       } catch (error) {
-        throw new Error(`${when}: ${error.message}`, { cause: error });
+        throw new Error(`${when}: ${error.message}\nThe page shows:\n${await wallet.shows()}`, { cause: error });
       }
     }
   }
