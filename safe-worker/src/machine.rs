@@ -330,8 +330,8 @@ impl Machine<'_> {
                 record.attempts.push(Attempt { id, until: self.now + ATTEMPT_SPAN });
                 Reply::Write(id, charge.map(|charge| row(record, &charge)))
             }
-            State::Offered => answer(record.offer.as_ref(), Reply::Offer),
-            State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
+            State::Offered => self.offer(),
+            State::Held => self.certificate(),
             State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
         }
     }
@@ -341,8 +341,8 @@ impl Machine<'_> {
         if record.committed == Some(attempt) {
             // Said twice: its bytes are the ones that count, and the answer is the one that was given.
             return match record.state {
-                State::Offered => answer(record.offer.as_ref(), Reply::Offer),
-                State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
+                State::Offered => self.offer(),
+                State::Held => self.certificate(),
                 _ => Reply::Refused(Problem::Gone),
             };
         }
@@ -360,34 +360,21 @@ impl Machine<'_> {
         }
         match record.state {
             State::Writing => {
-                let confirm_by = self.now + CONFIRM_SPAN;
-                let lease_end = self.now + lease(record, self.config);
-                let config = self.config;
-                let offer = registration_of(
-                    &record.statement,
-                    &config.url,
-                    config.entry,
-                    self.now,
-                    lease_end,
-                    Some(confirm_by),
-                );
-                let offer = Bytes(offer.sign(&self.keys.signing, Kind::Offer));
                 record.state = State::Offered;
                 record.committed = Some(attempt);
                 record.committed_at = Some(self.now);
-                record.confirm_by = Some(confirm_by);
-                record.lease_end = Some(lease_end);
-                record.offer = Some(offer.clone());
-                Reply::Offer(offer)
+                record.confirm_by = Some(self.now + CONFIRM_SPAN);
+                record.lease_end = Some(self.now + lease(record, self.config));
+                self.offer()
             }
             // Another write of the same bytes was first: that one stays, this one goes.
             State::Offered => {
                 record.erase.push(attempt);
-                answer(record.offer.as_ref(), Reply::Offer)
+                self.offer()
             }
             State::Held => {
                 record.erase.push(attempt);
-                answer(record.certificate.as_ref(), Reply::Certificate)
+                self.certificate()
             }
             State::Deleting | State::Released | State::Lapsing => {
                 record.erase.push(attempt);
@@ -416,9 +403,56 @@ impl Machine<'_> {
                 record.confirm_by = None;
                 self.certify()
             }
-            State::Held => answer(record.certificate.as_ref(), Reply::Certificate),
+            State::Held => self.certificate(),
             State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
         }
+    }
+
+    /// The offer, once and for all; another one only when the safe has another key than the one that signed it, which may be worth nothing by now.
+    fn offer(&mut self) -> Reply {
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::Internal) };
+        let config = self.config;
+        if record.offer.is_none() || record.signed_by != Some(config.entry) {
+            let lease_end = record.lease_end.unwrap_or(self.now);
+            let offer =
+                registration_of(&record.statement, &config.url, config.entry, self.now, lease_end, record.confirm_by);
+            record.offer = Some(Bytes(offer.sign(&self.keys.signing, Kind::Offer)));
+            record.signed_by = Some(config.entry);
+        }
+        answer(record.offer.as_ref(), Reply::Offer)
+    }
+
+    /// The certificate, likewise.
+    fn certificate(&mut self) -> Reply {
+        match &self.record {
+            Some(record) if record.signed_by == Some(self.config.entry) => {
+                answer(record.certificate.as_ref(), Reply::Certificate)
+            }
+            _ => self.certify(),
+        }
+    }
+
+    /// The receipt, likewise.
+    fn receipt(&mut self) -> Reply {
+        let Some(record) = &mut self.record else { return Reply::Refused(Problem::Internal) };
+        let config = self.config;
+        match &record.release {
+            Some(release) if record.receipt.is_none() || record.signed_by != Some(config.entry) => {
+                let release = Release {
+                    suite: record.suite,
+                    safe: config.safe,
+                    entry: config.entry,
+                    deposit: record.statement.deposit,
+                    root: record.statement.root,
+                    issued: self.now,
+                    release: release.clone(),
+                };
+                record.receipt = Some(Bytes(sign_receipt(&self.keys.signing, &release)));
+                record.signed_by = Some(config.entry);
+            }
+            _ => {}
+        }
+        answer(record.receipt.as_ref(), Reply::Receipt)
     }
 
     /// Signs the certificate for the lease as it stands.
@@ -513,7 +547,7 @@ impl Machine<'_> {
                 self.list_removals()
             }
             (Verb::Release, State::Deleting | State::Lapsing) => self.list_removals(),
-            (Verb::Release, State::Released) => answer(record.receipt.as_ref(), Reply::Receipt),
+            (Verb::Release, State::Released) => self.receipt(),
             _ => Reply::Refused(Problem::Gone),
         }
     }
@@ -662,24 +696,12 @@ impl Machine<'_> {
         if !record.erase.is_empty() {
             return Reply::Remove(removal_of(record));
         }
-        match (record.state, &record.release) {
-            (State::Deleting, Some(release)) => {
-                let release = Release {
-                    suite: record.suite,
-                    safe: self.config.safe,
-                    entry: self.config.entry,
-                    deposit: record.statement.deposit,
-                    root: record.statement.root,
-                    issued: self.now,
-                    release: release.clone(),
-                };
-                let receipt = Bytes(sign_receipt(&self.keys.signing, &release));
+        match record.state {
+            State::Deleting | State::Released => {
                 record.state = State::Released;
-                record.receipt = Some(receipt.clone());
-                Reply::Receipt(receipt)
+                self.receipt()
             }
-            (State::Released, _) => answer(record.receipt.as_ref(), Reply::Receipt),
-            (State::Lapsing, _) => Reply::Refused(Problem::Gone),
+            State::Lapsing => Reply::Refused(Problem::Gone),
             _ => Reply::Done,
         }
     }

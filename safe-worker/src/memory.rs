@@ -11,8 +11,9 @@ use std::{
 };
 
 use protocol::{
+    certificate::read_unverified,
     codec::Bytes,
-    crypto::{CryptoError, Secret, expand_seed},
+    crypto::{CryptoError, Secret, blake3, expand_seed},
     deposit::{DEFAULT_BODY_LIMIT, LEASE},
     identity::{Identity, Limits, SafeKeys},
     ids::{DepositId, SafeId, Seconds, TokenId},
@@ -97,6 +98,16 @@ pub struct MemorySafe {
     calls: Cell<u64>,
     interleaved: Cell<bool>,
     late: RefCell<Vec<(Seconds, Op)>>,
+}
+
+/// What a safe had stored at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The ledger.
+    pub records: BTreeMap<DepositId, Vec<u8>>,
+    alarms: BTreeMap<DepositId, Seconds>,
+    /// The bodies, by key.
+    pub bodies: BTreeMap<String, Vec<u8>>,
 }
 
 struct Call<'a> {
@@ -187,7 +198,8 @@ impl MemorySafe {
         let due: Vec<DepositId> =
             self.alarms.borrow().iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         for id in due {
-            self.alarms.borrow_mut().remove(&id);
+            // An alarm whose handler does not come to its end goes off again, as the platform promises; a step that it takes sets its own.
+            self.alarms.borrow_mut().insert(id, now + machine::ERASE_RETRY);
             let call = Call { safe: self, now, body: None };
             if flow::wake(&call, &id).await.is_err() {
                 // As the object does: it arms itself again.
@@ -251,6 +263,17 @@ impl MemorySafe {
         self.records.borrow().get(deposit).and_then(|bytes| Record::parse(bytes).ok())
     }
 
+    /// Whether it stands by a deposit: a certificate is out, nobody let it go, and the body that was certified is there.
+    pub fn holds(&self, deposit: &DepositId) -> bool {
+        let Some(record) = self.record(deposit).filter(|record| record.release.is_none()) else { return false };
+        let Some(certified) = record.certificate.and_then(|signed| read_unverified(&signed).ok()) else { return false };
+        let bodies = self.bodies.borrow();
+        let body = record.committed.and_then(|attempt| bodies.get(&flow::body_key(deposit, &attempt)));
+        let long = usize::try_from(certified.length).unwrap_or(usize::MAX);
+        // Behind the body stand the leaves of its tree.
+        body.and_then(|stored| stored.get(..long)).is_some_and(|body| blake3(body) == certified.root.0)
+    }
+
     /// What a token's holder uses.
     pub fn used(&self, token: &TokenId) -> Use {
         self.accounts.borrow().get(token).map_or_else(Use::default, sum)
@@ -294,6 +317,22 @@ impl MemorySafe {
     /// Inverse of [`Self::records`].
     pub fn set_records(&self, records: BTreeMap<DepositId, Vec<u8>>) {
         *self.records.borrow_mut() = records;
+    }
+
+    /// Everything that is stored, to be put back by [`Self::restore`]: a backup of the safe, taken at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            records: self.records.borrow().clone(),
+            alarms: self.alarms.borrow().clone(),
+            bodies: self.bodies.borrow().clone(),
+        }
+    }
+
+    /// Inverse of [`Self::snapshot`]: the safe is set back, ledger and bodies.
+    pub fn restore(&self, snapshot: Snapshot) {
+        *self.records.borrow_mut() = snapshot.records;
+        *self.alarms.borrow_mut() = snapshot.alarms;
+        *self.bodies.borrow_mut() = snapshot.bodies;
     }
 
     /// One stream of randomness per step, so that a run can be repeated exactly.

@@ -130,7 +130,7 @@ pub struct Record {
     /// When the body was committed.
     #[n(14)]
     pub committed_at: Option<Seconds>,
-    /// Serial of the entry that signed the certificate.
+    /// Serial of the entry that signed what was last given out: offer, certificate or receipt.
     #[n(15)]
     pub signed_by: Option<u32>,
     /// No removal before this, because the day's budget is spent.

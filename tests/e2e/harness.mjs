@@ -271,6 +271,25 @@ export class Wallet {
     await this.find('nav-values').waitFor();
   }
 
+  /**
+   * Unlocks after a crash. A browser that was killed may not give its storage back at once; then the page offers to be loaded again, and its
+   * owner does so, once. Gives what the page showed then, for the report.
+   */
+  async wake(passphrase = PASSPHRASE) {
+    const offered = this.find('unlock-passphrase').or(this.find('create-passphrase')).or(this.find('reload'));
+    await offered.waitFor();
+    let shown;
+    if (await this.find('reload').isVisible()) {
+      shown = await this.shows();
+      await this.click('reload');
+      await this.find('reload').waitFor({ state: 'detached' });
+      await offered.waitFor();
+    }
+    assert.ok(await this.find('unlock-passphrase').isVisible(), 'the wallet is gone');
+    await this.unlock(passphrase);
+    return shown;
+  }
+
   async tryUnlock(passphrase) {
     await this.fill('unlock-passphrase', passphrase);
     await this.click('unlock-submit');

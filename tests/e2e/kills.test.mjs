@@ -91,10 +91,13 @@ test('browser and safes are killed thirty times, and every value is there in the
       try {
         await product.startSafe(safe);
         await wallet.reopen();
-        await wallet.unlock();
+        const trouble = await wallet.wake();
+        if (trouble) t.diagnostic(`${when}: the page had to be loaded again:\n${trouble}`);
         await settled(wallet, id, state);
       } catch (error) {
-        throw new Error(`${when}: ${error.message}\nThe page shows:\n${await wallet.shows()}`, { cause: error });
+        throw new Error(`${when}: ${error.message}\nThe page shows:\n${await wallet.shows()}`, {
+          cause: error,
+        });
       }
     }
   }

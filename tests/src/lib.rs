@@ -5,5 +5,6 @@ pub mod decoders;
 pub mod fixture;
 pub mod plug;
 pub mod safe_suite;
+pub mod simulation;
 pub mod visit;
 pub mod world;

@@ -35,13 +35,7 @@ pub fn state_of(wallet: &Wallet<'_>, value: ValueId) -> (&'static str, Option<&'
 
 /// How many safes have what they signed for.
 pub fn holding(safes: &Safes, backup: &Backup) -> usize {
-    let there = |safe: &SafeId, deposit| {
-        let safe = safes.all.iter().find(|s| s.id() == *safe).unwrap();
-        let body = |attempt| safe.body_keys().iter().any(|key| key.ends_with(&format!("{attempt}")));
-        safe.record(deposit).is_some_and(|record| {
-            record.certificate.is_some() && record.release.is_none() && record.committed.is_some_and(body)
-        })
-    };
+    let there = |safe: &SafeId, deposit| safes.all.iter().any(|s| s.id() == *safe && s.holds(deposit));
     backup.deposits.iter().filter(|d| there(&d.safe, &d.id)).count()
 }
 

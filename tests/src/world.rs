@@ -2,9 +2,9 @@
 //!
 //! The wallet's shell here does what the browser's does, one step at a time, so that a test can pull the plug between any two.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
-use futures::executor::block_on;
+use futures::{FutureExt, executor::block_on};
 use protocol::{
     book::KnownSafe,
     bundle::{self, ValueMeta},
@@ -15,20 +15,20 @@ use protocol::{
     layout::Draft,
     passphrase::Stretch,
     piece_file::{self, PieceFileError},
-    plan::{Place, Plan},
+    plan::{Place, Plan, PlanError},
     program::{Piece, Work},
     seal::sealed_len,
 };
 use safe_worker::{flow::Head, memory::MemorySafe};
 use wallet_wasm::{
-    audits,
+    audits::{self, Asked, Audit},
     exchange::{self, Answer, Meaning, Request},
     keeping,
-    machine::{Changes, Event, Prepared, WalletError, Wish, transition},
+    machine::{Changes, Event, Prepared, Shown, WalletError, Wish, transition},
     proving,
-    session::{Action, Contact, Errand, Fetch, Recovery, Session},
-    state::{Backup, Content, FaceWish, Operation, Row, State, Then},
-    store::{Commit, MemoryStore, Store},
+    session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
+    state::{self, Backup, Content, FaceWish, Operation, Row, State},
+    store::{Commit, MemoryStore, Store, StoreError},
     upkeep,
     vault::{Pending, Vault},
 };
@@ -67,7 +67,8 @@ impl Safes {
         Self { all: (0..n).map(make).collect(), away: Vec::new() }
     }
 
-    fn seed(index: usize) -> Secret {
+    /// What a safe's keys and randomness follow from.
+    pub fn seed(index: usize) -> Secret {
         derive_secret(&Secret::from_bytes([7; 32]), "safe", &index.to_be_bytes())
     }
 
@@ -76,26 +77,21 @@ impl Safes {
         SafeKeys::make_random(&mut expand_seed(&Self::seed(index)), START).unwrap()
     }
 
+    /// The safe to which a request is addressed.
+    pub fn addressee(&self, request: &Request) -> Option<usize> {
+        self.all.iter().position(|s| request.url.starts_with(&format!("{}/", s.url())))
+    }
+
     /// Sends a request to whom it is addressed.
     pub fn send(&self, request: &Request, body: Vec<u8>, now: Seconds) -> Option<Answer> {
-        let index = self.all.iter().position(|s| request.url.starts_with(&format!("{}/", s.url())))?;
-        if self.away.contains(&index) {
-            return None;
-        }
-        let head = Head {
-            method: request.method.to_owned(),
-            path: request.url[self.all[index].url().len()..].to_owned(),
-            statement: request.statement.clone(),
-            content_type: Some(request.content_type.to_owned()),
-            length: Some(body.len() as u64),
-            ..Head::default()
-        };
-        let answer = block_on(self.all[index].handle(&head, body, now));
-        let problem = (answer.content_type == safe_worker::flow::PROBLEM).then(|| {
-            let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-            (json["type"].as_str().unwrap().to_owned(), json["time"].as_u64().unwrap())
-        });
-        Some(Answer { status: answer.status, body: answer.body, problem })
+        let index = self.addressee(request)?;
+        if self.away.contains(&index) { None } else { ask(&self.all[index], request, body, now) }
+    }
+
+    /// What the descriptor of a safe says, and what its clock does; nothing if it is away.
+    pub fn find(&self, safe: &SafeId, now: Seconds) -> Option<(KnownSafe, Seconds)> {
+        let index = self.all.iter().position(|s| s.id() == *safe)?;
+        (!self.away.contains(&index)).then(|| (self.probe(index, now), now))
     }
 
     /// What a wallet learns by probing a safe.
@@ -117,9 +113,27 @@ impl Safes {
     }
 }
 
+/// What a safe answers; nothing if it stops at it.
+pub fn ask(safe: &MemorySafe, request: &Request, body: Vec<u8>, now: Seconds) -> Option<Answer> {
+    let head = Head {
+        method: request.method.to_owned(),
+        path: request.url[safe.url().len()..].to_owned(),
+        statement: request.statement.clone(),
+        content_type: Some(request.content_type.to_owned()),
+        length: Some(body.len() as u64),
+        ..Head::default()
+    };
+    let answer = safe.handle(&head, body, now).now_or_never()?;
+    let problem = (answer.content_type == safe_worker::flow::PROBLEM).then(|| {
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (json["type"].as_str().unwrap().to_owned(), json["time"].as_u64().unwrap())
+    });
+    Some(Answer { status: answer.status, body: answer.body, problem })
+}
+
 /// A wallet that is open.
-pub struct Wallet<'a> {
-    store: &'a MemoryStore,
+pub struct Wallet<'a, S: Store = MemoryStore> {
+    store: &'a S,
     vault: Vault,
     /// What it remembers.
     pub state: State,
@@ -134,23 +148,102 @@ pub struct Wallet<'a> {
     segments: BTreeMap<(BackupId, u32), Zeroizing<Vec<u8>>>,
     /// Every body sent, by deposit: a repetition must be byte-identical.
     pub sent: BTreeMap<DepositId, Vec<u8>>,
+    /// A machine that decides otherwise: for simulations that have to notice.
+    pub spoil: Option<fn(&State, &mut Changes)>,
+}
+
+/// The key behind the passphrase. Whoever opens a wallet a thousand times need not wait for it as often.
+fn key_of(stretch: &Stretch) -> Secret {
+    thread_local! {
+        static KNOWN: RefCell<Vec<(Vec<u8>, Secret)>> = const { RefCell::new(Vec::new()) };
+    }
+    let salt = stretch.salt.to_vec();
+    let known = KNOWN.with_borrow(|known| known.iter().find(|(of, _)| *of == salt).map(|(_, key)| key.clone()));
+    known.unwrap_or_else(|| {
+        let key = stretch.derive_key(PASSPHRASE).unwrap();
+        KNOWN.with_borrow_mut(|known| {
+            known.truncate(7);
+            known.insert(0, (salt, key.clone()));
+        });
+        key
+    })
 }
 
 fn content_of(blob: String, content: &[u8]) -> Content {
     Content { blob, length: content.len() as u64, root: Some(Root(blake3(content))) }
 }
 
-/// The plug was pulled.
-#[derive(Debug)]
-pub struct Crash;
+/// The pieces of a segment, and its bodies.
+type Made = (Vec<Piece>, Vec<(DepositId, Vec<u8>)>);
 
-impl<'a> Wallet<'a> {
+/// What keeps the shell from going on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The machine refused.
+    Wallet(WalletError),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<WalletError> for Trouble {
+    fn from(error: WalletError) -> Self {
+        Self::Wallet(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PlanError> for Trouble {
+    fn from(error: PlanError) -> Self {
+        Self::Wallet(error.into())
+    }
+}
+
+impl Trouble {
+    /// For worlds whose store never fails.
+    fn refusal(self) -> WalletError {
+        match self {
+            Self::Wallet(error) => error,
+            Self::Store(error) => panic!("the store failed: {error}"),
+        }
+    }
+}
+
+/// What follows a step of the shell.
+#[derive(Debug)]
+pub enum Then {
+    /// Nothing: it is done.
+    Nothing,
+    /// A request goes out.
+    Send(Box<Sending>),
+    /// A safe's descriptor is to be fetched before it is asked again; why.
+    LookAgain(SafeId, String),
+}
+
+/// A request on its way to a safe, or its answer on the way back.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// What is being done.
+    pub action: Action,
+    /// What is asked.
+    pub request: Request,
+    /// The body of the request.
+    pub body: Vec<u8>,
+    /// In an audit: what is asked for.
+    asked: Vec<Asked>,
+}
+
+impl<'a, S: Store> Wallet<'a, S> {
     /// Makes a wallet in an empty store. Randomness comes from `salt`.
-    pub fn create(store: &'a MemoryStore, salt: u64) -> Self {
+    pub fn create(store: &'a S, salt: u64) -> Self {
         let seed = derive_secret(&Secret::from_bytes([9; 32]), "wallet", &salt.to_be_bytes());
         let mut rng = expand_seed(&seed);
         let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut rng);
-        let kek = stretch.derive_key(PASSPHRASE).unwrap();
+        let kek = key_of(&stretch);
         let (mut vault, header) = Vault::create(&stretch, &kek, &mut rng).unwrap();
         let (mut commit, pending) = vault.seal(&Changes::default(), &mut rng).unwrap();
         commit.header = Some(header);
@@ -160,15 +253,26 @@ impl<'a> Wallet<'a> {
     }
 
     /// Opens the wallet of a store, as a new tab does.
-    pub fn open(store: &'a MemoryStore, salt: u64) -> Self {
-        let stored = block_on(store.load()).unwrap();
-        let kek = Vault::stretch(&stored).unwrap().derive_key(PASSPHRASE).unwrap();
-        let (vault, state) = Vault::open(&kek, &stored).unwrap();
-        block_on(store.sweep(stored.epoch, &state.blobs())).unwrap();
-        Self::with(store, vault, state, salt)
+    pub fn open(store: &'a S, salt: u64) -> Self {
+        Self::try_open(store, salt).unwrap()
     }
 
-    fn with(store: &'a MemoryStore, vault: Vault, state: State, salt: u64) -> Self {
+    /// The same where the store may fail.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn try_open(store: &'a S, salt: u64) -> Result<Self, StoreError> {
+        let stored = block_on(store.load())?;
+        let kek = key_of(&Vault::stretch(&stored).unwrap());
+        let (vault, state) = Vault::open(&kek, &stored).unwrap();
+        match block_on(store.sweep(stored.epoch, &state.blobs())) {
+            // Another window has written meanwhile, and sweeps itself.
+            Ok(()) | Err(StoreError::Superseded { .. }) => Ok(Self::with(store, vault, state, salt)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with(store: &'a S, vault: Vault, state: State, salt: u64) -> Self {
         let seed = derive_secret(&Secret::from_bytes([8; 32]), "session", &salt.to_be_bytes());
         Self {
             store,
@@ -182,10 +286,11 @@ impl<'a> Wallet<'a> {
             bodies: BTreeMap::new(),
             segments: BTreeMap::new(),
             sent: BTreeMap::new(),
+            spoil: None,
         }
     }
 
-    fn rng(&mut self) -> impl rand_core::CryptoRng + use<> {
+    fn rng(&mut self) -> impl rand_core::CryptoRng + use<S> {
         self.drawn += 1;
         expand_seed(&derive_secret(&self.seed, "draw", &self.drawn.to_be_bytes()))
     }
@@ -193,6 +298,11 @@ impl<'a> Wallet<'a> {
     /// What its clock says.
     pub const fn now(&self) -> Seconds {
         self.now
+    }
+
+    /// Sets the clock.
+    pub const fn set_now(&mut self, now: Seconds) {
+        self.now = now;
     }
 
     /// Moves the clock.
@@ -203,53 +313,87 @@ impl<'a> Wallet<'a> {
     /// What an event would commit.
     pub fn propose(&mut self, event: Event) -> Result<(Changes, Commit, Pending), WalletError> {
         let mut rng = self.rng();
-        let changes = transition(&self.state, event, self.now, &mut rng)?;
+        let mut changes = transition(&self.state, event, self.now, &mut rng)?;
+        if let Some(spoil) = self.spoil {
+            spoil(&self.state, &mut changes);
+        }
         let (commit, pending) = self.vault.seal(&changes, &mut rng).unwrap();
         Ok((changes, commit, pending))
     }
 
     /// One event: transition, commit, apply.
     pub fn handle(&mut self, event: Event) -> Result<(), WalletError> {
-        let (changes, commit, pending) = self.propose(event)?;
-        block_on(self.store.commit(&commit)).unwrap();
-        self.vault.committed(pending);
-        block_on(self.store.remove_blobs(&changes.discard)).unwrap();
-        changes.apply(&mut self.state);
-        self.session.forget(&self.state);
+        self.try_handle(event).map_err(Trouble::refusal)
+    }
+
+    /// The same where the store may fail, or another window of the wallet may have written.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn try_handle(&mut self, event: Event) -> Result<(), Trouble> {
+        loop {
+            let (changes, commit, pending) = self.propose(event.clone())?;
+            match block_on(self.store.commit(&commit)) {
+                Ok(()) => {
+                    self.vault.committed(pending);
+                    changes.clone().apply(&mut self.state);
+                    self.session.forget(&self.state);
+                    let gathering = |id: &BackupId| self.state.backups.get(id).is_some_and(Backup::is_gathering);
+                    self.segments.retain(|(id, _), _| gathering(id));
+                    // After the commit nothing refers to them; what stays is swept at the next start.
+                    let _ = block_on(self.store.remove_blobs(&changes.discard));
+                    return Ok(());
+                }
+                Err(StoreError::Superseded { .. }) => self.reload()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes over what another window has written.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn reload(&mut self) -> Result<(), StoreError> {
+        let stored = block_on(self.store.load())?;
+        self.state = self.vault.reload(&stored).unwrap();
         Ok(())
     }
 
-    fn put_blob(&mut self, name: &str, content: &[u8]) {
+    fn put_blob(&mut self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         let mut rng = self.rng();
         let mut sealed = Vec::new();
         let sealer = self.vault.blob_sealer(name, &mut rng).unwrap();
         sealer.seal_range(content, 0, sealed_len(content.len() as u64), &mut sealed).unwrap();
-        block_on(self.store.put_blob(name, &sealed)).unwrap();
+        block_on(self.store.put_blob(name, &sealed))
     }
 
     /// The content of a value on this device.
     pub fn content(&self, id: &ValueId) -> Option<Vec<u8>> {
         let content = self.state.values.get(id)?.content.as_ref()?;
-        Some(self.read_blob(content))
+        Some(self.read_blob(content).unwrap())
     }
 
-    fn read_blob(&self, content: &Content) -> Vec<u8> {
-        let sealed = block_on(self.store.blob(&content.blob)).unwrap().expect("a referenced blob is there");
-        self.vault.blob_opener(&content.blob, &sealed).unwrap().open(&sealed).unwrap().to_vec()
+    fn read_blob(&self, content: &Content) -> Result<Vec<u8>, StoreError> {
+        let sealed = block_on(self.store.blob(&content.blob))?.ok_or(StoreError::BlobGone)?;
+        Ok(self.vault.blob_opener(&content.blob, &sealed).unwrap().open(&sealed).unwrap().to_vec())
     }
 
     /// Puts a value in.
     pub fn add(&mut self, title: &str, content: &[u8]) -> ValueId {
-        let (id, event) = self.keep(title, content);
+        let (id, event) = self.keep(title, content).unwrap();
         self.handle(event).unwrap();
         id
     }
 
     /// Makes the content of a value durable; the event is what refers to it.
-    pub fn keep(&mut self, title: &str, content: &[u8]) -> (ValueId, Event) {
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn keep(&mut self, title: &str, content: &[u8]) -> Result<(ValueId, Event), StoreError> {
         let id = ValueId::make_random(&mut self.rng());
         let blob = format!("{id}-0");
-        self.put_blob(&blob, content);
+        self.put_blob(&blob, content)?;
         let meta = ValueMeta {
             id,
             title: title.to_owned(),
@@ -259,7 +403,7 @@ impl<'a> Wallet<'a> {
             created: self.now,
             length: content.len() as u64,
         };
-        (id, Event::AddValue(meta, content_of(blob, content)))
+        Ok((id, Event::AddValue(meta, content_of(blob, content))))
     }
 
     /// Trusts all safes; returns their ids in order.
@@ -277,11 +421,11 @@ impl<'a> Wallet<'a> {
     }
 
     /// The pieces of a segment, and its bodies.
-    fn make_bodies(&mut self, backup: &Backup, segment: u32) -> (Vec<Piece>, Vec<(DepositId, Vec<u8>)>) {
+    fn make_bodies(&self, backup: &Backup, segment: u32) -> Result<Made, StoreError> {
         let layout = backup.layout().unwrap();
         let mut bundle = bundle::head(&backup.values);
         for source in &backup.sources {
-            bundle.extend_from_slice(&self.read_blob(source));
+            bundle.extend_from_slice(&self.read_blob(source)?);
         }
         let (from, to) = layout.range(segment).unwrap();
         let content = Zeroizing::new(bundle[from as usize..to as usize].to_vec());
@@ -293,15 +437,15 @@ impl<'a> Wallet<'a> {
             (deposit.id, layout.envelope(seed, &draft, &pieces).unwrap().seal().unwrap())
         });
         let bodies = bodies.collect();
-        (pieces, bodies)
+        Ok((pieces, bodies))
     }
 
     /// Rebuilds a segment from its bodies, as the browser does before it sends what is to be the only copy.
-    fn prove(&mut self, backup: &Backup, segment: u32) {
+    fn prove(&self, backup: &Backup, segment: u32) -> Result<(), StoreError> {
         let layout = backup.layout().unwrap();
         let mut keys = Vec::new();
         for segment in [0].into_iter().chain((segment > 0).then_some(segment)) {
-            let (pieces, made) = self.make_bodies(backup, segment);
+            let (pieces, made) = self.make_bodies(backup, segment)?;
             let own = [Place::Book, Place::File].map(|place| layout.pieces_at(&place, &pieces));
             let mut sent: Vec<Piece> = own.into_iter().flatten().cloned().collect();
             for (id, body) in made {
@@ -319,26 +463,38 @@ impl<'a> Wallet<'a> {
                 keys.extend(learned);
             }
         }
+        Ok(())
     }
 
-    fn prepare(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
-        let backup = self.state.backups[id].clone();
+    fn prepare(&mut self, id: &BackupId, segment: u32) -> Result<(), Trouble> {
+        let backup = self.state.backups.get(id).ok_or(WalletError::Unknown("backup"))?.clone();
         let layout = backup.layout()?;
-        if backup.then == Some(Then::Vacate) {
-            self.prove(&backup, segment);
+        if backup.op_seed.is_none() {
+            return Err(WalletError::Unknown("backup").into());
         }
-        let (pieces, made) = self.make_bodies(&backup, segment);
+        if backup.then == Some(state::Then::Vacate) {
+            self.prove(&backup, segment)?;
+        }
+        let (pieces, made) = self.make_bodies(&backup, segment)?;
         let bodies = made.iter().map(|(id, body)| (*id, Root(blake3(body)), body.len() as u64)).collect();
         self.bodies.extend(made);
         let kept = keeping::keep(&layout, &Place::Book, &pieces);
         let filed = keeping::keep(&layout, &Place::File, &pieces);
-        let file = (!filed.is_empty()).then(|| {
+        let mut file = None;
+        if !filed.is_empty() {
             let part = keeping::write_part(&filed);
-            let blob = format!("file-{id}-{segment}-{}", self.drawn);
-            self.put_blob(&blob, &part.0);
-            (segment, content_of(blob, &part.0))
-        });
-        self.handle(Event::Prepared(*id, Prepared { bodies, kept, file }))
+            let blob = self.blob_name(&format!("file-{id}-{segment}"));
+            self.put_blob(&blob, &part.0)?;
+            file = Some((segment, content_of(blob, &part.0)));
+        }
+        self.try_handle(Event::Prepared(*id, Prepared { bodies, kept, file }))
+    }
+
+    /// A name that no blob had before, in whatever window.
+    fn blob_name(&mut self, what: &str) -> String {
+        let mut salt = [0; 8];
+        rand_core::Rng::fill_bytes(&mut self.rng(), &mut salt);
+        format!("{what}-{}", u64::from_be_bytes(salt))
     }
 
     /// The file of a backup, as the owner downloads it.
@@ -346,7 +502,7 @@ impl<'a> Wallet<'a> {
         let backup = &self.state.backups[backup];
         let mut parts = backup.file.clone();
         parts.sort_by_key(|(segment, _)| *segment);
-        let parts: Vec<_> = parts.iter().map(|(_, content)| Zeroizing::new(self.read_blob(content))).collect();
+        let parts: Vec<_> = parts.iter().map(|(_, content)| Zeroizing::new(self.read_blob(content).unwrap())).collect();
         keeping::write_file(&backup.layout().unwrap(), &parts).unwrap()
     }
 
@@ -359,47 +515,119 @@ impl<'a> Wallet<'a> {
 
     /// Does one action. `fault` strikes the exchange, if the action is one.
     pub fn act(&mut self, action: &Action, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
+        let then = match self.begin(action).map_err(Trouble::refusal)? {
+            Then::Send(sending) => {
+                let answer = self.send(&sending, safes, fault);
+                self.answered(&sending, answer).map_err(Trouble::refusal)?
+            }
+            other => other,
+        };
+        match then {
+            Then::LookAgain(safe, why) => {
+                let seen = safes.find(&safe, self.now + self.ahead);
+                self.look_again(safe, seen, why).map_err(Trouble::refusal)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what is to be done here; what is to be sent is returned.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn begin(&mut self, action: &Action) -> Result<Then, Trouble> {
         match action {
-            Action::Prepare(id, segment) => self.prepare(id, *segment),
-            Action::Send(backup, deposit, errand) => self.exchange(backup, deposit, *errand, safes, fault),
-            Action::Gather(id, segment) => self.gather(id, *segment),
-            Action::Finish(id) => self.finish(id),
-            Action::Vacate(id) => self.handle(Event::Vacate(*id)),
-            Action::Audit(safe) => self.audit(safe, safes, fault),
+            Action::Prepare(id, segment) => self.prepare(id, *segment)?,
+            Action::Send(backup, deposit, errand) => return self.exchange(action, backup, deposit, *errand),
+            Action::Gather(id, segment) => self.gather(id, *segment)?,
+            Action::Finish(id) => self.finish(id)?,
+            Action::Vacate(id) => self.try_handle(Event::Vacate(*id))?,
+            Action::Audit(safe) => return Ok(self.audit(action, safe)),
             _ => unreachable!("no such action"),
         }
+        Ok(Then::Nothing)
     }
 
     fn exchange(
         &mut self,
+        action: &Action,
         backup: &BackupId,
         deposit: &DepositId,
         errand: Errand,
-        safes: &Safes,
-        fault: Fault,
-    ) -> Result<(), WalletError> {
-        let safe = self.state.backups[backup].deposit(deposit).unwrap().safe;
-        let clock = self.session.clock_of(&safe, self.now);
+    ) -> Result<Then, Trouble> {
+        let safe = self.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
+        let clock = safe.map_or(self.now, |safe| self.session.clock_of(&safe, self.now));
         let mut rng = self.rng();
-        let request = exchange::request(&self.state, backup, deposit, errand, clock, &mut rng)?;
+        let request = match (exchange::request(&self.state, backup, deposit, errand, clock, &mut rng), safe) {
+            (Err(WalletError::Identity(error)), Some(safe)) => return Ok(Then::LookAgain(safe, error.to_string())),
+            (request, _) => request?,
+        };
         let body = match request.body.clone() {
             Some(body) => body,
-            None => self.body_of(backup, deposit),
+            None => self.body_of(backup, deposit)?,
         };
-        let answer = self.send(&request, body, safes, fault);
-        let meaning = exchange::interpret(&self.state, backup, deposit, errand, answer);
-        let meaning = match meaning {
+        Ok(Then::Send(Box::new(Sending { action: action.clone(), request, body, asked: Vec::new() })))
+    }
+
+    fn audit(&mut self, action: &Action, safe: &SafeId) -> Then {
+        let batch = upkeep::batch(&self.state, safe, self.now);
+        let clock = self.session.clock_of(safe, self.now);
+        let mut rng = self.rng();
+        match audits::request(&self.state, safe, &batch, clock, &mut rng) {
+            Ok(audit) => {
+                let body = audit.request.body.clone().unwrap();
+                let Audit { request, asked } = audit;
+                Then::Send(Box::new(Sending { action: action.clone(), request, body, asked }))
+            }
+            Err(WalletError::Identity(error)) => Then::LookAgain(*safe, error.to_string()),
+            // Released meanwhile: there is nothing to ask.
+            Err(_) => Then::Nothing,
+        }
+    }
+
+    fn send(&self, sending: &Sending, safes: &Safes, fault: Fault) -> Option<Answer> {
+        let send = || safes.send(&sending.request, sending.body.clone(), self.now + self.ahead);
+        match fault {
+            Fault::None => send(),
+            Fault::LostBefore => None,
+            Fault::LostAfter => {
+                send();
+                None
+            }
+            Fault::Twice => {
+                send();
+                send()
+            }
+        }
+    }
+
+    /// An answer has come, or will not come any more.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {
+        let safe = sending.request.safe;
+        let Action::Send(backup, deposit, errand) = &sending.action else {
+            return self.audit_answered(sending, answer);
+        };
+        let (backup, deposit, errand) = (backup, deposit, *errand);
+        let meaning = match exchange::interpret(&self.state, backup, deposit, errand, answer) {
             Meaning::Body(body) => self.open_body(backup, deposit, &body),
             other => other,
         };
-        if errand == Errand::Renew && matches!(meaning, Meaning::Event(_) | Meaning::Refused(_)) {
+        if errand == Errand::Renew && matches!(meaning, Meaning::Event(_) | Meaning::Refused(_) | Meaning::Lied(_)) {
             self.session.renewed(deposit);
         }
         match meaning {
             Meaning::Event(event) => {
                 self.session.reached(safe);
-                if let Err(error) = self.handle(*event) {
-                    self.session.failed(safe, Contact::NotItself, error.to_string(), self.now);
+                match self.try_handle(*event) {
+                    Err(Trouble::Wallet(WalletError::Certificate(error))) => {
+                        return Ok(Then::LookAgain(safe, error.to_string()));
+                    }
+                    // The deposit was given up meanwhile.
+                    Err(Trouble::Wallet(WalletError::Unknown(_))) => {}
+                    other => other?,
                 }
             }
             Meaning::Pieces(pieces) => {
@@ -408,8 +636,8 @@ impl<'a> Wallet<'a> {
                 self.fetched(backup, deposit, Fetch::Got);
             }
             Meaning::Lied(what) => {
-                self.handle(exchange::note_of_lie(&self.state, &safe, &what))?;
-                self.fetched(backup, deposit, Fetch::Lied(what));
+                self.fetched(backup, deposit, Fetch::Lied(what.clone()));
+                self.try_handle(exchange::note_of_lie(&self.state, &safe, &what))?;
             }
             Meaning::Clock(theirs) => self.session.set_clock(safe, theirs, self.now),
             Meaning::Later(contact, why) => {
@@ -418,57 +646,75 @@ impl<'a> Wallet<'a> {
                     self.fetched(backup, deposit, Fetch::Away);
                 }
             }
-            Meaning::Refused(why) if errand == Errand::Retrieve => {
-                self.fetched(backup, deposit, Fetch::Refused(why));
-            }
-            Meaning::Refused(_) if errand == Errand::Renew => {}
-            Meaning::Keys => self.look_at(&safe, safes)?,
-            Meaning::Refused(why) => drop(self.session.refusals.insert(*deposit, why)),
+            Meaning::Descriptor => return Ok(Then::LookAgain(safe, "cannot read what is sealed to it".to_owned())),
+            Meaning::Refused(why) => match errand {
+                Errand::Retrieve => self.fetched(backup, deposit, Fetch::Refused(why)),
+                Errand::Renew => {}
+                _ => drop(self.session.refusals.insert(*deposit, why)),
+            },
             _ => unreachable!("no such meaning"),
+        }
+        Ok(Then::Nothing)
+    }
+
+    fn audit_answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {
+        let safe = sending.request.safe;
+        let clock = self.session.clock_of(&safe, self.now);
+        match audits::interpret(&sending.asked, answer, clock) {
+            Meaning::Event(event) => {
+                self.try_handle(*event)?;
+                self.session.reached(safe);
+                self.session.look_for_renewals(&self.state, &safe, self.now);
+            }
+            Meaning::Later(contact, why) => self.session.failed(safe, contact, why, self.now),
+            Meaning::Clock(theirs) => self.session.set_clock(safe, theirs, self.now),
+            Meaning::Descriptor => return Ok(Then::LookAgain(safe, "finds what it is sent too old".to_owned())),
+            Meaning::Refused(_) => {
+                let batch = sending.asked.iter().map(|asked| (asked.backup, asked.deposit, Shown::Unclear));
+                self.try_handle(Event::Audited(batch.collect()))?;
+            }
+            other => panic!("an audit means {other:?}"),
+        }
+        Ok(Then::Nothing)
+    }
+
+    /// What a safe's descriptor says now, as [`Self::act`] wants to know it; `None`: the safe is away.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn look_again(&mut self, safe: SafeId, seen: Option<(KnownSafe, Seconds)>, why: String) -> Result<(), Trouble> {
+        let clock = self.session.clock_of(&safe, self.now);
+        let chain = self.state.safes.get(&safe).map(|known| known.chain.clone());
+        self.see(safe, seen)?;
+        let same = self.state.safes.get(&safe).map(|known| known.chain.clone()) == chain;
+        let known = self.session.clock_of(&safe, self.now).abs_diff(clock) <= CLOCK_SLACK;
+        if same && known && self.session.contact(&safe).0 == Contact::Reachable {
+            self.session.failed(safe, Contact::NotItself, why, self.now);
         }
         Ok(())
     }
 
-    fn send(&self, request: &Request, body: Vec<u8>, safes: &Safes, fault: Fault) -> Option<Answer> {
-        let send = |body| safes.send(request, body, self.now + self.ahead);
-        match fault {
-            Fault::None => send(body),
-            Fault::LostBefore => None,
-            Fault::LostAfter => {
-                send(body);
-                None
-            }
-            Fault::Twice => {
-                send(body.clone());
-                send(body)
-            }
+    /// What a safe's descriptor says now, as at every unlock; `None`: the safe is away.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn see(&mut self, safe: SafeId, seen: Option<(KnownSafe, Seconds)>) -> Result<(), Trouble> {
+        let Some((seen, clock)) = seen else {
+            self.session.failed(safe, Contact::Away, "does not answer".to_owned(), self.now);
+            return Ok(());
+        };
+        self.session.reached(safe);
+        self.session.set_clock(safe, clock, self.now);
+        if self.state.safes.get(&safe).is_some_and(|known| known.chain != seen.chain) {
+            self.try_handle(Event::SafeSeen(seen))?;
         }
-    }
-
-    fn audit(&mut self, safe: &SafeId, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
-        let batch = upkeep::batch(&self.state, safe, self.now);
-        let clock = self.session.clock_of(safe, self.now);
-        let mut rng = self.rng();
-        let audit = audits::request(&self.state, safe, &batch, clock, &mut rng)?;
-        let body = audit.request.body.clone().unwrap();
-        let answer = self.send(&audit.request, body, safes, fault);
-        match audits::interpret(&audit.asked, answer, self.now + self.ahead) {
-            Meaning::Event(event) => {
-                self.handle(*event)?;
-                self.session.reached(*safe);
-                self.session.look_for_renewals(&self.state, safe, self.now);
-            }
-            Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
-            Meaning::Clock(theirs) => self.session.set_clock(*safe, theirs, self.now),
-            Meaning::Keys => self.look_at(safe, safes)?,
-            other => panic!("an audit means {other:?}"),
-        }
+        self.session.look_for_renewals(&self.state, &safe, self.now);
         Ok(())
     }
 
     /// Fetches a safe's descriptor, as at every unlock.
     pub fn look_at(&mut self, safe: &SafeId, safes: &Safes) -> Result<(), WalletError> {
-        let seen = (0..safes.all.len()).map(|i| safes.probe(i, self.now)).find(|seen| seen.id == *safe).unwrap();
+        let seen = safes.find(safe, self.now).unwrap().0;
         self.handle(Event::SafeSeen(seen))?;
         self.session.look_for_renewals(&self.state, safe, self.now);
         Ok(())
@@ -487,25 +733,27 @@ impl<'a> Wallet<'a> {
         self.session.recoveries.entry(*backup).or_default().fetches.insert(*deposit, fetch);
     }
 
-    fn body_of(&mut self, backup: &BackupId, deposit: &DepositId) -> Vec<u8> {
+    fn body_of(&mut self, backup: &BackupId, deposit: &DepositId) -> Result<Vec<u8>, StoreError> {
         if !self.bodies.contains_key(deposit) {
             let backup = self.state.backups[backup].clone();
             let segment = backup.deposit(deposit).unwrap().segment;
-            let (_, made) = self.make_bodies(&backup, segment);
+            let (_, made) = self.make_bodies(&backup, segment)?;
             self.bodies.extend(made);
         }
         let body = self.bodies[deposit].clone();
         let before = self.sent.insert(*deposit, body.clone());
         assert!(before.is_none_or(|b| b == body), "a retry sent other bytes");
-        body
+        Ok(body)
     }
 
-    fn gather(&mut self, id: &BackupId, segment: u32) -> Result<(), WalletError> {
-        let backup = &self.state.backups[id];
+    fn gather(&mut self, id: &BackupId, segment: u32) -> Result<(), Trouble> {
+        let Some(backup) = self.state.backups.get(id) else { return Ok(()) };
         let layout = backup.layout()?;
         let empty = Recovery::default();
         let choice = self.session.need(backup, self.session.recoveries.get(id).unwrap_or(&empty), segment).choice;
-        let (choice, recovery) = (choice.unwrap(), self.session.recoveries.entry(*id).or_default());
+        // Given up meanwhile.
+        let Some(choice) = choice else { return Ok(()) };
+        let recovery = self.session.recoveries.entry(*id).or_default();
         let pieces = recovery.take(backup, &layout, &choice);
         let program = layout.rebuilding(&choice);
         let (words, keys) = (recovery.words.clone(), recovery.keys.clone());
@@ -518,34 +766,35 @@ impl<'a> Wallet<'a> {
             }
             Err(error) => match recovery.not_gathered(&error) {
                 Ok(()) => Ok(()),
-                Err(why) => self.handle(Event::RecoveryFailed(*id, why)),
+                Err(why) => self.try_handle(Event::RecoveryFailed(*id, why)),
             },
         }
     }
 
-    fn finish(&mut self, id: &BackupId) -> Result<(), WalletError> {
-        let backup = self.state.backups[id].clone();
+    fn finish(&mut self, id: &BackupId) -> Result<(), Trouble> {
+        let Some(backup) = self.state.backups.get(id).cloned() else { return Ok(()) };
         let layout = backup.layout()?;
         let mut bundle = vec![0; backup.bundle as usize];
         for segment in backup.wanted_segments(&layout) {
             let (from, to) = layout.range(segment).unwrap();
-            let content = self.segments.remove(&(*id, segment)).unwrap();
-            bundle[from as usize..to as usize].copy_from_slice(&content);
+            let content = self.segments.get(&(*id, segment)).unwrap();
+            bundle[from as usize..to as usize].copy_from_slice(content);
         }
         let mut values = Vec::new();
         for (meta, range) in bundle::ranges(&backup.values).filter(|(meta, _)| backup.is_wanted(&meta.id)) {
-            let blob = format!("{}-{}", meta.id, self.drawn);
+            let blob = self.blob_name(&meta.id.to_string());
             let content = &bundle[range.start as usize..range.end as usize];
             if backup.operation == Some(Operation::Recover) {
-                self.put_blob(&blob, content);
+                self.put_blob(&blob, content)?;
             }
             values.push((meta.clone(), content_of(blob, content)));
         }
-        if backup.operation == Some(Operation::Drill) {
-            return self.handle(Event::Drilled(*id, values.into_iter().map(|(_, content)| content).collect()));
-        }
-        let unused = self.session.unused(&self.state, &backup);
-        self.handle(Event::Recovered(*id, values, unused))
+        let event = if backup.operation == Some(Operation::Drill) {
+            Event::Drilled(*id, values.into_iter().map(|(_, content)| content).collect())
+        } else {
+            Event::Recovered(*id, values, self.session.unused(&self.state, &backup))
+        };
+        self.try_handle(event)
     }
 
     /// Acts until nothing is left to do or `steps` actions are done. Returns how many were done.

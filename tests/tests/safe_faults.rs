@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use protocol::{
     SUITE,
     audit::{AuditItem, AuditResult, parse_answer, seal_items},
-    certificate::{self, verify_receipt},
+    certificate::{self, Offered, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
     crypto::{Secret, blake3},
@@ -591,6 +591,36 @@ fn a_body_that_is_lost_is_confessed_when_the_storage_has_had_its_time() {
     assert!(matches!(testimony.verdict, Verdict::Lost));
     let message = client.claim(Verb::Retrieve);
     refused(&client.send(&message).unwrap(), Problem::Unavailable);
+}
+
+/// What a key has signed in the second in which it is revoked is worth nothing: whoever did not hear the answer the first time must not be given
+/// that for ever.
+#[test]
+fn what_an_old_key_has_signed_is_given_out_under_the_new_one() {
+    let rotate = |client: &mut Client| {
+        client.safe.rotate(client.now, true).unwrap();
+        client.now += 1;
+        client.safe.identity().unwrap()
+    };
+    let mut client = Client::of(None, 500);
+    let put = |client: &mut Client| client.put();
+    let old = client.insist(put);
+    let identity = rotate(&mut client);
+    assert!(Offered::verify(&old.body, &identity, &client.statement).is_err());
+    let offer = client.insist(put);
+    Offered::verify(&offer.body, &identity, &client.statement).unwrap();
+    refused(&client.send(&client.confirm(&old.body)).unwrap(), Problem::Conflict);
+    client.insist(|client| client.confirm(&offer.body));
+    let identity = rotate(&mut client);
+    let put = client.insist(put);
+    let certificate = certificate::verify(&put.body, &identity, Some(&client.statement)).unwrap();
+    let first = client.insist(|client| client.claim(Verb::Release));
+    verify_receipt(&first.body, &identity, certificate.registration()).unwrap();
+    let identity = rotate(&mut client);
+    assert!(verify_receipt(&first.body, &identity, certificate.registration()).is_err());
+    let second = client.insist(|client| client.claim(Verb::Release));
+    verify_receipt(&second.body, &identity, certificate.registration()).unwrap();
+    assert_eq!(client.insist(|client| client.claim(Verb::Release)).body, second.body);
 }
 
 #[test]

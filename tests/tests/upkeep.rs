@@ -461,3 +461,47 @@ fn a_certificate_is_readable_only_where_the_owner_wants_that() {
     let holds = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
     assert_eq!((holds("Ticket 0"), holds("Ticket 1"), holds("Ticket 2")), (true, false, false));
 }
+
+/// An audit that comes too late is refused item by item, and the answer does not say what the time is.
+#[test]
+fn a_clock_that_is_wrong_does_not_keep_pieces_from_being_shown() {
+    let safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let (mut wallet, _, _) = protected(&store, &safes, SECRET);
+    wallet.ahead = 2 * DAY;
+    audit(&mut wallet, &safes);
+    let backup = wallet.state.backups.values().next().unwrap();
+    assert!(backup.deposits.iter().all(|d| d.audited.is_some() && d.fault.is_none()));
+}
+
+/// A safe's operator makes new keys while the wallet is open and in the middle of something.
+#[test]
+fn what_a_new_key_signs_is_understood_before_the_next_unlock() {
+    let mut safes = Safes::new(5);
+    let store = MemoryStore::default();
+    let mut wallet = Wallet::create(&store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Seed phrase", SECRET);
+    wallet.register(value, &ids, 3);
+    wallet.run(&safes, 3);
+    for safe in &mut safes.all {
+        safe.rotate(START, true).unwrap();
+    }
+    wallet.wait(1);
+    wallet.run(&safes, 1000);
+    assert_eq!(state_of(&wallet, value).0, "protected");
+}
+
+/// Anybody on the way can claim that a safe's clock says anything.
+#[test]
+fn a_claimed_time_stops_nothing() {
+    for claimed in [0, 1, START + 900 * DAY, u64::MAX] {
+        let safes = Safes::new(5);
+        let store = MemoryStore::default();
+        let (mut wallet, ids, value) = protected(&store, &safes, SECRET);
+        ids.iter().for_each(|id| wallet.session.set_clock(*id, claimed, START));
+        wallet.handle(Event::Release(wallet.backup_of(&value))).unwrap();
+        wallet.run(&safes, 1000);
+        assert_eq!(state_of(&wallet, value).0, "local-only");
+    }
+}

@@ -32,8 +32,10 @@ pub const MAX_BATCH: usize = MAX_AUDIT_ITEMS;
 /// One deposit of an audit under way.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    backup: BackupId,
-    deposit: DepositId,
+    /// Its backup.
+    pub backup: BackupId,
+    /// Its id.
+    pub deposit: DepositId,
     groups: Vec<u32>,
     registration: Registration,
 }
@@ -90,7 +92,7 @@ pub fn request<R: CryptoRng>(
     if items.is_empty() {
         return Err(WalletError::Unknown("deposit"));
     }
-    let identity = known.verify()?;
+    let identity = state.identity(safe).ok_or(WalletError::Unknown("safe"))??;
     let body = codec::encode(&seal_items(&items, identity.current(safe_now)?, safe_now + CLAIM_SPAN, rng)?);
     let request = Request {
         safe: *safe,
@@ -127,6 +129,10 @@ pub fn interpret(asked: &[Asked], answer: Option<Answer>, safe_now: Seconds) -> 
     let settled = asked.iter().zip(&results).filter(|(_, result)| !again(result));
     let shown: Vec<_> =
         settled.map(|(asked, result)| (asked.backup, asked.deposit, asked.judge(result, safe_now))).collect();
+    if results.iter().all(|result| is_refused(result, Problem::ClaimExpired)) {
+        // What the time is there it says elsewhere.
+        return Meaning::Descriptor;
+    }
     if shown.is_empty() {
         return Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned());
     }

@@ -3,7 +3,6 @@
 use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
-    book::KnownSafe,
     certificate::MAX_SIGNED_LEN,
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
@@ -69,8 +68,8 @@ pub enum Meaning {
     Lied(String),
     /// Try again at once, by the safe's clock.
     Clock(Seconds),
-    /// The safe cannot read what was sealed to it: look whether it has new keys, and try again.
-    Keys,
+    /// The safe cannot read what was sealed to it, or finds it too old: look at its descriptor for other keys and the time there, and try again.
+    Descriptor,
     /// Try again later.
     Later(Contact, String),
     /// The safe will not do it; the owner is told.
@@ -133,28 +132,28 @@ pub fn request<R: CryptoRng>(
             Ok(request("POST", format!("{path}/confirm"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Retrieve => {
-            let body = claim(safe, deposit, Verb::Retrieve, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Retrieve, safe_now, rng)?;
             Ok(request("POST", format!("{path}/retrieve"), "application/cbor", Some(body), safe.limit_body))
         }
         Errand::Release => {
-            let body = claim(safe, deposit, Verb::Release, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Release, safe_now, rng)?;
             Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Renew => {
-            let body = claim(safe, deposit, Verb::Renew, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Renew, safe_now, rng)?;
             Ok(request("POST", format!("{path}/renew"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
     }
 }
 
 fn claim<R: CryptoRng>(
-    safe: &KnownSafe,
+    state: &State,
     deposit: &Deposit,
     verb: Verb,
     safe_now: Seconds,
     rng: &mut R,
 ) -> Result<Vec<u8>, WalletError> {
-    let identity = safe.verify()?;
+    let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
     let secrets = DepositSecrets::derive(&deposit.d);
     let secret = match verb {
         Verb::Release => &secrets.release,
@@ -266,7 +265,7 @@ fn problem(
 pub(crate) fn refusal(uri: &str, time: Seconds) -> Meaning {
     match Problem::from_type_uri(uri) {
         Some(Problem::ClaimExpired) => Meaning::Clock(time),
-        Some(Problem::ClaimUnreadable) => Meaning::Keys,
+        Some(Problem::ClaimUnreadable) => Meaning::Descriptor,
         Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch) => {
             // What exactly went wrong there is nothing that a person could do something about.
             Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned())

@@ -187,7 +187,7 @@ pub enum Shown {
 }
 
 /// What a transition changes. Committed whole or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// Records to put.
     pub put: Vec<Row>,
@@ -333,7 +333,7 @@ impl Transition<'_> {
     }
 
     fn identity(&self, safe: &SafeId) -> Result<Identity, WalletError> {
-        Ok(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.verify()?)
+        Ok(self.state.identity(safe).ok_or(WalletError::Unknown("safe"))??)
     }
 
     fn title(backup: &Backup) -> String {

@@ -9,6 +9,7 @@ use litemap::LiteMap as Map;
 use protocol::{
     analysis::{Principal, Setting, analyse},
     certificate::read_unverified,
+    claim::CLAIM_SPAN,
     crypto::Secret,
     deposit::RENEW_PART,
     ids::{BackupId, DepositId, SafeId, Seconds},
@@ -28,6 +29,9 @@ pub const MAX_PER_SAFE: usize = 2;
 pub const FIRST_PAUSE: Seconds = 2;
 /// Longest pause, seconds.
 pub const MAX_PAUSE: Seconds = 60;
+
+/// So far a safe's clock may be off what was thought of it without a claim being refused for that, seconds: half of a claim's time.
+pub const CLOCK_SLACK: Seconds = CLAIM_SPAN / 2;
 
 /// A little later than the safe does, so that clocks that differ do not ask in vain, seconds.
 const RENEW_SLACK: Seconds = 86_400;
@@ -320,7 +324,9 @@ impl Session {
 
     /// The safe's clock, as it stated it.
     pub fn set_clock(&mut self, safe: SafeId, theirs: Seconds, now: Seconds) {
-        self.safes.entry(safe).or_default().skew = theirs.cast_signed() - now.cast_signed();
+        // Whatever somebody claims it to be.
+        let skew = i128::from(theirs) - i128::from(now);
+        self.safes.entry(safe).or_default().skew = i64::try_from(skew).unwrap_or(i64::MAX);
     }
 
     /// Now, by the safe's clock.
@@ -367,7 +373,7 @@ impl Session {
 
     /// Looks which certificates of a safe have newer ones there: where a good part of the lease is over, or the safe has other keys by now.
     pub fn look_for_renewals(&mut self, state: &State, safe: &SafeId, now: Seconds) {
-        let Some(identity) = state.safes.get(safe).and_then(|known| known.verify().ok()) else { return };
+        let Some(identity) = state.identity(safe).and_then(Result::ok) else { return };
         let current = identity.current(self.clock_of(safe, now)).map_or(0, |entry| entry.serial);
         for (backup, deposit) in state.backups.values().flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
             let certificate =

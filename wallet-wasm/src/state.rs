@@ -1,5 +1,7 @@
 //! What the wallet remembers: safes, values, backups, activity. Each is one sealed record in the store.
 
+use core::cell::RefCell;
+
 use litemap::LiteMap as Map;
 use minicbor::{Decode, Encode};
 use protocol::{
@@ -9,6 +11,7 @@ use protocol::{
     codec::{self, Bytes, CodecError},
     crypto::Secret,
     deposit::{FaceText, Statement},
+    identity::{Identity, IdentityError},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
     plan::{Place, Plan, PlanError},
@@ -437,6 +440,8 @@ pub struct State {
     pub backups: Map<BackupId, Backup>,
     /// Activity, newest last.
     pub activity: Vec<Activity>,
+    /// What [`Self::identity`] has checked: a chain is checked once, not with every message.
+    identities: RefCell<Map<SafeId, (KnownSafe, Identity)>>,
 }
 
 /// One record, named by what it is.
@@ -535,6 +540,22 @@ impl State {
             Key::Backup(id) => drop(self.backups.remove(&id)),
             Key::Activity => self.activity.clear(),
         }
+    }
+
+    /// A safe whose chain has been checked; `None`: there is no such safe.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn identity(&self, safe: &SafeId) -> Option<Result<Identity, IdentityError>> {
+        let known = self.safes.get(safe)?;
+        if let Some((_, identity)) = self.identities.borrow().get(safe).filter(|(checked, _)| checked == known) {
+            return Some(Ok(identity.clone()));
+        }
+        let identity = known.verify();
+        if let Ok(identity) = &identity {
+            self.identities.borrow_mut().insert(*safe, (known.clone(), identity.clone()));
+        }
+        Some(identity)
     }
 
     /// The blobs that records refer to; all others are left from interrupted work and can be swept.

@@ -21,12 +21,21 @@ import { icon } from './shared/icons.ts';
 import { errorNotice } from './shared/page.ts';
 import { base } from './shared/styles.ts';
 
+/** A wallet that is not open after this long may never be, milliseconds: opening takes a fraction of a second. */
+const PATIENCE_MS = 15_000;
+
 const pages = [
   ['values', 'Values'],
   ['safes', 'Safes'],
   ['recover', 'Recover'],
   ['activity', 'Activity'],
 ] as const;
+
+function reloadButton(): TemplateResult {
+  return html`<div class="row">
+    <button type="button" data-testid="reload" @click=${() => location.reload()}>Reload the page</button>
+  </div>`;
+}
 
 @customElement('sr-app')
 export class App extends LitElement {
@@ -35,9 +44,14 @@ export class App extends LitElement {
   @state() private route = readRoute();
   @state() private exporting = false;
   @state() private error: EngineError | null = null;
+  /** Opening takes longer than it should. */
+  @state() private late = false;
 
   override connectedCallback(): void {
     super.connectedCallback();
+    setTimeout(() => {
+      this.late = true;
+    }, PATIENCE_MS);
     addEventListener('hashchange', this.#routed);
     session.addEventListener('change', this.#changed);
   }
@@ -113,8 +127,15 @@ export class App extends LitElement {
 
   #closed(): TemplateResult {
     const { status, failure } = session;
-    if (failure) return errorNotice(failure);
-    if (status === 'starting') return html`<p class="muted" role="status">Opening…</p>`;
+    if (failure) return html`<div class="stack">${errorNotice(failure)}${reloadButton()}</div>`;
+    if (status === 'starting') {
+      return html`<div class="stack">
+        <p class="muted" role="status">
+          ${this.late ? 'Opening takes unusually long. What the wallet has stored is still there.' : 'Opening…'}
+        </p>
+        ${this.late ? reloadButton() : nothing}
+      </div>`;
+    }
     if (this.route.page === 'evidence') return html`<sr-evidence></sr-evidence>`;
     return html`<sr-unlock .fresh=${status === 'none'} .idled=${session.lockedByIdling}></sr-unlock>`;
   }

@@ -17,6 +17,7 @@ mod process;
 mod run;
 mod safe;
 mod safes;
+mod simulate;
 mod stamp;
 mod test;
 mod tools;
@@ -45,6 +46,8 @@ enum Command {
     Lint,
     /// Measure sizes and times; writes target/bench/report.json.
     Bench(bench::Args),
+    /// Run wallets and safes through faults, from many seeds.
+    Simulate(simulate::Args),
     /// Fuzz every decoder, or some.
     Fuzz(fuzz::Args),
     /// Take screenshots of the page into target/screens.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Screens => test::screens(),
         Command::Safe(command) => safe::run(&command),

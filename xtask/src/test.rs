@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::safes::{Plan, Safes, State};
-use crate::{build, lint, net, paths, process, tools};
+use crate::{build, lint, net, paths, process, simulate, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
@@ -23,6 +23,8 @@ pub struct Args {
 enum Stage {
     /// Protocol and machines, on this machine.
     Native,
+    /// Wallets and safes in one world, with faults.
+    Simulation,
     /// The wallet's wasm in headless Chromium.
     Browser,
     /// The safe's suite against real workerd.
@@ -43,12 +45,14 @@ pub fn run(args: &Args) -> Result<()> {
     };
     match args.stage {
         Some(Stage::Native) => stage("native", native)?,
+        Some(Stage::Simulation) => stage("simulation", simulation)?,
         Some(Stage::Browser) => stage("browser", browser)?,
         Some(Stage::Edge) => stage("edge", edge)?,
         Some(Stage::E2e) => stage("e2e", e2e)?,
         None => {
             stage("lint", lint::run)?;
             stage("native", native)?;
+            stage("simulation", simulation)?;
             stage("browser", browser)?;
             stage("edge", edge)?;
             stage("e2e", e2e)?;
@@ -56,15 +60,19 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     for (name, time) in &times {
-        eprintln!("  {name:<8}{:>8.1} s", time.as_secs_f64());
+        eprintln!("  {name:<10}{:>8.1} s", time.as_secs_f64());
     }
-    eprintln!("  {:<8}{:>8.1} s", "all", all.as_secs_f64());
+    eprintln!("  {:<10}{:>8.1} s", "all", all.as_secs_f64());
     Ok(())
 }
 
 fn native() -> Result<()> {
     // The edge suite needs running safes and has its own stage; without their addresses it does nothing.
     process::run(process::cargo().args(["test", "--quiet", "--workspace"]), "the native tests")
+}
+
+fn simulation() -> Result<()> {
+    simulate::run(&simulate::TESTED)
 }
 
 fn browser() -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
 use super::{Commit, Store, StoreError, Stored};
 
 /// A store that lives as long as it is held.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     epoch: Cell<u64>,
     header: RefCell<Option<Vec<u8>>>,
@@ -23,6 +23,15 @@ impl MemoryStore {
         let rows = self.rows.borrow();
         let blobs = self.blobs.borrow();
         rows.iter().chain(blobs.iter()).flat_map(|(k, v)| k.bytes().chain(v.iter().copied())).collect()
+    }
+
+    /// Becomes what another one is: an older state of the same disk.
+    pub fn set_to(&self, other: &Self) {
+        self.epoch.set(other.epoch.get());
+        self.header.borrow_mut().clone_from(&other.header.borrow());
+        self.root.borrow_mut().clone_from(&other.root.borrow());
+        self.rows.borrow_mut().clone_from(&other.rows.borrow());
+        self.blobs.borrow_mut().clone_from(&other.blobs.borrow());
     }
 
     /// Alters a stored record, as a thief might.

@@ -28,7 +28,7 @@ use crate::{
     audits::{self, Audit},
     exchange::{self, Meaning},
     machine::{Event, Shown, WalletError, transition},
-    session::{Action, Contact, Errand, Fetch, Session},
+    session::{Action, Errand, Fetch, Session},
     state::{Backup, State},
     store::{Store, StoreError},
     upkeep,
@@ -348,11 +348,15 @@ impl Driver {
         errand: Errand,
     ) -> Result<(), EngineError> {
         let mut rng = fresh_rng()?;
-        let request = self.with(|open| {
+        let (safe, request) = self.with(|open| {
             let safe = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
             let clock = safe.map_or_else(now, |safe| open.session.clock_of(&safe, now()));
-            exchange::request(&open.state, backup, deposit, errand, clock, &mut rng)
-        })??;
+            (safe, exchange::request(&open.state, backup, deposit, errand, clock, &mut rng))
+        })?;
+        let request = match (request, safe) {
+            (Err(error @ WalletError::Identity(_)), Some(safe)) => return self.look_again(safe, no_key(&error)).await,
+            (request, _) => request?,
+        };
         let body = match &request.body {
             Some(body) => net::body_of(&Uint8Array::from(body.as_slice())),
             None => Some(self.body_of(backup, deposit).await?),
@@ -384,7 +388,7 @@ impl Driver {
         let Audit { request, asked } = match audit {
             Ok(audit) => audit,
             // The keys that are known have had their time.
-            Err(WalletError::Identity(_)) => return self.look_for_keys(*safe).await,
+            Err(error @ WalletError::Identity(_)) => return self.look_again(*safe, no_key(&error)).await,
             // Released meanwhile: there is nothing to ask.
             Err(_) => return Ok(()),
         };
@@ -415,7 +419,7 @@ impl Driver {
         match meaning {
             Meaning::Clock(theirs) => self.with(|open| open.session.set_clock(safe, theirs, now())),
             Meaning::Later(contact, why) => self.with(|open| open.session.failed(safe, contact, why, now())),
-            Meaning::Keys => self.look_for_keys(safe).await,
+            Meaning::Descriptor => self.look_again(safe, "cannot read what is sealed to it".to_owned()).await,
             _ => Ok(()),
         }
     }
@@ -437,10 +441,10 @@ impl Driver {
             Meaning::Event(event) => {
                 self.with(|open| open.session.reached(safe))?;
                 match self.handle(*event).await {
-                    // What it signed does not hold: that is not the safe that was pinned, or it lies.
+                    // What it signed does not hold: it has other keys by now, is not the safe that was pinned, or lies.
                     Err(error) if error.is(NOT_SIGNED) => {
                         let words = format!("sent something that does not hold ({})", error.message());
-                        self.with(|open| open.session.failed(safe, Contact::NotItself, words, now()))?;
+                        self.look_again(safe, words).await?;
                     }
                     // The deposit was given up meanwhile.
                     Err(error) if error.is(UNKNOWN) => {}
@@ -468,7 +472,7 @@ impl Driver {
                     fetched(&mut open.session, backup, deposit, Fetch::Away);
                 }
             })?,
-            other @ (Meaning::Clock(_) | Meaning::Keys) => self.hindered_by_safe(safe, other).await?,
+            other @ (Meaning::Clock(_) | Meaning::Descriptor) => self.hindered_by_safe(safe, other).await?,
             Meaning::Refused(why) => self.with(|open| {
                 match errand {
                     Errand::Retrieve => fetched(&mut open.session, backup, deposit, Fetch::Refused(why)),
@@ -483,6 +487,11 @@ impl Driver {
             None => Ok(()),
         }
     }
+}
+
+/// Of what use its keys are.
+fn no_key(error: &WalletError) -> String {
+    format!("has no key to seal to now ({error})")
 }
 
 fn fetched(session: &mut Session, backup: &BackupId, deposit: &DepositId, fetch: Fetch) {

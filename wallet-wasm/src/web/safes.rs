@@ -13,7 +13,7 @@ use wasm_bindgen_futures::spawn_local;
 use crate::{
     exchange::descriptor_url,
     machine::{Event, given},
-    session::Contact,
+    session::{CLOCK_SLACK, Contact},
     view::{WhereaboutsView, draw_whereabouts, fingerprint},
     web::{
         driver::{Driver, now},
@@ -159,17 +159,20 @@ impl Driver {
         }
     }
 
-    /// A safe could not read what was sealed to it. With new keys it is asked again at once, otherwise later.
-    pub(crate) async fn look_for_keys(self: &Rc<Self>, id: SafeId) -> Result<(), EngineError> {
-        let known = || self.with(|open| open.state.safes.get(&id).cloned());
-        let Some(before) = known()? else { return Ok(()) };
-        let chain = before.chain.clone();
+    /// A safe and this wallet did not understand each other. If it has other keys by now, or another clock than was thought, it is asked again at
+    /// once, otherwise later; `why` is a phrase that follows its name.
+    pub(crate) async fn look_again(self: &Rc<Self>, id: SafeId, why: String) -> Result<(), EngineError> {
+        let Some(before) = self.with(|open| open.state.safes.get(&id).cloned())? else { return Ok(()) };
+        let clock = || self.with(|open| open.session.clock_of(&id, now()));
+        let (chain, time) = (before.chain.clone(), clock()?);
         Rc::clone(self).look_at(before).await?;
-        if known()?.is_some_and(|safe| safe.chain == chain) {
-            let why = "cannot read what is sealed to it".to_owned();
-            self.with(|open| open.session.failed(id, Contact::NotItself, why, now()))?;
-        }
-        Ok(())
+        let learned = clock()?.abs_diff(time) > CLOCK_SLACK;
+        self.with(|open| {
+            let same = open.state.safes.get(&id).is_some_and(|safe| safe.chain == chain);
+            if same && !learned && open.session.contact(&id).0 == Contact::Reachable {
+                open.session.failed(id, Contact::NotItself, why, now());
+            }
+        })
     }
 
     async fn look_at(self: Rc<Self>, known: KnownSafe) -> Result<(), EngineError> {

@@ -1,0 +1,686 @@
+//! A small world that runs through its own bad days, again and again, each time from another seed.
+//!
+//! Several wallets, each in one or two windows on a disk of its own, use up to seven safes. Whatever a network, a disk, a safe or a person may
+//! do is drawn from the seed, one step at a time, and after every step everything is looked at ([`check`]). Then the faults end, and all has to
+//! come to rest: operations end, values are rebuilt from what the safes have, and safes hold what the wallets have certificates for and nothing
+//! else. The same seed gives the same run.
+
+mod bugs;
+mod check;
+mod disk;
+mod network;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use futures::FutureExt;
+use protocol::{
+    crypto::{Secret, derive_secret, expand_seed},
+    ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
+    plan::Plan,
+};
+use rand_core::{CryptoRng, Rng};
+use safe_worker::{machine::ATTEMPT_SPAN, memory::Snapshot};
+use wallet_wasm::{
+    machine::{Event, Wish},
+    session::{Action, Errand},
+    state::{FaceWish, Next, Operation, State},
+};
+
+pub use self::bugs::{BUGS, Bug};
+use self::{
+    bugs::spoiler,
+    disk::{Disk, Strike},
+    network::Flight,
+};
+use crate::world::{START, Safes, Sending, Then, Trouble, Wallet};
+
+/// Steps with faults in every run.
+const STEPS: usize = 300;
+/// Steps in which everything has to come to rest.
+const REST: usize = 4_000;
+const DAY: Seconds = 86_400;
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Steps taken.
+    pub steps: u64,
+    /// Faults, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What people wanted and wallets began, by kind.
+    pub operations: BTreeMap<&'static str, u64>,
+    /// What must not be.
+    pub violation: Option<String>,
+}
+
+impl Report {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        for (kind, count) in &other.operations {
+            *self.operations.entry(kind).or_default() += count;
+        }
+    }
+}
+
+/// One run. A panic in it is a violation like any other.
+pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Report {
+    let mut report = Report::default();
+    let run = AssertUnwindSafe(|| {
+        let mut dice = Dice::new(seed);
+        let disks: Vec<Disk> = (0..1 + dice.below(2)).map(|_| Disk::default()).collect();
+        let mut world = World::new(dice, &disks, bug, trace, &mut report);
+        world.live();
+        world.rest();
+    });
+    if let Err(cause) = catch_unwind(run) {
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        report.violation = Some(text.unwrap_or_else(|| "a panic without words".to_owned()));
+    }
+    report
+}
+
+/// Randomness of a run.
+struct Dice(Box<dyn CryptoRng>);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(Box::new(expand_seed(&derive_secret(&Secret::from_bytes([6; 32]), "run", &seed.to_be_bytes()))))
+    }
+
+    /// A number below `n`.
+    fn below(&mut self, n: usize) -> usize {
+        (self.0.next_u32() as usize) % n.max(1)
+    }
+
+    /// One of `of` times.
+    fn one_of(&mut self, of: usize) -> bool {
+        self.below(of) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.below(from.len())].clone())
+    }
+}
+
+/// A window of a wallet.
+struct Tab<'a> {
+    id: u64,
+    wallet: Wallet<'a, Disk>,
+    /// What could not be done here, and is tried again.
+    hindered: Vec<Action>,
+}
+
+/// Somebody with a wallet.
+struct Owner<'a> {
+    disk: &'a Disk,
+    /// How far the clock is ahead.
+    ahead: i64,
+    tabs: Vec<Tab<'a>>,
+    /// What the disk says, as the last window that wrote has it.
+    known: State,
+    /// Every value that was put in and not removed.
+    expected: BTreeMap<ValueId, Vec<u8>>,
+    /// Values whose plan has lost more than it stands.
+    excused: BTreeSet<ValueId>,
+}
+
+struct World<'a, 'r> {
+    dice: Dice,
+    now: Seconds,
+    safes: Safes,
+    /// Safes that sign as others do and keep nothing of it, as one that was forked would.
+    twins: Vec<Option<safe_worker::memory::MemorySafe>>,
+    skews: Vec<i64>,
+    lying: Vec<bool>,
+    snapshots: Vec<Option<Snapshot>>,
+    /// What safes have lost, or never had although they signed for it.
+    damaged: BTreeSet<DepositId>,
+    /// Something happened after which safes may keep what nobody knows of.
+    leaky: bool,
+    ids: Vec<SafeId>,
+    owners: Vec<Owner<'a>>,
+    flights: Vec<Flight>,
+    heard: Vec<network::Heard>,
+    sent: BTreeMap<DepositId, ([u8; 32], Option<String>)>,
+    opened: u64,
+    bug: Option<Bug>,
+    trace: bool,
+    calm: bool,
+    report: &'r mut Report,
+}
+
+impl<'a, 'r> World<'a, 'r> {
+    fn new(mut dice: Dice, disks: &'a [Disk], bug: Option<Bug>, trace: bool, report: &'r mut Report) -> Self {
+        let n = 3 + dice.below(5);
+        let safes = Safes::new(n);
+        let ids = safes.all.iter().map(safe_worker::memory::MemorySafe::id).collect();
+        let skews = (0..n).map(|_| if dice.one_of(3) { dice.below(1200) as i64 - 600 } else { 0 }).collect();
+        let mut world = Self {
+            dice,
+            now: START + DAY,
+            safes,
+            twins: (0..n).map(|_| None).collect(),
+            skews,
+            lying: vec![false; n],
+            snapshots: vec![None; n],
+            damaged: BTreeSet::new(),
+            leaky: false,
+            ids,
+            owners: Vec::new(),
+            flights: Vec::new(),
+            heard: Vec::new(),
+            sent: BTreeMap::new(),
+            opened: 0,
+            bug,
+            trace,
+            calm: false,
+            report,
+        };
+        for disk in disks {
+            if bug == Some(Bug::CommitsRelaxed) {
+                disk.relax();
+            }
+            if bug == Some(Bug::IgnoresOtherWindows) {
+                disk.unfence();
+            }
+            let ahead = if world.dice.one_of(2) { world.dice.below(172_800) as i64 - 86_400 } else { 0 };
+            world.opened += 1;
+            let mut wallet = Wallet::create(disk, world.opened);
+            wallet.set_now(world.now.saturating_add_signed(ahead));
+            wallet.trust(&world.safes);
+            let known = wallet.state.clone();
+            let mut owner =
+                Owner { disk, ahead, tabs: Vec::new(), known, expected: BTreeMap::new(), excused: BTreeSet::new() };
+            drop(wallet);
+            world.open_tab(&mut owner);
+            world.owners.push(owner);
+            world.see_all(world.owners.len() - 1, 0);
+        }
+        world
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>10}  {}", self.now - START, what());
+        }
+    }
+
+    fn fault(&mut self, kind: &'static str) {
+        *self.report.faults.entry(kind).or_default() += 1;
+        self.say(|| format!("fault: {kind}"));
+    }
+
+    fn open_tab(&mut self, owner: &mut Owner<'a>) {
+        self.opened += 1;
+        let mut wallet = match Wallet::try_open(owner.disk, self.opened) {
+            Ok(wallet) => wallet,
+            // It may be struck while it sweeps.
+            Err(_) if !self.calm => {
+                owner.disk.restart();
+                return;
+            }
+            Err(error) => panic!("the wallet does not open: {error}"),
+        };
+        wallet.set_now(self.now.saturating_add_signed(owner.ahead));
+        wallet.spoil = self.bug.and_then(spoiler);
+        owner.known = wallet.state.clone();
+        owner.tabs.push(Tab { id: self.opened, wallet, hindered: Vec::new() });
+    }
+
+    /// Works on one window, and sees to what became of the disk.
+    fn in_tab<T>(
+        &mut self,
+        owner: usize,
+        tab: usize,
+        work: impl FnOnce(&mut Tab<'a>) -> Result<T, Trouble>,
+    ) -> Option<Result<T, Trouble>> {
+        let now = self.now.saturating_add_signed(self.owners[owner].ahead);
+        let tab = self.owners[owner].tabs.get_mut(tab)?;
+        tab.wallet.set_now(now);
+        let result = work(tab);
+        let state = tab.wallet.state.clone();
+        let place = &mut self.owners[owner];
+        if place.disk.is_off() {
+            // Everything that was open is gone; what is on its way stays on its way.
+            place.tabs.clear();
+            place.disk.restart();
+            self.fault("power lost at a write");
+            self.reopen(owner);
+            return Some(result);
+        }
+        // The last window that wrote knows what is there.
+        if place.disk.take_written() {
+            place.known = state;
+        }
+        Some(result)
+    }
+
+    // ---- the steps ------------------------------------------------------------------------------------------------
+
+    fn live(&mut self) {
+        for step in 0..STEPS {
+            self.report.steps += 1;
+            match self.dice.below(100) {
+                0..44 => self.act(),
+                44..85 => self.deliver(),
+                85..93 => self.wish(step),
+                93..96 => self.pass_time(),
+                _ => self.misfortune(),
+            }
+            self.look();
+        }
+    }
+
+    /// A window begins something that is to be done.
+    fn act(&mut self) {
+        let owner = self.dice.below(self.owners.len());
+        let tab = self.dice.below(self.owners[owner].tabs.len());
+        let now = self.now.saturating_add_signed(self.owners[owner].ahead);
+        let Some(place) = self.owners[owner].tabs.get_mut(tab) else { return };
+        place.wallet.set_now(now);
+        for action in place.hindered.drain(..) {
+            place.wallet.session.try_again(&action);
+        }
+        let actions = place.wallet.session.actions(&place.wallet.state, now);
+        let Some(action) = self.dice.pick(&actions) else { return };
+        self.begin(owner, tab, &action);
+    }
+
+    fn begin(&mut self, owner: usize, tab: usize, action: &Action) {
+        self.say(|| format!("wallet {owner}, window {tab}: {action:?}"));
+        let id = self.owners[owner].tabs[tab].id;
+        let result = self.in_tab(owner, tab, |tab| {
+            tab.wallet.session.started(action, &tab.wallet.state);
+            let begun = tab.wallet.begin(action);
+            match &begun {
+                Ok(Then::Send(_)) => {}
+                Ok(_) => tab.wallet.session.ended(action),
+                Err(trouble) => {
+                    tab.wallet.session.hindered(action, format!("{trouble:?}"));
+                    tab.hindered.push(action.clone());
+                }
+            }
+            begun
+        });
+        match result {
+            Some(Ok(Then::Send(sending))) => {
+                self.launch(owner, id, *sending);
+                if let (Some(Bug::BelievesReleased), Action::Send(backup, deposit, Errand::Release)) =
+                    (self.bug, action)
+                {
+                    self.in_tab(owner, tab, |tab| tab.wallet.try_handle(Event::Released(*backup, *deposit, None)));
+                }
+            }
+            Some(Ok(Then::LookAgain(safe, why))) => self.look_again(owner, tab, safe, why),
+            Some(Err(trouble)) => self.say(|| format!("  hindered: {trouble:?}")),
+            _ => {}
+        }
+    }
+
+    /// An answer comes to the window that waits for it, if it is still open.
+    fn answer(&mut self, owner: usize, tab: u64, sending: &Sending, answer: Option<wallet_wasm::exchange::Answer>) {
+        let Some(at) = self.owners[owner].tabs.iter().position(|t| t.id == tab) else { return };
+        let ignores_clock = self.bug == Some(Bug::IgnoresClock);
+        if ignores_clock
+            && answer.as_ref().and_then(|a| a.problem.as_ref()).is_some_and(|p| p.0.ends_with("claim-expired"))
+        {
+            self.in_tab(owner, at, |tab| {
+                tab.wallet.session.ended(&sending.action);
+                Ok(())
+            });
+            return;
+        }
+        let result = self.in_tab(owner, at, |tab| {
+            let understood = tab.wallet.answered(sending, answer);
+            match &understood {
+                Ok(_) => tab.wallet.session.ended(&sending.action),
+                Err(trouble) => {
+                    tab.wallet.session.hindered(&sending.action, format!("{trouble:?}"));
+                    tab.hindered.push(sending.action.clone());
+                }
+            }
+            understood
+        });
+        match result {
+            Some(Ok(Then::LookAgain(safe, why))) => self.look_again(owner, at, safe, why),
+            Some(Err(trouble)) => self.say(|| format!("  hindered: {trouble:?}")),
+            _ => {}
+        }
+    }
+
+    /// The owner wants something, or changes his mind.
+    fn wish(&mut self, step: usize) {
+        let owner = self.dice.below(self.owners.len());
+        let tab = self.dice.below(self.owners[owner].tabs.len());
+        let Some(place) = self.owners[owner].tabs.get(tab) else { return };
+        let backups: Vec<BackupId> = place.wallet.state.backups.keys().copied().collect();
+        let values: Vec<ValueId> = place.wallet.state.values.keys().copied().collect();
+        let kind = self.dice.below(16);
+        if values.is_empty() || (kind < 3 && values.len() < 5) {
+            return self.put_in(owner, tab, step);
+        }
+        let (kind, event) = match (kind, self.dice.pick(&backups)) {
+            (0..6, _) | (_, None) => self.registration(owner, tab, &values),
+            (6, Some(backup)) => ("move", Event::Move(backup)),
+            (7, Some(backup)) => ("bring back", Event::BringBack(backup)),
+            (8, Some(backup)) => ("recover", Event::Recover(backup, Vec::new())),
+            (9, Some(backup)) => ("drill", Event::Drill(backup)),
+            (10 | 11, Some(backup)) => {
+                let backup_id = BackupId::make_random(&mut self.dice.0);
+                ("renew", Event::Renew(backup, Next { backup: backup_id, plan: self.plan(), words: None }))
+            }
+            (12, Some(backup)) => ("cancel", Event::Cancel(backup)),
+            (13, Some(backup)) => ("release", Event::Release(backup)),
+            (14, _) => ("audit", Event::Audit(None)),
+            (_, Some(_)) => {
+                let value = self.dice.pick(&values).unwrap_or(values[0]);
+                ("remove", Event::RemoveValue(value))
+            }
+        };
+        let removed = if let Event::RemoveValue(id) = &event { Some(*id) } else { None };
+        let result = self.in_tab(owner, tab, |tab| {
+            let done = tab.wallet.try_handle(event);
+            if kind == "recover" {
+                tab.wallet.session.retry();
+            }
+            done
+        });
+        self.say(|| format!("wallet {owner}, window {tab}: {kind}: {result:?}"));
+        if matches!(result, Some(Ok(()))) {
+            *self.report.operations.entry(kind).or_default() += 1;
+        }
+        // It may be gone although nobody heard so.
+        if let Some(id) = removed {
+            let place = &mut self.owners[owner];
+            if !place.known.values.contains_key(&id) {
+                place.expected.remove(&id);
+            }
+        }
+    }
+
+    fn put_in(&mut self, owner: usize, tab: usize, step: usize) {
+        let mut text = format!("secret {owner}-{step} ").into_bytes();
+        // As long as a seed phrase, or as several chunks of a body.
+        let length = if self.dice.one_of(4) { 3_000 } else { 40 };
+        let salt = self.dice.0.next_u64();
+        let mut stream = expand_seed(&derive_secret(&Secret::from_bytes([5; 32]), "content", &salt.to_be_bytes()));
+        let mut noise = vec![0; length];
+        stream.fill_bytes(&mut noise);
+        text.extend(noise);
+        let mut id = None;
+        let result = self.in_tab(owner, tab, |tab| {
+            let (value, event) = tab.wallet.keep(&format!("Value {step}"), &text)?;
+            id = Some(value);
+            tab.wallet.try_handle(event)
+        });
+        self.say(|| format!("wallet {owner}, window {tab}: put in {id:?}: {result:?}"));
+        let Some(id) = id else { return };
+        // Whoever was told that it is kept relies on it; whoever was not may find it all the same.
+        let place = &mut self.owners[owner];
+        if result.is_some_and(|r| r.is_ok()) || place.known.values.contains_key(&id) {
+            place.expected.insert(id, text);
+            *self.report.operations.entry("put in").or_default() += 1;
+        }
+    }
+
+    fn plan(&mut self) -> Plan<SafeId> {
+        let mut safes = self.ids.clone();
+        while safes.len() > 1 && self.dice.one_of(3) {
+            safes.remove(self.dice.below(safes.len()));
+        }
+        let at = |safes: &[SafeId]| safes.iter().copied().map(Plan::at).collect::<Vec<_>>();
+        let k = 1 + self.dice.below(safes.len());
+        let made = match self.dice.below(4) {
+            _ if safes.len() == 1 => return Plan::at(safes[0]),
+            0 => Plan::copies(at(&safes)),
+            1 => Plan::split(k, at(&safes)),
+            _ => Plan::spread(k, &safes),
+        };
+        // A threshold of one is no plan.
+        made.unwrap_or_else(|_| Plan::copies(at(&safes)).unwrap())
+    }
+
+    fn registration(&mut self, owner: usize, tab: usize, values: &[ValueId]) -> (&'static str, Event) {
+        let state = &self.owners[owner].tabs[tab].wallet.state;
+        let free: Vec<ValueId> = values.iter().copied().filter(|id| state.values[id].backup.is_none()).collect();
+        let first = self.dice.pick(&free).unwrap_or(values[0]);
+        let mut wanted = vec![first];
+        if self.dice.one_of(4) {
+            wanted.extend(free.into_iter().filter(|id| *id != first).take(2));
+        }
+        let moving = self.dice.one_of(2);
+        let backup = BackupId::make_random(&mut self.dice.0);
+        let wish = Wish { backup, values: wanted, plan: self.plan(), words: None, face: FaceWish::default(), moving };
+        (if moving { "move out" } else { "register" }, Event::Register(wish))
+    }
+
+    fn pass_time(&mut self) {
+        let spans = [1, 5, 61, 3_600, DAY, 8 * DAY];
+        let span = spans[self.dice.below(spans.len())];
+        self.move_on(span);
+    }
+
+    fn move_on(&mut self, span: Seconds) {
+        if span > ATTEMPT_SPAN / 2 {
+            // So long a safe waits for what was begun, and no platform takes longer.
+            self.safes.all.iter().for_each(safe_worker::memory::MemorySafe::catch_up);
+        }
+        self.now += span;
+        self.say(|| format!("{span} s go by"));
+        for (index, safe) in self.safes.all.iter().enumerate() {
+            // It may be stopped at it.
+            let _ = safe.run_alarms(self.now.saturating_add_signed(self.skews[index])).now_or_never();
+        }
+    }
+
+    /// Something happens to a disk, a window, or a safe.
+    fn misfortune(&mut self) {
+        let owner = self.dice.below(self.owners.len());
+        let safe = self.dice.below(self.safes.all.len());
+        match self.dice.below(14) {
+            0 => {
+                self.fault("window closed");
+                let tabs = &mut self.owners[owner].tabs;
+                let at = self.dice.below(tabs.len());
+                tabs.remove(at);
+                self.reopen(owner);
+            }
+            1 => {
+                self.fault("power lost");
+                self.owners[owner].tabs.clear();
+                self.owners[owner].disk.lose_power();
+                self.reopen(owner);
+            }
+            2 if self.owners[owner].tabs.len() < 2 => {
+                self.fault("second window");
+                self.open_in(owner);
+            }
+            2 | 3 => {
+                let (at, kind) = (self.dice.below(6) as u32, self.dice.below(3));
+                let strike = [Strike::Torn, Strike::PowerBefore, Strike::PowerAfter][kind];
+                if strike == Strike::Torn {
+                    self.fault("write refused");
+                }
+                self.owners[owner].disk.strike(at, strike);
+            }
+            4 => {
+                let disk = self.owners[owner].disk;
+                disk.set_full(!disk.is_full());
+                if disk.is_full() {
+                    self.fault("disk full");
+                }
+            }
+            kind => self.trouble_at(safe, kind),
+        }
+    }
+
+    fn reopen(&mut self, owner: usize) {
+        while self.owners[owner].tabs.is_empty() {
+            self.open_in(owner);
+        }
+    }
+
+    fn open_in(&mut self, owner: usize) {
+        let nobody = Owner::nobody(self.owners[owner].disk);
+        let mut place = std::mem::replace(&mut self.owners[owner], nobody);
+        let before = place.tabs.len();
+        self.open_tab(&mut place);
+        let tab = place.tabs.len();
+        self.owners[owner] = place;
+        if tab > before {
+            self.see_all(owner, tab - 1);
+        }
+    }
+
+    /// At every unlock a wallet looks who is there.
+    fn see_all(&mut self, owner: usize, tab: usize) {
+        let id = self.owners[owner].tabs[tab].id;
+        for index in 0..self.ids.len() {
+            let Some(tab) = self.owners[owner].tabs.iter().position(|tab| tab.id == id) else { return };
+            let seen = self.safes.find(&self.ids[index], self.now.saturating_add_signed(self.skews[index]));
+            let safe = self.ids[index];
+            self.in_tab(owner, tab, |tab| tab.wallet.see(safe, seen));
+        }
+    }
+
+    // ---- the end --------------------------------------------------------------------------------------------------
+
+    /// The faults end, and all comes to rest.
+    fn rest(&mut self) {
+        self.calm = true;
+        self.say(|| "the faults end".to_owned());
+        self.mend();
+        let mut left = REST;
+        while self.go_on(&mut left) {}
+        let open: Vec<String> = self.operations_under_way();
+        assert!(open.is_empty(), "does not end although the faults have: {}", open.join("; "));
+        self.look();
+        self.prove_all(&mut left);
+        self.settle(&mut left);
+        self.look_into_everything();
+    }
+
+    /// One round of whatever can be done. Whether anything is still under way.
+    fn go_on(&mut self, left: &mut usize) -> bool {
+        let mut busy = false;
+        for owner in 0..self.owners.len() {
+            for tab in 0..self.owners[owner].tabs.len() {
+                let now = self.now.saturating_add_signed(self.owners[owner].ahead);
+                let place = &mut self.owners[owner].tabs[tab];
+                place.wallet.set_now(now);
+                for action in place.hindered.drain(..) {
+                    place.wallet.session.try_again(&action);
+                }
+                for action in place.wallet.session.actions(&place.wallet.state, now) {
+                    busy = true;
+                    self.begin(owner, tab, &action);
+                }
+            }
+        }
+        while !self.flights.is_empty() {
+            busy = true;
+            self.deliver();
+        }
+        self.report.steps += 1;
+        self.look();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            return false;
+        }
+        if !busy && !self.operations_under_way().is_empty() {
+            // What a window does not know yet it learns by being opened again, as every window is in the end.
+            for owner in 0..self.owners.len() {
+                for tab in 0..self.owners[owner].tabs.len() {
+                    self.in_tab(owner, tab, |tab| {
+                        tab.wallet.reload()?;
+                        tab.wallet.session.retry();
+                        Ok(())
+                    });
+                }
+            }
+            self.move_on(61);
+            *left = left.saturating_sub(50);
+            return *left > 0;
+        }
+        busy
+    }
+
+    fn operations_under_way(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for (index, owner) in self.owners.iter().enumerate() {
+            for backup in owner.known.backups.values() {
+                // What nothing brings back any more waits until its owner gives up.
+                let waits = backup.is_gathering() && self.is_beyond(backup) && !self.is_recoverable(backup);
+                if let Some(operation) = backup.operation.filter(|_| !waits) {
+                    open.push(format!("wallet {index}: {operation:?} of {}", backup.id));
+                }
+            }
+        }
+        open
+    }
+
+    /// Every backup is rebuilt from what the safes have, and every value is what it was.
+    fn prove_all(&mut self, left: &mut usize) {
+        for owner in 0..self.owners.len() {
+            let place = &self.owners[owner];
+            let whole = |id: &ValueId| !place.excused.contains(id);
+            let drills: Vec<BackupId> = place.known.backups.values().map(|b| b.id).collect();
+            let drills: Vec<BackupId> = drills.into_iter().filter(|id| self.can_be_rebuilt(owner, id)).collect();
+            let moved = place.known.values.values().filter(|v| v.content.is_none() && whole(&v.meta.id));
+            let moved: BTreeSet<BackupId> = moved.filter_map(|v| v.backup).collect();
+            for id in &drills {
+                self.in_tab(owner, 0, |tab| {
+                    tab.wallet.reload()?;
+                    tab.wallet.session.retry();
+                    tab.wallet.try_handle(Event::Drill(*id))
+                });
+            }
+            while self.go_on(left) {}
+            for id in &drills {
+                let backup = &self.owners[owner].known.backups[id];
+                let drilled = backup.drilled.is_some() && backup.operation.is_none();
+                let gone = backup.values.iter().any(|meta| self.owners[owner].excused.contains(&meta.id));
+                assert!(drilled || gone, "{id} of wallet {owner} cannot be rebuilt from what the safes have");
+            }
+            for id in moved {
+                self.in_tab(owner, 0, |tab| {
+                    tab.wallet.session.retry();
+                    tab.wallet.try_handle(Event::Recover(id, Vec::new()))
+                });
+            }
+            while self.go_on(left) {}
+            self.in_tab(owner, 0, |tab| Ok(tab.wallet.reload()?));
+            let place = &self.owners[owner];
+            let wallet = &place.tabs[0].wallet;
+            for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
+                assert_eq!(wallet.content(id).as_ref(), Some(content), "{id} of wallet {owner} has changed");
+            }
+            let operation = |b: &wallet_wasm::state::Backup| b.operation == Some(Operation::Recover);
+            let stuck = place.known.backups.values().filter(|b| operation(b));
+            let stuck: Vec<_> = stuck.filter(|b| self.is_recoverable(b)).collect();
+            assert!(stuck.is_empty(), "a recovery does not end");
+        }
+    }
+}
+
+impl<'a> Owner<'a> {
+    /// Holds the place while its owner is being worked on.
+    fn nobody(disk: &'a Disk) -> Self {
+        Self {
+            disk,
+            ahead: 0,
+            tabs: Vec::new(),
+            known: State::default(),
+            expected: BTreeMap::new(),
+            excused: BTreeSet::new(),
+        }
+    }
+}
