@@ -777,7 +777,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         let mut bundle = vec![0; backup.bundle as usize];
         for segment in backup.wanted_segments(&layout) {
             let (from, to) = layout.range(segment).unwrap();
-            let content = self.segments.get(&(*id, segment)).unwrap();
+            // Ended meanwhile, in another window.
+            let Some(content) = self.segments.get(&(*id, segment)) else { return Ok(()) };
             bundle[from as usize..to as usize].copy_from_slice(content);
         }
         let mut values = Vec::new();

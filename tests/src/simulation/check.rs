@@ -121,7 +121,7 @@ impl World<'_, '_> {
                     let Some(value) = known.values.get(&meta.id) else { continue };
                     let here = value.content.as_ref().is_some_and(|c| self.owners[owner].disk.has(&c.blob));
                     let next = value.backup.filter(|id| *id != backup.id).and_then(|id| known.backups.get(&id));
-                    let proven = next.is_some_and(|next| next.drilled.is_some());
+                    let proven = next.is_some_and(|next| next.finished.is_some() && next.all_at(Stage::Held));
                     assert!(here || proven, "{} is let go before it is anywhere else", meta.id);
                 }
             }
