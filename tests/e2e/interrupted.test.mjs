@@ -77,3 +77,20 @@ test('a recovery goes on after the browser was killed', async (t) => {
   await second.find('download-content').waitFor();
   assert.equal(await second.reveal(id), 'there and back');
 });
+
+test('a wallet that does not open says so, and opens when it is loaded again', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  await wallet.create();
+  // The engine is on its way and does not arrive, the first time.
+  let asked = 0;
+  await wallet.page.context().route('**/*.wasm', (route) => {
+    asked += 1;
+    if (asked > 1) return route.continue();
+  });
+  await wallet.page.reload();
+  await wallet.find('reload').waitFor();
+  assert.match(await wallet.shows(), /What the wallet has stored is still there/);
+  await wallet.click('reload');
+  await wallet.unlock();
+});
