@@ -489,7 +489,7 @@ impl Driver {
     }
 }
 
-/// Of what use its keys are.
+/// Why nothing can be sealed to a safe now: a phrase that follows its name.
 fn no_key(error: &WalletError) -> String {
     format!("has no key to seal to now ({error})")
 }
