@@ -53,19 +53,30 @@ pub struct ValueMeta {
     /// Length of the content, bytes.
     #[n(6)]
     pub length: u64,
+    /// `true`: it may live only once, as a ticket, a voucher or an electronic coin does ([`crate::register`]); else left out.
+    #[n(7)]
+    pub unique: Option<bool>,
 }
 
 impl ValueMeta {
+    /// Whether it may live only once.
+    pub fn lives_once(&self) -> bool {
+        self.unique == Some(true)
+    }
+
     /// Checks lengths.
     ///
     /// # Errors
-    /// [`CodecError::TooLong`] naming the first that is.
+    /// [`CodecError::TooLong`] naming the first that is; [`CodecError::Malformed`] if it is said that it lives more than once.
     pub fn check(&self) -> Result<(), CodecError> {
         let within = |got: usize, most: usize| if got > most { Err(CodecError::TooLong { got, most }) } else { Ok(()) };
         within(self.title.len(), MAX_TITLE_LEN)?;
         within(self.kind.len(), MAX_NAME_LEN)?;
         within(self.mime.len(), MAX_NAME_LEN)?;
         within(self.file_name.as_ref().map_or(0, String::len), MAX_NAME_LEN)?;
+        if self.unique == Some(false) {
+            return Err(CodecError::Malformed);
+        }
         if self.length > MAX_VALUE_LEN {
             return Err(CodecError::TooLong { got: self.length as usize, most: MAX_VALUE_LEN as usize });
         }

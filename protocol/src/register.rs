@@ -23,15 +23,15 @@ use zeroize::Zeroizing;
 
 use crate::{
     codec,
-    crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, derive_secret},
+    crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, derive_secret, mac, same_bytes},
     identity::Entry,
-    ids::{ClaimantId, DepositId, SafeId, Seconds},
+    ids::{ClaimantId, DepositId, Root, SafeId, Seconds},
     sealed::{Sealed, Subject},
 };
 
 /// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, nonce 17, tag 16, and less than 80 for the rest.
 pub const MAX_REGISTER_LEN: usize = HPKE_ENC_LEN + 280;
-/// Longest answer, bytes.
+/// Longest answer, bytes: three claimants of 34, three numbers of 5, tag 34, and less than 30 for the rest.
 pub const MAX_REGISTER_ANSWER_LEN: usize = 192;
 /// Longest list of one proposal, bytes.
 const MAX_PROPOSAL_LEN: usize = 160;
@@ -79,7 +79,7 @@ pub struct Register {
 }
 
 /// What a proposer asks of a register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(flat)]
 #[non_exhaustive]
 pub enum Proposal {
@@ -103,6 +103,45 @@ pub struct Answer {
     /// Where the register stands.
     #[n(1)]
     pub register: Register,
+}
+
+/// An [`Answer`] on its way, with proof that it comes from somebody to whom the secret of the proposal was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Vouched {
+    #[n(0)]
+    taken: bool,
+    #[n(1)]
+    register: Register,
+    #[n(2)]
+    tag: Root,
+}
+
+impl Proposal {
+    /// Whether it is shown with the release secret rather than the retrieve secret.
+    pub const fn needs_release(&self) -> bool {
+        matches!(self, Self::Override(_))
+    }
+
+    /// `MAC(derive(secret, "register answer"), CBOR [proposal, answer])`: nobody on the way can make an answer, or give it for one to another
+    /// proposal. An old answer to the same proposal says what is true still, for nothing that was promised or accepted lapses.
+    fn tag(&self, secret: &Secret, answer: &Answer) -> Root {
+        Root(mac(&derive_secret(secret, "register answer", b""), &codec::encode(&(*self, *answer))))
+    }
+}
+
+impl Answer {
+    /// The answer to a proposal that came with this secret. Inverse of [`Vouched::verify`].
+    pub fn vouch(self, secret: &Secret, proposal: &Proposal) -> Vouched {
+        Vouched { taken: self.taken, register: self.register, tag: proposal.tag(secret, &self) }
+    }
+}
+
+impl Vouched {
+    /// The answer, if it is one to this proposal by somebody who knows the secret.
+    pub fn verify(&self, secret: &Secret, proposal: &Proposal) -> Option<Answer> {
+        let answer = Answer { taken: self.taken, register: self.register };
+        same_bytes(&proposal.tag(secret, &answer).0, &self.tag.0).then_some(answer)
+    }
 }
 
 impl Register {
@@ -145,6 +184,11 @@ impl Register {
 /// How many safes must accept: `⌈(n + 2f + 1) / 2⌉`; 4 of 5, 3 of 3, 5 of 7 with f = 1. Two such quorums share at least f + 1 honest safes.
 pub const fn quorum(n: usize, f: usize) -> usize {
     (n + 2 * f + 1).div_ceil(2)
+}
+
+/// How many of n safes may lie or be set back without harm: one, from three on. With one or two safes all have to be honest.
+pub const fn liars(n: usize) -> usize {
+    if n < 3 { 0 } else { 1 }
 }
 
 /// What a claimant does next.
@@ -217,6 +261,13 @@ impl Proposer {
         self.ballot.counter = self.highest.saturating_add(1).max(self.ballot.counter);
         self.phase = Phase::Prepare;
         self.answers.clear();
+    }
+
+    /// For a claimant that is chosen: from now on every safe is asked to accept it under a ballot above all that were seen. No promise is needed, for whatever is
+    /// chosen is proposed by everybody.
+    pub fn insist(&mut self) {
+        self.begin_round();
+        self.phase = Phase::Accept(self.ballot.claimant);
     }
 
     /// Takes in a safe's answer to [`Self::ask`].

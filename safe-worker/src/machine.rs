@@ -26,7 +26,7 @@ use protocol::{
     identity::Limits,
     ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
     problem::Problem,
-    register::{self, Proposal, open_proposal},
+    register::{self, open_proposal},
     sealed::Sealed,
     token::Token,
 };
@@ -208,7 +208,7 @@ pub enum Reply {
     Overdue,
     /// Where the register stands.
     #[n(11)]
-    Register(#[n(0)] register::Answer),
+    Register(#[n(0)] register::Vouched),
 }
 
 /// Problems travel between Worker and object by their slug.
@@ -628,7 +628,7 @@ impl Machine<'_> {
             self.keys.hpke(request.entry).and_then(|key| open_proposal(request, key, &self.config.safe, &self.deposit));
         let Ok((secret, proposal)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let hashes = &record.statement.hashes;
-        let hash = if matches!(proposal, Proposal::Override(_)) { &hashes.release } else { &hashes.retrieve };
+        let hash = if proposal.needs_release() { &hashes.release } else { &hashes.retrieve };
         // No number is remembered: a proposal that is repeated changes nothing, and its answer holds hashes only.
         let certified = record.certificate.is_some() && record.statement.unique == Some(true);
         if !certified || !recognises(hash, &secret) {
@@ -638,7 +638,7 @@ impl Machine<'_> {
         let answer = register.step(&proposal);
         record.register = Some(register);
         self.renew();
-        Reply::Register(answer)
+        Reply::Register(answer.vouch(&secret, &proposal))
     }
 
     fn alarm(&mut self) -> Reply {

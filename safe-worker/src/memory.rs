@@ -13,7 +13,7 @@ use std::{
 use protocol::{
     certificate::read_unverified,
     codec::Bytes,
-    crypto::{CryptoError, Secret, blake3, expand_seed},
+    crypto::{CryptoError, HpkePrivateKey, Secret, blake3, expand_seed},
     deposit::{DEFAULT_BODY_LIMIT, LEASE},
     identity::{Identity, Limits, SafeKeys},
     ids::{DepositId, SafeId, Seconds, TokenId},
@@ -168,6 +168,11 @@ impl MemorySafe {
         Ok(())
     }
 
+    /// The keys that claims are sealed to, by number of their entry.
+    pub fn keys(&self) -> &[(u32, HpkePrivateKey)] {
+        &self.keys.hpke
+    }
+
     /// The safe's id.
     pub const fn id(&self) -> SafeId {
         self.config.safe
@@ -265,13 +270,18 @@ impl MemorySafe {
 
     /// Whether it stands by a deposit: a certificate is out, nobody let it go, and the body that was certified is there.
     pub fn holds(&self, deposit: &DepositId) -> bool {
-        let Some(record) = self.record(deposit).filter(|record| record.release.is_none()) else { return false };
-        let Some(certified) = record.certificate.and_then(|signed| read_unverified(&signed).ok()) else { return false };
+        self.body(deposit).is_some()
+    }
+
+    /// The body that it stands by.
+    pub fn body(&self, deposit: &DepositId) -> Option<Vec<u8>> {
+        let record = self.record(deposit).filter(|record| record.release.is_none())?;
+        let certified = record.certificate.and_then(|signed| read_unverified(&signed).ok())?;
         let bodies = self.bodies.borrow();
-        let body = record.committed.and_then(|attempt| bodies.get(&flow::body_key(deposit, &attempt)));
         let long = usize::try_from(certified.length).unwrap_or(usize::MAX);
         // Behind the body stand the leaves of its tree.
-        body.and_then(|stored| stored.get(..long)).is_some_and(|body| blake3(body) == certified.root.0)
+        let body = bodies.get(&flow::body_key(deposit, &record.committed?))?.get(..long)?;
+        (blake3(body) == certified.root.0).then(|| body.to_vec())
     }
 
     /// What a token's holder uses.

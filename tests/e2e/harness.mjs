@@ -319,9 +319,12 @@ export class Wallet {
     await row.getByTestId('safe-token-kept').waitFor();
   }
 
-  /** Adds a typed value; gives its id. */
-  async addText(title, text) {
-    return this.#add(title, () => this.fill('value-text', text));
+  /** Adds a typed value; gives its id. Of a ticket there may be only one. */
+  async addText(title, text, kind) {
+    return this.#add(title, async () => {
+      if (kind) await this.find('value-kind').selectOption(kind);
+      await this.fill('value-text', text);
+    });
   }
 
   /** Adds a file; gives the value's id. */
@@ -369,6 +372,16 @@ export class Wallet {
     await this.click('nav-values');
     await this.click('value-row', { 'value-id': id });
     await this.find('value-state').first().waitFor();
+  }
+
+  /** Changes a typed value. */
+  async change(id, { title, text }) {
+    await this.openValue(id);
+    await this.click('edit');
+    if (title) await this.fill('edit-title', title);
+    await this.fill('edit-text', text);
+    await this.click('edit-save');
+    await this.find('edit-save').waitFor({ state: 'detached' });
   }
 
   /** Begins to back a value up over all safes; with `readable`, title and `hint` stand on the certificates for everybody. */

@@ -83,3 +83,27 @@ test('a move to safes that do not answer keeps the value here, and can be taken 
   await wallet.waitForState(id, 'protected');
   assert.equal(await wallet.reveal(id), 'stays until all have signed');
 });
+
+test('a change is backed up by a new generation, and what another device recovers is the change', async (t) => {
+  const wallet = await owner(t);
+  const id = await wallet.addText('Codes', 'one two three');
+  await wallet.backUp(id);
+  await wallet.change(id, { title: 'Recovery codes', text: 'four five six' });
+  await wallet.find('renew-change').waitFor();
+  await wallet.waitForState(id, 'at-risk');
+  // It is a change after a lock, too.
+  await wallet.lock();
+  await wallet.unlock();
+  await wallet.openValue(id);
+  await wallet.click('renew-change');
+  await wallet.waitForState(id, 'protected');
+  assert.equal(await wallet.reveal(id), 'four five six');
+
+  const other = await Wallet.fresh(product);
+  t.after(() => other.close());
+  await other.create();
+  await other.importCertificates(await wallet.exportCertificates());
+  assert.equal(await other.recoverableId('Recovery codes'), id);
+  await other.recover(id);
+  assert.equal(await other.reveal(id), 'four five six');
+});

@@ -412,7 +412,9 @@ fn answer(bytes: &[u8]) {
                 happens(state, audits::interpret(&audit.asked, answer(), NOW + 10_000));
             }
             for deposit in deposits {
-                for errand in [Errand::Put, Errand::Confirm, Errand::Retrieve, Errand::Release, Errand::Renew] {
+                let propose = Errand::Propose(Proposal::Override(1));
+                let others = [Errand::Put, Errand::Confirm, Errand::Retrieve, Errand::Release, Errand::Renew];
+                for errand in others.into_iter().chain([propose]) {
                     happens(state, exchange::interpret(state, backup, deposit, errand, answer()));
                 }
             }

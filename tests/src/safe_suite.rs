@@ -711,9 +711,16 @@ pub fn held_unique(visit: &mut Visit<'_>) -> Deposit {
     deposit
 }
 
+/// What a register says to a proposal, for whoever showed it a secret.
 #[track_caller]
-fn register_says(got: Got) -> register::Answer {
-    codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap()
+pub fn register_says(got: Got, secret: &Secret, proposal: &Proposal) -> register::Answer {
+    let vouched: register::Vouched = codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap();
+    vouched.verify(secret, proposal).expect("it is an answer to this proposal")
+}
+
+#[track_caller]
+fn propose(visit: &mut Visit<'_>, id: &DepositId, secret: &Secret, proposal: &Proposal) -> register::Answer {
+    register_says(visit.propose(id, secret, proposal), secret, proposal)
 }
 
 pub fn a_unique_value_goes_to_its_claimant(safe: &mut dyn SafeUnderTest) {
@@ -728,35 +735,35 @@ pub fn a_unique_value_goes_to_its_claimant(safe: &mut dyn SafeUnderTest) {
     assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
     let low = Ballot { counter: 1, claimant: claimants[0] };
     let high = Ballot { counter: 2, claimant: claimants[1] };
-    assert!(register_says(visit.propose(&id, &right, &Proposal::Prepare(0, low))).taken);
+    assert!(propose(&mut visit, &id, &right, &Proposal::Prepare(0, low)).taken);
     // A promise gives nothing yet.
     assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
-    assert!(register_says(visit.propose(&id, &right, &Proposal::Accept(0, low, claimants[0]))).taken);
+    assert!(propose(&mut visit, &id, &right, &Proposal::Accept(0, low, claimants[0])).taken);
     assert_eq!(granted(fetch(&mut visit, Some(&xs[0])), 200, OCTETS), deposit.body);
     assert_refused(&fetch(&mut visit, Some(&xs[1])), Problem::Claimed);
     assert_refused(&fetch(&mut visit, None), Problem::Claimed);
     // A later ballot learns what was accepted, and with it no earlier one counts.
-    let learnt = register_says(visit.propose(&id, &right, &Proposal::Prepare(0, high)));
+    let learnt = propose(&mut visit, &id, &right, &Proposal::Prepare(0, high));
     assert_eq!(learnt.register.accepted.unwrap().value, claimants[0]);
     assert!(learnt.taken);
-    let late = register_says(visit.propose(&id, &right, &Proposal::Accept(0, low, claimants[1])));
+    let late = propose(&mut visit, &id, &right, &Proposal::Accept(0, low, claimants[1]));
     assert!(!late.taken && late.register == learnt.register);
     // A demand says to whom it goes.
     let Verdict::Claimed(_, root, to) = visit.demand(&id, &deposit.secrets.audit).verdict else { panic!("claimed") };
     assert_eq!((root, to), (deposit.statement.root, claimants[0]));
     // The owner's override begins anew.
     let release = deposit.secrets.release.clone();
-    assert!(register_says(visit.propose(&id, &release, &Proposal::Override(1))).taken);
+    assert!(propose(&mut visit, &id, &release, &Proposal::Override(1)).taken);
     assert_refused(&fetch(&mut visit, Some(&xs[0])), Problem::Claimed);
-    assert!(!register_says(visit.propose(&id, &right, &Proposal::Prepare(0, high))).taken);
+    assert!(!propose(&mut visit, &id, &right, &Proposal::Prepare(0, high)).taken);
     let anew = Ballot { counter: 1, claimant: claimants[1] };
-    assert!(register_says(visit.propose(&id, &right, &Proposal::Prepare(1, anew))).taken);
-    assert!(register_says(visit.propose(&id, &right, &Proposal::Accept(1, anew, claimants[1]))).taken);
+    assert!(propose(&mut visit, &id, &right, &Proposal::Prepare(1, anew)).taken);
+    assert!(propose(&mut visit, &id, &right, &Proposal::Accept(1, anew, claimants[1])).taken);
     assert_eq!(granted(fetch(&mut visit, Some(&xs[1])), 200, OCTETS), deposit.body);
     // After the release the register still answers who has it.
     granted(visit.release(&deposit), 200, COSE);
     let after = Ballot { counter: 9, claimant: claimants[0] };
-    let answer = register_says(visit.propose(&id, &right, &Proposal::Prepare(1, after)));
+    let answer = propose(&mut visit, &id, &right, &Proposal::Prepare(1, after));
     assert_eq!(answer.register.accepted.unwrap().value, claimants[1]);
 }
 
@@ -785,9 +792,9 @@ pub fn a_register_hears_its_rights_only(safe: &mut dyn SafeUnderTest) {
     };
     let request = make(now + CLAIM_SPAN, &mut visit);
     let post = |id: &DepositId, request: &Sealed| Ask::post(id, "register", codec::encode(request));
-    let first = register_says(visit.ask(&post(&deposit.id, &request)));
+    let first = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &prepare);
     assert!(first.taken);
-    let again = register_says(visit.ask(&post(&deposit.id, &request)));
+    let again = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &prepare);
     assert!(!again.taken && again.register == first.register);
     let other = held_unique(&mut visit);
     assert_refused(&visit.ask(&post(&other.id, &request)), Problem::ClaimUnreadable);

@@ -27,7 +27,7 @@ use wallet_wasm::{
     machine::{Changes, Event, Prepared, Shown, WalletError, Wish, transition},
     proving,
     session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
-    state::{self, Backup, Content, FaceWish, Operation, Row, State},
+    state::{Backup, Content, FaceWish, Operation, Row, State},
     store::{Commit, MemoryStore, Store, StoreError},
     upkeep,
     vault::{Pending, Vault},
@@ -381,16 +381,23 @@ impl<'a, S: Store> Wallet<'a, S> {
 
     /// Puts a value in.
     pub fn add(&mut self, title: &str, content: &[u8]) -> ValueId {
-        let (id, event) = self.keep(title, content).unwrap();
+        let (id, event) = self.keep(title, content, false).unwrap();
         self.handle(event).unwrap();
         id
     }
 
-    /// Makes the content of a value durable; the event is what refers to it.
+    /// Puts in a value that may live only once.
+    pub fn add_unique(&mut self, title: &str, content: &[u8]) -> ValueId {
+        let (id, event) = self.keep(title, content, true).unwrap();
+        self.handle(event).unwrap();
+        id
+    }
+
+    /// Makes the content of a value durable; the event is what refers to it. `unique`: it may live only once.
     ///
     /// # Errors
     /// The store's.
-    pub fn keep(&mut self, title: &str, content: &[u8]) -> Result<(ValueId, Event), StoreError> {
+    pub fn keep(&mut self, title: &str, content: &[u8], unique: bool) -> Result<(ValueId, Event), StoreError> {
         let id = ValueId::make_random(&mut self.rng());
         let blob = format!("{id}-0");
         self.put_blob(&blob, content)?;
@@ -402,8 +409,21 @@ impl<'a, S: Store> Wallet<'a, S> {
             mime: "text/plain".to_owned(),
             created: self.now,
             length: content.len() as u64,
+            unique: unique.then_some(true),
         };
         Ok((id, Event::AddValue(meta, content_of(blob, content))))
+    }
+
+    /// Changes the content of a value.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn change(&mut self, id: &ValueId, content: &[u8]) -> Result<(), Trouble> {
+        let meta = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?.meta.clone();
+        let blob = self.blob_name(&id.to_string());
+        self.put_blob(&blob, content)?;
+        let content = content_of(blob, content);
+        self.try_handle(Event::ChangeValue(meta, Some(content)))
     }
 
     /// Trusts all safes; returns their ids in order.
@@ -472,7 +492,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         if backup.op_seed.is_none() {
             return Err(WalletError::Unknown("backup").into());
         }
-        if backup.then == Some(state::Then::Vacate) {
+        if backup.is_proven_as_sent() {
             self.prove(&backup, segment)?;
         }
         let (pieces, made) = self.make_bodies(&backup, segment)?;
@@ -639,22 +659,44 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.fetched(backup, deposit, Fetch::Lied(what.clone()));
                 self.try_handle(exchange::note_of_lie(&self.state, &safe, &what))?;
             }
+            Meaning::Registered(answer) => {
+                self.session.reached(safe);
+                let known = self.state.backups.get(backup).cloned();
+                if let (Errand::Propose(proposal), Some(known)) = (errand, known) {
+                    let event = self.session.registered(&known, deposit, &proposal, answer, self.now);
+                    event.map_or(Ok(()), |event| self.try_handle(event))?;
+                }
+            }
+            Meaning::Unaware => {
+                self.session.reached(safe);
+                if let Some(known) = self.state.backups.get(backup) {
+                    self.session.unaware(known, deposit);
+                }
+            }
             Meaning::Clock(theirs) => self.session.set_clock(safe, theirs, self.now),
             Meaning::Later(contact, why) => {
                 self.session.failed(safe, contact, why, self.now);
-                if errand == Errand::Retrieve {
-                    self.fetched(backup, deposit, Fetch::Away);
-                }
+                self.unanswered(backup, deposit, errand, Fetch::Away);
             }
             Meaning::Descriptor => return Ok(Then::LookAgain(safe, "cannot read what is sealed to it".to_owned())),
             Meaning::Refused(why) => match errand {
-                Errand::Retrieve => self.fetched(backup, deposit, Fetch::Refused(why)),
+                Errand::Retrieve | Errand::Propose(_) => self.unanswered(backup, deposit, errand, Fetch::Refused(why)),
                 Errand::Renew => {}
                 _ => drop(self.session.refusals.insert(*deposit, why)),
             },
             _ => unreachable!("no such meaning"),
         }
         Ok(Then::Nothing)
+    }
+
+    /// A safe gave no piece, or said nothing of whose it is.
+    fn unanswered(&mut self, backup: &BackupId, deposit: &DepositId, errand: Errand, fetch: Fetch) {
+        let Some(known) = self.state.backups.get(backup) else { return };
+        match errand {
+            Errand::Propose(_) if known.must_claim() => self.session.unregistered(known, deposit, self.now),
+            Errand::Retrieve | Errand::Propose(_) => self.fetched(backup, deposit, fetch),
+            _ => {}
+        }
     }
 
     fn audit_answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {

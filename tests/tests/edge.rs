@@ -22,13 +22,10 @@ use protocol::{
     identity::Entry,
     ids::{ClaimantId, Root, Seconds},
     problem::Problem,
-    register::{
-        self, Accepted, Ballot, MAX_REGISTER_ANSWER_LEN, Next, Proposal, Proposer, Register, derive_claimant, quorum,
-        seal_proposal,
-    },
+    register::{self, Accepted, Ballot, Next, Proposal, Proposer, Register, derive_claimant, quorum, seal_proposal},
 };
 use rand_core::Rng;
-use safe_worker::flow::{CBOR, COSE, OCTETS};
+use safe_worker::flow::{COSE, OCTETS};
 use tests::{
     fixture::secret,
     safe_suite,
@@ -249,7 +246,7 @@ impl Place {
         let mut rng = tests::fixture::rng(seed);
         let request = seal_proposal(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
         let got = self.door.clone().exchange(&Ask::post(&self.deposit.id, "register", codec::encode(&request)));
-        codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap()
+        safe_suite::register_says(got, secret, proposal)
     }
 
     fn fetch(&self, x: &Secret, seed: u64) -> Got {

@@ -43,7 +43,10 @@ use tests::fixture::{
 };
 use wallet_wasm::{
     machine::Changes,
-    state::{self, Activity, Backup, Content, FaceWish, Level, Next, Operation, PieceFault, Row, Stage, Then, Value},
+    state::{
+        self, Activity, Backup, Claim as ClaimOfBackup, Content, FaceWish, Level, Next, Operation, PieceFault, Row,
+        Stage, Then, Value,
+    },
     store::Stored,
     vault::Vault,
 };
@@ -560,9 +563,17 @@ fn proposals() {
         assert!(secret.same_as(&retrieve) && read == proposal);
     }
     let answer = register::Answer { taken: true, register: register() };
-    let inputs = [("register", "epoch 1, promised and accepted 7 08…".to_owned())];
-    let stored = pin("register_answer.txt", "answer of a register", &inputs, &codec::encode(&answer));
-    assert_eq!(codec::decode::<register::Answer>(&stored, register::MAX_REGISTER_ANSWER_LEN).unwrap(), answer);
+    let accept = Proposal::Accept(1, ballot, ClaimantId([9; 32]));
+    let inputs = [("register", "epoch 1, promised and accepted 7 08…".to_owned()), ("to", "register_accept".into())];
+    let vouched = answer.vouch(&retrieve, &accept);
+    let stored = pin("register_answer.txt", "answer of a register", &inputs, &codec::encode(&vouched));
+    let read: register::Vouched = codec::decode(&stored, register::MAX_REGISTER_ANSWER_LEN).unwrap();
+    assert_eq!(read.verify(&retrieve, &accept), Some(answer));
+    // Not for another proposal, not under another secret, and not another answer.
+    assert_eq!(read.verify(&retrieve, &Proposal::Accept(1, ballot, ClaimantId([8; 32]))), None);
+    assert_eq!(read.verify(&d(), &accept), None);
+    let refused = register::Answer { taken: false, ..answer }.vouch(&retrieve, &accept);
+    assert_ne!(codec::encode(&refused), stored);
 }
 
 /// What the safe remembers, in each of its states.
@@ -675,7 +686,9 @@ fn ledger_messages() {
         machine::Reply::Measure(attempt, 28, root),
         machine::Reply::Testimony(vec![4].into()),
         machine::Reply::Overdue,
-        machine::Reply::Register(register::Answer { taken: true, register: register() }),
+        machine::Reply::Register(
+            register::Answer { taken: true, register: register() }.vouch(&secret(1), &Proposal::Override(1)),
+        ),
     ];
     let inputs = [(
         "replies",
@@ -746,7 +759,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 14] {
+fn rows() -> [(&'static str, &'static str, Row); 15] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -794,6 +807,7 @@ fn rows() -> [(&'static str, &'static str, Row); 14] {
         begun: None,
         replaces: None,
         next: None,
+        claim: None,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
@@ -817,6 +831,10 @@ fn rows() -> [(&'static str, &'static str, Row); 14] {
     (renewing.then, renewing.replaces) = (Some(Then::Renew), Some(BackupId([0xbb; 16])));
     let next = BackupId([0xcc; 16]);
     renewing.next = Some(Next { backup: next, plan: entry.plan.clone(), words: Some(secret(8)) });
+    let mut claiming = backup([Stage::Held; 3], Some(Operation::Recover), Some(NOW + 200));
+    claiming.values.iter_mut().for_each(|meta| meta.unique = Some(true));
+    let chosen = Some(ClaimantId([9; 32]));
+    claiming.claim = Some(ClaimOfBackup { x: secret(9), epoch: 1, lenient: true, chosen });
     let line = |level, text: &str| Activity { at: NOW, level, text: text.into() };
     let lines = vec![line(Level::Info, "Value 0 is protected."), line(Level::Error, "A safe failed.")];
     let whereabouts = Whereabouts { operator: Some("Nordfels".into()), cloud: None, region: Some("EU".into()) };
@@ -835,6 +853,7 @@ fn rows() -> [(&'static str, &'static str, Row); 14] {
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
         ("row_backup_keeping.txt", "deposits held; a piece kept, a file, words", Row::Backup(Box::new(keeping))),
+        ("row_backup_claiming.txt", "values live once; claim lost in epoch 1", Row::Backup(Box::new(claiming))),
         ("row_backup_wanting.txt", "value 1 is being recovered", Row::Backup(Box::new(wanting))),
         ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
         (

@@ -7,15 +7,14 @@ use futures::executor::block_on;
 use protocol::{
     audit::AuditItem,
     claim::Verb,
-    codec,
     crypto::Secret,
     ids::{ClaimantId, Seconds},
     problem::Problem,
-    register::{MAX_REGISTER_ANSWER_LEN, Next, Proposer, derive_claimant, quorum},
+    register::{Next, Proposer, derive_claimant, quorum},
 };
 use rand_core::Rng;
 use safe_worker::{
-    flow::{CBOR, COSE, Head, OCTETS, Policy, log_line},
+    flow::{COSE, Head, OCTETS, Policy, log_line},
     machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
     memory::MemorySafe,
     record::{MAX_ATTEMPTS, MAX_NONCES},
@@ -353,7 +352,7 @@ fn a_safe_that_is_set_back_during_a_race_makes_no_second_winner() {
                 if below(10) == 0 {
                     continue;
                 }
-                let answer = codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap();
+                let answer = safe_suite::register_says(got, &deposit.secrets.retrieve, &ask);
                 proposer.take_in(safe, answer)
             };
             match next {

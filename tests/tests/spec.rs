@@ -384,8 +384,10 @@ fn unique() {
     let answer = register.step(&accept);
     conforms("register", &codec::encode(&register));
     example.output("register", &codec::encode(&register));
-    conforms("register-answer", &codec::encode(&answer));
-    example.output("answer", &codec::encode(&answer));
+    let retrieve = Secret::from_bytes(array(&example.input("retrieve")));
+    let vouched = answer.vouch(&retrieve, &accept);
+    conforms("register-answer", &codec::encode(&vouched));
+    example.output("answer", &codec::encode(&vouched));
     let safe = the_safe();
     let (entry, deposit) = (safe.identity.entry(1).unwrap(), DepositId([1; 16]));
     let made = seal_proposal(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
@@ -591,6 +593,7 @@ fn the_backup(content: &[u8]) -> Backup {
         mime: "text/plain".into(),
         created: NOW,
         length: content.len() as u64,
+        unique: None,
     }];
     let bundle = [bundle::head(&values), content.to_vec()].concat();
     conforms("bundle-head", &bundle[4..bundle.len() - content.len()]);

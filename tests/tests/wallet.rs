@@ -95,7 +95,7 @@ fn a_recovery_that_is_reported_twice_keeps_its_content() {
 fn a_window_that_opens_while_another_adds_a_value_costs_no_content() {
     let store = MemoryStore::default();
     let mut first = Wallet::create(&store, 1);
-    let (_, added) = first.keep("Seed phrase", SECRET).unwrap();
+    let (_, added) = first.keep("Seed phrase", SECRET, false).unwrap();
     // Its content is durable and nothing refers to it yet: to the second window it looks left over.
     drop(Wallet::open(&store, 2));
     let (_, commit, _) = first.propose(added).unwrap();

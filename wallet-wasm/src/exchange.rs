@@ -6,12 +6,13 @@ use protocol::{
     certificate::MAX_SIGNED_LEN,
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec,
-    crypto::{blake3, same_bytes},
+    crypto::{Secret, blake3, same_bytes},
     deposit::DepositSecrets,
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
     problem::Problem,
     program::Piece,
+    register::{self, MAX_REGISTER_ANSWER_LEN, Proposal, Vouched, seal_proposal},
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -64,6 +65,10 @@ pub enum Meaning {
     Body(Vec<u8>),
     /// These are the pieces that belong there.
     Pieces(Vec<Piece>),
+    /// The register of what lives once has answered: to be passed to [`crate::session::Session::registered`].
+    Registered(register::Answer),
+    /// The piece lives once, and the safe does not know that it belongs to this device, or has let it go: to be passed to [`crate::session::Session::unaware`].
+    Unaware,
     /// The body is not the certified one: the safe lied or lost it.
     Lied(String),
     /// Try again at once, by the safe's clock.
@@ -106,7 +111,7 @@ pub fn request<R: CryptoRng>(
     safe_now: Seconds,
     rng: &mut R,
 ) -> Result<Request, WalletError> {
-    let (_, deposit) = find(state, backup, deposit)?;
+    let (backup, deposit) = find(state, backup, deposit)?;
     let safe = state.safes.get(&deposit.safe).ok_or(WalletError::Unknown("safe"))?;
     let path = format!("{}/v1/deposits/{}", base(&safe.url), deposit.id);
     let request = |method, url, content_type, body, most| Request {
@@ -132,24 +137,39 @@ pub fn request<R: CryptoRng>(
             Ok(request("POST", format!("{path}/confirm"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Retrieve => {
-            let body = claim(state, deposit, Verb::Retrieve, safe_now, rng)?;
+            let x = backup.claim.as_ref().filter(|_| backup.lives_once() && deposit.segment == 0).map(|claim| &claim.x);
+            let body = claim(state, deposit, Verb::Retrieve, x, safe_now, rng)?;
             Ok(request("POST", format!("{path}/retrieve"), "application/cbor", Some(body), safe.limit_body))
         }
         Errand::Release => {
-            let body = claim(state, deposit, Verb::Release, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Release, None, safe_now, rng)?;
             Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Renew => {
-            let body = claim(state, deposit, Verb::Renew, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Renew, None, safe_now, rng)?;
             Ok(request("POST", format!("{path}/renew"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
+        Errand::Propose(proposal) => {
+            let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
+            let (entry, expiry) = (identity.current(safe_now)?, safe_now + CLAIM_SPAN);
+            let sealed = seal_proposal(&right_to(deposit, &proposal), &proposal, entry, &deposit.id, expiry, rng)?;
+            let (body, most) = (codec::encode(&sealed), MAX_REGISTER_ANSWER_LEN as u64);
+            Ok(request("POST", format!("{path}/register"), "application/cbor", Some(body), most))
+        }
     }
+}
+
+/// The secret with which something is proposed.
+fn right_to(deposit: &Deposit, proposal: &Proposal) -> Secret {
+    let secrets = DepositSecrets::derive(&deposit.d);
+    if proposal.needs_release() { secrets.release } else { secrets.retrieve }
 }
 
 fn claim<R: CryptoRng>(
     state: &State,
     deposit: &Deposit,
     verb: Verb,
+    x: Option<&Secret>,
     safe_now: Seconds,
     rng: &mut R,
 ) -> Result<Vec<u8>, WalletError> {
@@ -160,7 +180,8 @@ fn claim<R: CryptoRng>(
         Verb::Retrieve => &secrets.retrieve,
         _ => &secrets.audit,
     };
-    let claim = Claim::make(secret, identity.current(safe_now)?, &deposit.id, verb, safe_now + CLAIM_SPAN, rng)?;
+    let (entry, expiry) = (identity.current(safe_now)?, safe_now + CLAIM_SPAN);
+    let claim = Claim::make_with(secret, x, entry, &deposit.id, verb, expiry, rng)?;
     Ok(codec::encode(&claim))
 }
 
@@ -187,6 +208,12 @@ pub fn interpret(
         (Errand::Retrieve, 200) => Meaning::Body(answer.body),
         (Errand::Renew, 200) => Meaning::Event(Box::new(Event::Renewed(backup.id, deposit.id, answer.body))),
         (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
+        (Errand::Propose(proposal), 200) => {
+            let vouched = codec::decode::<Vouched>(&answer.body, MAX_REGISTER_ANSWER_LEN).ok();
+            let answer = vouched.and_then(|vouched| vouched.verify(&right_to(deposit, &proposal), &proposal));
+            let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that keeps this".to_owned());
+            answer.map_or_else(stranger, Meaning::Registered)
+        }
         (_, status) => Meaning::Later(Contact::NotItself, format!("answers {status} as no safe would")),
     }
 }
@@ -251,9 +278,13 @@ fn problem(
         (Errand::Release, Some(Problem::Gone | Problem::NotFound)) => {
             event(Event::Released(backup.id, deposit.id, None))
         }
+        (Errand::Retrieve, Some(Problem::Claimed | Problem::Gone)) if backup.lives_once() => Meaning::Unaware,
         (Errand::Retrieve, Some(Problem::Gone)) => Meaning::Refused("says that the piece was released".to_owned()),
         (Errand::Retrieve, Some(Problem::NotFound)) => {
             Meaning::Lied("says that it does not have what it signed for".to_owned())
+        }
+        (Errand::Propose(_), Some(Problem::NotFound | Problem::Gone)) => {
+            Meaning::Refused("does not know to whom it belongs".to_owned())
         }
         (Errand::Renew, Some(Problem::Gone)) => shows("says that it was released"),
         (Errand::Renew, Some(Problem::NotFound)) => shows("does not have what it signed for"),

@@ -2,13 +2,14 @@
 //!
 //! [`machine`] decides: `(state, event, now, randomness) → changes`, pure. [`state`] is what it remembers, [`session`] what it knows only
 //! while it is open, and from both follows what to do next ([`session::Action`]): nothing is queued that could be lost. [`planning`] takes plans as text. [`exchange`] turns an
-//! action into a request to a safe and an answer into an event, [`audits`] likewise for many deposits at once. [`vault`] seals every record, [`store`] keeps them, [`view`] is what a
+//! action into a request to a safe and an answer into an event, [`audits`] likewise for many deposits at once, [`claiming`] for values that live once. [`vault`] seals every record, [`store`] keeps them, [`view`] is what a
 //! person sees, [`examine`] what signed files say. `web` (wasm only) is the engine in the browser: IndexedDB, fetch, bindings.
 //!
 //! Order, always: blob durable → state committed → sent. A closed tab is then an ordinary event: the next start reads the state and
 //! goes on with the same bytes, because everything random comes from the operation's seed.
 
 pub mod audits;
+pub mod claiming;
 pub mod examine;
 pub mod exchange;
 pub mod keeping;

@@ -3,6 +3,7 @@
 //! A registration: `Planned → Prepared → Offered → Held` for every deposit, then the seed is dropped. What a safe says is verified here,
 //! never by the shell. A transition yields [`Changes`]; the shell commits them durably and only then applies them and acts on what follows.
 
+mod claiming;
 mod moving;
 mod returning;
 
@@ -15,7 +16,7 @@ use protocol::{
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
     deposit::{DepositSecrets, Face, Statement},
     identity::{Identity, IdentityError},
-    ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
@@ -23,8 +24,8 @@ use protocol::{
 use rand_core::CryptoRng;
 
 use crate::state::{
-    Activity, Backup, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Next, Operation, PieceFault, Row, Stage,
-    State, Then, Value,
+    Activity, Backup, Claim, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Next, Operation, PieceFault, Row,
+    Stage, State, Then, Value,
 };
 
 /// The wallet refused an event; nothing changed.
@@ -49,6 +50,15 @@ pub enum WalletError {
     /// Too many values for one backup, or none, or one twice.
     #[error("a backup takes 1 to {MAX_VALUES} values, each once; these are {0}")]
     Values(usize),
+    /// Values that live once and others, in one backup.
+    #[error("values that may live only once and others cannot be coupled in one backup")]
+    Mixed,
+    /// The value lives once, and nobody may try it.
+    #[error("it may live only once, and trying it would claim it for this device")]
+    LivesOnce,
+    /// The value lives once, and another wallet has claimed it.
+    #[error("it may live only once, and another device has claimed it")]
+    Taken,
     /// Words that the plan needs are not there, or some are that it does not need.
     #[error("words are needed for a plan with memory in it, and only for such a plan")]
     Words,
@@ -95,7 +105,9 @@ pub enum Event {
     SafeSeen(KnownSafe),
     /// A value was put in; its content is durable.
     AddValue(ValueMeta, Content),
-    /// The owner deletes a value that has no backup.
+    /// The owner has changed what a value is called, and perhaps its content, which is durable. Id, time and whether it lives once stay as they are.
+    ChangeValue(ValueMeta, Option<Content>),
+    /// The owner deletes a value that has no backup, or that lives once and belongs to another device.
     RemoveValue(ValueId),
     /// The owner asks for a backup.
     Register(Wish),
@@ -136,6 +148,12 @@ pub enum Event {
     Recovered(BackupId, Vec<(ValueMeta, Content)>, Vec<String>),
     /// A recovery cannot go on.
     RecoveryFailed(BackupId, String),
+    /// The registers agree, in this epoch, that the values of a backup belong to this claimant.
+    Claimed(BackupId, u32, ClaimantId),
+    /// The registers are at a later epoch: an owner has begun anew.
+    Superseded(BackupId, u32),
+    /// The owner takes over values that live once, and accepts that they may double.
+    TakeOver(BackupId),
     /// The owner lets the deposits go.
     Release(BackupId),
     /// A safe sent a receipt, or says that it has nothing.
@@ -249,14 +267,18 @@ impl Transition<'_> {
             Event::SetToken(id, token) => self.set_token(id, &token),
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
+            Event::ChangeValue(meta, content) => self.change_value(meta, content),
             Event::RemoveValue(id) => self.remove_value(&id),
             Event::Register(wish) => self.register(wish, None, rng),
             Event::Renew(backup, next) => self.renew(&backup, next, rng),
-            Event::Move(backup) => self.move_out(&backup),
+            Event::Move(backup) => self.move_out(&backup, rng),
             Event::Drill(backup) => self.drill(&backup, None),
+            Event::Claimed(backup, epoch, chosen) => self.claimed(&backup, epoch, chosen),
+            Event::Superseded(backup, epoch) => self.superseded(&backup, epoch),
+            Event::TakeOver(backup) => self.take_over(&backup, rng),
             Event::Drilled(backup, contents) => self.drilled(&backup, &contents),
             Event::Vacate(backup) => self.vacate(&backup),
-            Event::BringBack(backup) => self.bring_back(&backup),
+            Event::BringBack(backup) => self.bring_back(&backup, rng),
             Event::Cancel(backup) => self.cancel(&backup),
             Event::Prepared(backup, prepared) => self.prepared(&backup, prepared),
             Event::FileSaved(backup) => self.file_saved(&backup),
@@ -266,7 +288,7 @@ impl Transition<'_> {
             Event::Audit(which) => self.audit(which),
             Event::Audited(shown) => self.audited(shown),
             Event::Renewed(backup, deposit, certificate) => self.renewed(&backup, &deposit, certificate),
-            Event::Recover(backup, wanted) => self.recover(&backup, wanted),
+            Event::Recover(backup, wanted) => self.recover(&backup, wanted, rng),
             Event::Recovered(backup, values, unused) => self.recovered(&backup, values, &unused, rng),
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
             Event::Release(backup) => self.release(&backup),
@@ -421,14 +443,42 @@ impl Transition<'_> {
         Ok(())
     }
 
+    fn change_value(&mut self, meta: ValueMeta, content: Option<Content>) -> Result<(), WalletError> {
+        let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
+        let ValueMeta { created, unique, length, .. } = value.meta;
+        let length = content.as_ref().map_or(length, |content| content.length);
+        let meta = ValueMeta { created, unique, length, ..meta };
+        meta.check()?;
+        let mut value = Value { meta, ..value.clone() };
+        if let Some(content) = content {
+            let old = value.content.replace(content.clone()).ok_or(WalletError::NotLocal)?;
+            self.changes.needs.push(content.blob);
+            self.changes.discard.push(old.blob);
+        }
+        self.changes.put.push(Row::Value(Box::new(value)));
+        Ok(())
+    }
+
     fn remove_value(&mut self, id: &ValueId) -> Result<(), WalletError> {
         let value = self.state.values.get(id).ok_or(WalletError::Unknown("value"))?;
-        if value.backup.is_some() {
-            return Err(WalletError::HasBackup);
+        if let Some(backup) = value.backup.and_then(|id| self.state.backups.get(&id)) {
+            // What another device has is only a name here, and its certificates open nothing.
+            let nothing = backup.is_taken() && backup.operation.is_none() && !self.state.is_local(id);
+            if !nothing {
+                return Err(WalletError::HasBackup);
+            }
+            self.changes.remove.extend(self.unused_without(backup, &[*id]));
         }
         self.changes.remove.push(Key::Value(*id));
         self.changes.discard.extend(value.content.iter().map(|c| c.blob.clone()));
         Ok(())
+    }
+
+    /// A backup that nothing refers to any more when these values do not.
+    fn unused_without(&self, backup: &Backup, values: &[ValueId]) -> Option<Key> {
+        let mut others = backup.values.iter().map(|meta| meta.id).filter(|id| !values.contains(id));
+        let used = others.any(|id| self.state.values.get(&id).is_some_and(|value| value.backup == Some(backup.id)));
+        (!used).then_some(Key::Backup(backup.id))
     }
 
     // ---- registration ------------------------------------------------------------------------------------------
@@ -462,6 +512,10 @@ impl Transition<'_> {
             // Until the next generation is proven the values are the one's before.
             let backup = replaces.or(Some(backup));
             self.changes.put.push(Row::Value(Box::new(Value { backup, ..value })));
+        }
+        let once = values[0].lives_once();
+        if values.iter().any(|meta| meta.lives_once() != once) {
+            return Err(WalletError::Mixed);
         }
         let mut limit = u64::MAX;
         for safe in plan.safes() {
@@ -502,6 +556,8 @@ impl Transition<'_> {
             begun: Some(self.now),
             replaces,
             next: None,
+            // Drawn long before it is shown to anybody; who moves the values out never shows it.
+            claim: once.then(|| Claim::make_random(rng)),
         });
         Ok(())
     }
@@ -511,6 +567,7 @@ impl Transition<'_> {
         let op_seed = backup.op_seed.clone().ok_or(WalletError::NoBackup)?;
         let wish = backup.face.clone().unwrap_or_default();
         let text = backup.face_text(wish.hint).ok_or(WalletError::Unknown("value"))?;
+        let once = backup.lives_once();
         for (deposit, root, length) in prepared.bodies {
             let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == deposit) else { continue };
             if deposit.stage != Stage::Planned {
@@ -524,7 +581,9 @@ impl Transition<'_> {
                 Face::seal(&text, &deposit.d, &deposit.id, &mut rng)?
             };
             let secrets = DepositSecrets::derive(&deposit.d);
-            deposit.statement = Some(Statement::new(deposit.safe, deposit.id, length, root, face, &secrets));
+            let statement = Statement::new(deposit.safe, deposit.id, length, root, face, &secrets);
+            let unique = (once && deposit.segment == 0).then_some(true);
+            deposit.statement = Some(Statement { unique, ..statement });
             deposit.stage = Stage::Prepared;
         }
         // A segment is made again after a deposit was refused: then they are here already.
@@ -569,6 +628,9 @@ impl Transition<'_> {
         }
         // The copies on this device go by a step of their own, when the certificates are durable.
         backup.operation = match (backup.replaces, backup.then) {
+            // What lives once was rebuilt from the bodies as sent: nobody may try it who does not want to have it.
+            (_, None) if backup.lives_once() => Some(Operation::Claim),
+            (_, Some(_)) if backup.lives_once() => Some(Operation::Vacate),
             (Some(_), _) | (None, Some(Then::DrillAndVacate)) => Some(Operation::Drill),
             (None, Some(Then::Vacate)) => Some(Operation::Vacate),
             (None, _) => None,
@@ -578,15 +640,26 @@ impl Transition<'_> {
         backup.op_seed = None;
         backup.words = None;
         self.finish_sources(backup);
+        match (backup.replaces, backup.operation) {
+            (Some(old), Some(Operation::Vacate)) => {
+                backup.replaces = None;
+                self.succeed(backup.clone(), &old)?;
+            }
+            (_, Some(Operation::Claim)) | (Some(_), _) => {}
+            (None, _) => self.note_of_protection(backup),
+        }
+        Ok(())
+    }
+
+    fn note_of_protection(&mut self, backup: &Backup) {
         if backup.replaces.is_some() {
-            return Ok(());
+            return;
         }
         let safes = match backup.plan.safes().len() {
             1 => "one safe".to_owned(),
             several => format!("{several} safes"),
         };
         self.note(Level::Info, format!("“{}” is protected by {safes}.", Self::title(backup)));
-        Ok(())
     }
 
     fn offered(&mut self, id: &BackupId, deposit: &DepositId, offer: Vec<u8>) -> Result<(), WalletError> {
@@ -731,14 +804,32 @@ impl Transition<'_> {
                 continue;
             }
             // A value that has another backup here keeps it; the file stays valid for the older one.
-            let other = |m: &ValueMeta| self.state.values.get(&m.id).is_some_and(|v| v.backup.is_some());
-            if entry.values.iter().any(other) {
+            let ids: Vec<ValueId> = entry.values.iter().map(|meta| meta.id).collect();
+            let known = |id: &ValueId| {
+                self.state.values.get(id).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
+            };
+            let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
+            // What lives once and is elsewhere may have come to the safes anew.
+            let elsewhere = |backup: &Backup| {
+                let older = backup.is_taken() || backup.finished < Some(entry.finished);
+                let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                backup.lives_once() && backup.operation.is_none() && older && !here
+            };
+            let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
+            self.changes
+                .remove
+                .extend(stale.into_iter().filter_map(|backup| self.unused_without(backup, &ids)).collect::<Vec<_>>());
+            if !others.is_empty() {
                 self.note(Level::Warning, "The file holds an older backup of a value that is here; it was left alone.");
                 continue;
             }
             for meta in &entry.values {
-                let content = self.state.values.get(&meta.id).and_then(|v| v.content.clone());
-                let value = Value { meta: meta.clone(), content, backup: Some(entry.backup) };
+                let backup = Some(entry.backup);
+                // What is here may be newer, and is called what it is called here.
+                let value = match self.state.values.get(&meta.id).filter(|value| value.content.is_some()) {
+                    Some(known) => Value { backup, ..known.clone() },
+                    None => Value { meta: meta.clone(), content: None, backup },
+                };
                 self.changes.put.push(Row::Value(Box::new(value)));
             }
             self.note(
@@ -781,13 +872,15 @@ fn backup_of(entry: BookEntry) -> Backup {
         begun: None,
         replaces: None,
         next: None,
+        claim: None,
     }
 }
 
 /// The book of some values, for a certificate file. Inverse of [`Event::Import`].
 ///
 /// # Errors
-/// [`WalletError::NoBackup`] if one of them has no finished backup.
+/// [`WalletError::NoBackup`] if one of them has no finished backup; [`WalletError::Busy`] if it lives once and is here, and not claimed: whoever had the book
+/// could claim it, too.
 pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, WalletError> {
     let mut entries: Vec<BookEntry> = Vec::new();
     for id in values {
@@ -797,6 +890,9 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
             continue;
         }
         let finished = backup.finished.ok_or(WalletError::NoBackup)?;
+        if backup.must_claim() && backup.values.iter().any(|meta| state.is_local(&meta.id)) {
+            return Err(WalletError::Busy);
+        }
         let deposits = backup.deposits.iter().map(|d| {
             let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
             Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate })

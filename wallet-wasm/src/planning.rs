@@ -13,7 +13,7 @@ use protocol::{
 };
 use serde::Serialize;
 
-use crate::{machine::WalletError, state::State, view::sentence};
+use crate::{claiming, machine::WalletError, state::State, view::sentence};
 
 /// Most alternatives that a sentence lists.
 const MAX_WAYS: usize = 4;
@@ -235,8 +235,13 @@ pub fn weigh(state: &State, text: &str, values: &[ValueId], case: &Case) -> Outl
         recovers_elsewhere: analysis.recovering.contains(all & !safe_in(&case.gone) & !device),
         reads: analysis.coalitions.contains(safe_in(&case.curious)),
     });
-    outlook.losses = analysis.losses(true);
-    outlook.losses_elsewhere = analysis.losses(false);
+    // What lives once is given to nobody before so many safes agree to whom.
+    let once = values.iter().filter_map(|id| state.values.get(id)).any(|value| value.meta.lives_once());
+    let safes = plan.safes().len();
+    let needed = if once { claiming::needed(safes, false) } else { 0 };
+    let bounded = |losses: Option<usize>| losses.map(|losses| losses.min(safes - needed.min(safes)));
+    outlook.losses = bounded(analysis.losses(true));
+    outlook.losses_elsewhere = bounded(analysis.losses(false));
     outlook.coalition = analysis.coalitions.least();
     outlook.availability = analysis.recovering.probability(&|i| case.presence(analysis.principals.get(i)));
     let ways = |patterns: Vec<Pattern>| patterns.into_iter().map(|pattern| speaker.way(pattern)).collect();
@@ -244,7 +249,25 @@ pub fn weigh(state: &State, text: &str, values: &[ValueId], case: &Case) -> Outl
     outlook.disclosing = ways(analysis.disclosing.patterns());
     outlook.guessing = ways(analysis.guessing.patterns());
     outlook.sentences = speaker.sentences();
+    if once {
+        outlook.sentences.push(say_uniqueness(safes, needed));
+    }
     outlook
+}
+
+/// What it takes to have a value back that may live only once.
+fn say_uniqueness(safes: usize, needed: usize) -> Sentence {
+    let text = match (safes, needed) {
+        (1, _) => "It may live only once: the safe gives it to one device, and has to be honest about it.".to_owned(),
+        (2, _) => "It may live only once: both safes must agree to which device it belongs.".to_owned(),
+        _ if needed == safes => format!(
+            "It may live only once: all {safes} safes must agree to which device it belongs. If one is gone for good, you can take it over all the same, and it could then live twice."
+        ),
+        _ => format!(
+            "It may live only once: {needed} of the {safes} safes must agree to which device it belongs. If more are gone for good, you can take it over all the same, and it could then live twice."
+        ),
+    };
+    Sentence { tone: Tone::Note, text }
 }
 
 fn cost(state: &State, plan: &Plan<SafeId>, values: &[ValueId]) -> Result<CostView, WalletError> {

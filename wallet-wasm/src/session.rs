@@ -16,9 +16,12 @@ use protocol::{
     layout::{Choice, GatherError, Layout, Slot},
     plan::Place,
     program::{Keys, Piece},
+    register::{Answer, Proposal},
 };
 
 use crate::{
+    claiming::{Claiming, Outcome, Told},
+    machine::Event,
     state::{Backup, Deposit, Operation, Stage, State},
     upkeep,
 };
@@ -66,6 +69,8 @@ pub enum Errand {
     Release,
     /// Get the certificate as it stands now.
     Renew,
+    /// Propose who gets what lives once.
+    Propose(Proposal),
 }
 
 /// Something to do now.
@@ -248,6 +253,8 @@ pub struct Session {
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
     pub refusals: Map<DepositId, String>,
+    /// Claims to what lives once, by backup.
+    claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
     renewals: Vec<(BackupId, DepositId)>,
     /// What [`Self::strength`] found.
@@ -346,6 +353,7 @@ impl Session {
             safe.pause = 0;
         }
         self.refusals.clear();
+        self.claims.iter_mut().for_each(|(_, claiming)| claiming.retry());
         self.resume(|_| true);
         for (_, recovery) in self.recoveries.iter_mut() {
             recovery.fetches.retain(|_, fetch| matches!(fetch, Fetch::Got));
@@ -355,18 +363,110 @@ impl Session {
     /// When something can be done that cannot be done now: the next pause ends, or the next audit is due.
     pub fn next_try(&self, state: &State, now: Seconds) -> Option<Seconds> {
         let pauses = self.safes.values().map(|s| s.not_before).filter(|at| *at > now);
-        pauses.chain(upkeep::next_due(state, now)).min()
+        let claims = self.claims.values().map(Claiming::not_before).filter(|at| *at > now);
+        pauses.chain(claims).chain(upkeep::next_due(state, now)).min()
     }
 
     /// Forgets what belongs to backups whose operation has ended.
     pub fn forget(&mut self, state: &State) {
         self.recoveries.retain(|id, _| state.backups.get(id).is_some_and(Backup::is_gathering));
         let running = |id: BackupId| state.backups.get(&id).is_some_and(|b| b.operation.is_some());
+        self.claims.retain(|id, _| running(*id));
         self.hindrances.retain(|h| h.action.backup().is_none_or(running));
         let held = |(backup, deposit): &(BackupId, DepositId)| {
             state.backups.get(backup).and_then(|b| b.deposit(deposit)).is_some_and(|d| d.stage == Stage::Held)
         };
         self.renewals.retain(held);
+    }
+
+    // ---- claims ------------------------------------------------------------------------------------------------
+
+    /// The claim of a backup, and which of its registers a deposit has.
+    fn claim_of(&mut self, backup: &Backup, deposit: &DepositId) -> Option<(&mut Claiming, usize)> {
+        let claim = backup.claim.as_ref()?;
+        let at = backup.registers().position(|register| register.id == *deposit)?;
+        let new = || Claiming::new(claim, backup.registers().count());
+        let claiming = self.claims.entry(backup.id).or_insert_with(new);
+        if !claiming.is_of(claim) {
+            *claiming = new();
+        }
+        Some((claiming, at))
+    }
+
+    /// A register has answered a proposal.
+    pub fn registered(
+        &mut self,
+        backup: &Backup,
+        deposit: &DepositId,
+        proposal: &Proposal,
+        answer: Answer,
+        now: Seconds,
+    ) -> Option<Event> {
+        let (ours, epoch) = (backup.is_ours(), backup.claim.as_ref()?.epoch);
+        let (claiming, at) = self.claim_of(backup, deposit)?;
+        let outcome = match ours {
+            false => claiming.heard(at, proposal, answer, now),
+            true => match claiming.told(at, answer) {
+                Told::Well => None,
+                Told::Superseded(epoch) => Some(Outcome::Superseded(epoch)),
+                Told::Refuses => {
+                    let why = "does not give it to this device".to_owned();
+                    self.recoveries.entry(backup.id).or_default().fetches.insert(*deposit, Fetch::Refused(why));
+                    None
+                }
+            },
+        }?;
+        // If this cannot be stored now, it is asked for, and learned, once more.
+        self.claims.remove(&backup.id);
+        Some(match outcome {
+            Outcome::Chosen(claimant) => Event::Claimed(backup.id, epoch, claimant),
+            Outcome::Superseded(epoch) => Event::Superseded(backup.id, epoch),
+        })
+    }
+
+    /// A register has not answered, or knows nothing of the deposit.
+    pub fn unregistered(&mut self, backup: &Backup, deposit: &DepositId, now: Seconds) {
+        let ours = backup.is_ours();
+        if let Some((claiming, at)) = self.claim_of(backup, deposit).filter(|_| !ours) {
+            claiming.missed(at, now);
+        }
+    }
+
+    /// A safe gives a piece to the claimant only, and does not know that it is this wallet; or has let it go, for another one perhaps.
+    pub fn unaware(&mut self, backup: &Backup, deposit: &DepositId) {
+        let asked = self.claim_of(backup, deposit).is_some_and(|(claiming, at)| claiming.unaware(at));
+        if !asked {
+            let why = "has let it go, or keeps it for another device".to_owned();
+            self.recoveries.entry(backup.id).or_default().fetches.insert(*deposit, Fetch::Refused(why));
+        }
+    }
+
+    /// How many safes have answered a claim under way, and how many are needed.
+    pub fn claim_progress(&self, backup: &Backup) -> (usize, usize) {
+        let claim = backup.claim.as_ref();
+        let known = self.claims.get(&backup.id).zip(claim).filter(|(claiming, claim)| claiming.is_of(claim));
+        let new = || claim.map(|claim| Claiming::new(claim, backup.registers().count()).progress());
+        known.map(|(claiming, _)| claiming.progress()).or_else(new).unwrap_or_default()
+    }
+
+    fn claim_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+        let Some(claim) = &backup.claim else { return };
+        let new = Claiming::new(claim, backup.registers().count());
+        let claiming = self.claims.get(&backup.id).filter(|claiming| claiming.is_of(claim)).unwrap_or(&new);
+        for (at, deposit) in backup.registers().enumerate() {
+            if let Some(proposal) = claiming.ask(at, now) {
+                self.send(backup, (deposit.id, deposit.safe), Errand::Propose(proposal), now, list, planned);
+            }
+        }
+    }
+
+    /// How a piece is asked for: a safe that does not know to whom it belongs is told so first.
+    fn errand_for(&self, backup: &Backup, deposit: &DepositId) -> Errand {
+        let told = self.claims.get(&backup.id).and_then(|claiming| {
+            let at = backup.registers().position(|register| register.id == *deposit)?;
+            claiming.tell(at)
+        });
+        told.map_or(Errand::Retrieve, Errand::Propose)
     }
 
     // ---- renewals ----------------------------------------------------------------------------------------------
@@ -430,6 +530,7 @@ impl Session {
                     list.extend((!self.under_way.contains_key(&action)).then_some(action));
                 }
                 Some(Operation::Release) => self.release_actions(backup, now, &mut list, &mut planned),
+                Some(Operation::Claim) => self.claim_actions(backup, now, &mut list, &mut planned),
                 None => {}
             }
         }
@@ -492,6 +593,9 @@ impl Session {
     }
 
     fn recover_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+        if backup.must_claim() {
+            return self.claim_actions(backup, now, list, planned);
+        }
         let Ok(layout) = backup.layout() else { return };
         let empty = Recovery::default();
         let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);
@@ -506,7 +610,8 @@ impl Session {
                 continue;
             }
             for (deposit, safe) in need.ask {
-                self.send(backup, (deposit, safe), Errand::Retrieve, now, list, planned);
+                let errand = self.errand_for(backup, &deposit);
+                self.send(backup, (deposit, safe), errand, now, list, planned);
             }
             // One segment is fetched at a time: memory stays at its pieces.
             break;
@@ -582,7 +687,9 @@ impl Session {
         let Ok(layout) = backup.layout() else { return Need::default() };
         let lengths = layout.bodies(segment);
         let fares = |deposit: &Deposit| {
-            let asked = self.under_way.contains_key(&Action::Send(backup.id, deposit.id, Errand::Retrieve));
+            let asked = self.under_way.keys().any(|action| {
+                matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) if *b == backup.id && *d == deposit.id)
+            });
             (recovery.fetches.get(&deposit.id), asked)
         };
         let price = |segment: u32, place: &Place<SafeId>| match place {

@@ -12,10 +12,12 @@ use protocol::{
     crypto::Secret,
     deposit::{FaceText, Statement},
     identity::{Identity, IdentityError},
-    ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
     plan::{Place, Plan, PlanError},
+    register::derive_claimant,
 };
+use rand_core::CryptoRng;
 
 /// Longest record, bytes: a backup of 20 safes × 64 segments with 3 KiB a deposit.
 pub const MAX_RECORD_LEN: usize = 4 * 1024 * 1024;
@@ -195,6 +197,9 @@ pub enum Operation {
     /// All of it is at the safes, and proven: the contents on this device go.
     #[n(4)]
     Vacate,
+    /// All of it is at the safes, and lives once: this wallet claims it, because it keeps its copy.
+    #[n(5)]
+    Claim,
 }
 
 /// What follows an operation that has succeeded. Until then it can be taken back.
@@ -229,6 +234,41 @@ pub struct Next {
     /// The key of the words that the owner remembers, where the plan has any.
     #[n(2)]
     pub words: Option<Secret>,
+}
+
+/// The claim to the values of a backup that live once (`spec/unique.md`).
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Claim {
+    /// What only the claimant knows. It is here before anybody is asked.
+    #[n(0)]
+    pub x: Secret,
+    /// How often an owner has begun anew, as far as this wallet knows.
+    #[n(1)]
+    pub epoch: u32,
+    /// The owner has accepted that the values may double: as many safes suffice as must answer where none lies.
+    #[n(2)]
+    pub lenient: bool,
+    /// Who is chosen, once that is known.
+    #[n(3)]
+    pub chosen: Option<ClaimantId>,
+}
+
+impl Claim {
+    /// A claim that nobody knows of.
+    pub fn make_random<R: CryptoRng>(rng: &mut R) -> Self {
+        Self { x: Secret::make_random(rng), epoch: 0, lenient: false, chosen: None }
+    }
+
+    /// Who claims.
+    pub fn claimant(&self) -> ClaimantId {
+        derive_claimant(&self.x)
+    }
+
+    /// Whether this wallet is the chosen one.
+    pub fn is_ours(&self) -> bool {
+        self.chosen == Some(self.claimant())
+    }
 }
 
 /// A backup: one bundle of values under one plan.
@@ -305,12 +345,46 @@ pub struct Backup {
     /// What is made once the values are here.
     #[n(22)]
     pub next: Option<Next>,
+    /// The claim to its values, where they live once.
+    #[n(23)]
+    pub claim: Option<Claim>,
 }
 
 impl Backup {
     /// The blobs that it refers to.
     pub fn blobs(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().chain(self.file.iter().map(|(_, content)| content)).map(|content| content.blob.as_str())
+    }
+
+    /// Whether its values may live only once. All of them, or none.
+    pub fn lives_once(&self) -> bool {
+        self.values.iter().any(ValueMeta::lives_once)
+    }
+
+    /// The deposits whose registers say to whom the values belong, in order; none if they may live often.
+    pub fn registers(&self) -> impl Iterator<Item = &Deposit> {
+        let once = self.lives_once();
+        self.deposits.iter().filter(move |deposit| once && deposit.segment == 0)
+    }
+
+    /// Whether its values live once and belong to this wallet.
+    pub fn is_ours(&self) -> bool {
+        self.claim.as_ref().is_some_and(Claim::is_ours)
+    }
+
+    /// Whether its values live once and belong to another wallet.
+    pub fn is_taken(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.chosen.is_some() && !claim.is_ours())
+    }
+
+    /// Whether its values live once and this wallet may not ask for their pieces yet.
+    pub fn must_claim(&self) -> bool {
+        self.lives_once() && !self.is_ours()
+    }
+
+    /// Whether its pieces are rebuilt from the bodies before these are sent: when nothing is to remain here, and when nobody can try it later.
+    pub fn is_proven_as_sent(&self) -> bool {
+        self.then == Some(Then::Vacate) || self.lives_once()
     }
 
     /// Its layout.
@@ -578,6 +652,20 @@ impl State {
     pub fn at_work(&self, value: &ValueId) -> Option<&Backup> {
         let backup = self.values.get(value).and_then(|value| self.backups.get(value.backup.as_ref()?))?;
         Some(if backup.operation.is_some() { backup } else { self.successor(&backup.id).unwrap_or(backup) })
+    }
+
+    /// Whether a value's content on this device is another one than the safes have.
+    pub fn is_changed(&self, value: &Value) -> bool {
+        let backup = value.backup.and_then(|id| self.backups.get(&id));
+        let both = value.content.as_ref().zip(backup);
+        both.is_some_and(|(content, backup)| !backup.is_content(&value.meta.id, content))
+    }
+
+    /// Whether a value of a backup was changed on this device since.
+    pub fn is_outdated(&self, backup: &Backup) -> bool {
+        let here =
+            backup.values.iter().filter_map(|meta| self.values.get(&meta.id)?.content.as_ref().map(|c| (meta, c)));
+        here.into_iter().any(|(meta, content)| !backup.is_content(&meta.id, content))
     }
 
     /// Whether a value's content is on this device.

@@ -13,6 +13,7 @@ use protocol::{
 use serde::Serialize;
 
 use crate::{
+    claiming,
     session::{Contact, Fetch, Recovery, Session},
     state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Then, Value},
     upkeep::{self, DAY},
@@ -76,6 +77,8 @@ pub struct ValueView {
     pub mime: String,
     pub size: u64,
     pub created: u64,
+    pub unique: bool,
+    pub changed: bool,
     pub local: bool,
     pub state: &'static str,
     pub reason: String,
@@ -101,6 +104,7 @@ pub struct BackupView {
     pub has_file: bool,
     pub file_unsaved: bool,
     pub drilled: Option<u64>,
+    pub claim: Option<&'static str>,
     pub certificates: Vec<CertificateView>,
 }
 
@@ -239,6 +243,8 @@ fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> 
         mime: value.meta.mime.clone(),
         size: value.meta.length,
         created: millis(value.meta.created),
+        unique: value.meta.lives_once(),
+        changed: state.is_changed(value),
         local: value.content.is_some(),
         state: label,
         reason,
@@ -252,7 +258,9 @@ fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> 
 fn threshold(session: &Session, backup: &Backup) -> (usize, usize) {
     let all = backup.plan.safes().len();
     let signed = safes_where(backup, |ds| ds.iter().all(|d| d.stage >= Stage::Held));
-    (all.saturating_sub(session.strength(backup).losses), if backup.finished.is_some() { signed } else { all })
+    let enough = all.saturating_sub(session.strength(backup).losses);
+    // What lives once is given to nobody before so many safes agree to whom.
+    (enough.max(claiming::needed_for(backup)), if backup.finished.is_some() { signed } else { all })
 }
 
 /// State, reason, next step.
@@ -269,6 +277,9 @@ fn condition(
     let (k, n) = threshold(session, backup);
     match backup.operation {
         Some(Operation::Register) => protecting(state, session, now, backup, n),
+        Some(Operation::Claim) => {
+            ("protecting", "All safes have signed. It is being claimed for this device.".to_owned(), None)
+        }
         // The copy here is the one that counts from now on.
         Some(Operation::Release) if value.content.is_some() => {
             ("local-only", "The safes are letting it go; it is on this device.".to_owned(), None)
@@ -277,6 +288,17 @@ fn condition(
         _ if value.content.is_none() && lost(session, backup) => {
             let reason = "Too few safes still hold their piece.".to_owned();
             ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
+        }
+        _ if value.content.is_none() && backup.is_taken() => {
+            let next = "If that device is lost, take it over. If not, remove it from this list.";
+            ("moved", "It may live only once, and another device has claimed it.".to_owned(), Some(next))
+        }
+        _ if state.is_changed(value) && state.successor(&backup.id).is_some() => {
+            ("protecting", "It was changed since it was backed up. The change is being backed up.".to_owned(), None)
+        }
+        _ if state.is_changed(value) => {
+            let reason = "It was changed since it was backed up: the safes have it as it was before.".to_owned();
+            ("at-risk", reason, Some("Back up the change."))
         }
         _ if backup.deposits.iter().any(|d| d.fault.is_some()) => faulty(value, backup, k, n),
         _ => match upkeep::silent_since(backup, now) {
@@ -440,6 +462,11 @@ fn draw_backup(state: &State, session: &Session, now: Seconds, backup: &Backup) 
             made.file_saved == Some(false) && made.unmade().is_none()
         },
         drilled: backup.drilled.map(millis),
+        claim: backup.lives_once().then(|| match () {
+            () if backup.is_ours() => "ours",
+            () if backup.is_taken() => "taken",
+            () => "open",
+        }),
         certificates: certificates.collect(),
     }
 }
@@ -465,6 +492,8 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
     let safes: Vec<SafeProgress> = safes_of(backup)
         .iter()
         .map(|safe| match operation {
+            Operation::Claim => claim_progress(state, session, backup, safe),
+            Operation::Recover if backup.must_claim() => claim_progress(state, session, backup, safe),
             Operation::Recover | Operation::Drill => recover_progress(state, session, backup, safe),
             Operation::Register | Operation::Vacate => stage_progress(state, session, backup, safe, Stage::Held),
             Operation::Release => stage_progress(state, session, backup, safe, Stage::Released),
@@ -485,8 +514,15 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
                 waiting,
             )
         }
+        Operation::Claim => {
+            let kind = if backup.replaces.is_some() { "renew" } else { "register" };
+            (kind, 1.0, Some(claim_under_way(session, backup)))
+        }
         Operation::Recover | Operation::Drill => {
-            let (progress, waiting) = recovery(state, session, backup);
+            let (progress, waiting) = match backup.must_claim() {
+                true => (0.0, Some(claim_under_way(session, backup))),
+                false => recovery(state, session, backup),
+            };
             let kind = match (operation, backup.then) {
                 (_, Some(Then::Renew)) => "renew",
                 _ if backup.replaces.is_some() => "renew",
@@ -513,6 +549,24 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
     let can_cancel = !matches!(operation, Operation::Release | Operation::Vacate);
     let (gathering, waiting) = (backup.is_gathering(), hindrance.or(waiting));
     Some(OperationView { kind, progress, safes, may_close: true, can_cancel, gathering, waiting })
+}
+
+/// What a claim waits for.
+fn claim_under_way(session: &Session, backup: &Backup) -> String {
+    let (heard, needed) = session.claim_progress(backup);
+    let safes = backup.registers().count();
+    format!("It may live only once: {needed} of {safes} safes must agree to whom it belongs; {heard} have answered.")
+}
+
+fn claim_progress(state: &State, session: &Session, backup: &Backup, safe: &SafeId) -> SafeProgress {
+    let (contact, detail) = session.contact(safe);
+    let (label, detail) = match contact {
+        Contact::Away => ("away", detail.map(str::to_owned)),
+        Contact::NotItself => ("lied", detail.map(str::to_owned)),
+        _ if session.is_asking(&backup.id, safe) => ("working", None),
+        _ => ("waiting", None),
+    };
+    SafeProgress { safe_id: safe.to_string(), nickname: state.nickname(safe), state: label, done: 0, total: 1, detail }
 }
 
 const fn stage_points(stage: Stage) -> usize {

@@ -3,7 +3,7 @@
 use protocol::crypto::derive_secret;
 use wallet_wasm::{
     machine::Changes,
-    state::{Backup, Operation, Row, Stage, State, Then},
+    state::{Backup, Claim, Key, Operation, Row, Stage, State, Then, Value},
 };
 
 /// A mistake.
@@ -39,10 +39,16 @@ pub enum Bug {
     SendsPlaintext,
     /// A recovered value is not wanted to be the one that was backed up.
     ForgetsRecovered,
+    /// What was changed during a move leaves with what it was.
+    VacatesChanged,
+    /// Whoever wants what lives once counts as chosen.
+    ChoosesItself,
+    /// What lives once and stays here is not claimed, and its certificates are given away all the same.
+    KeepsUnclaimed,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 15] = [
+pub const BUGS: [Bug; 18] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -58,6 +64,9 @@ pub const BUGS: [Bug; 15] = [
     Bug::SendsSecret,
     Bug::SendsPlaintext,
     Bug::ForgetsRecovered,
+    Bug::VacatesChanged,
+    Bug::ChoosesItself,
+    Bug::KeepsUnclaimed,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.
@@ -106,11 +115,29 @@ pub fn spoiler(bug: Bug) -> Option<fn(&State, &mut Changes)> {
             });
             let kept = |row: &Row| !matches!(row, Row::Backup(backup) if given_up.contains(&backup.id));
             changes.put.retain(kept);
-            let free = |value: &&wallet_wasm::state::Value| value.backup.is_some_and(|id| given_up.contains(&id));
+            let free = |value: &&Value| value.backup.is_some_and(|id| given_up.contains(&id));
             for value in state.values.values().filter(free).cloned().collect::<Vec<_>>() {
-                changes.put.push(Row::Value(Box::new(wallet_wasm::state::Value { backup: None, ..value })));
+                changes.put.push(Row::Value(Box::new(Value { backup: None, ..value })));
             }
-            changes.remove.extend(given_up.into_iter().map(wallet_wasm::state::Key::Backup));
+            changes.remove.extend(given_up.into_iter().map(Key::Backup));
+        },
+        Bug::VacatesChanged => |state, changes| {
+            let mut values = Vec::new();
+            backups(changes, |backup| {
+                let before = state.backups.get(&backup.id).and_then(|before| before.operation);
+                if (before, backup.operation) == (Some(Operation::Vacate), None) {
+                    values.extend(backup.values.iter().map(|meta| meta.id));
+                }
+            });
+            let values = values.iter().filter_map(|id| state.values.get(id));
+            let gone = values.map(|value| Row::Value(Box::new(Value { content: None, ..value.clone() })));
+            changes.put.extend(gone);
+        },
+        Bug::ChoosesItself => |_, changes| {
+            claims(changes, |claim| claim.chosen = Some(claim.claimant()));
+        },
+        Bug::KeepsUnclaimed => |_, changes| {
+            backups(changes, |backup| backup.operation = backup.operation.filter(|op| *op != Operation::Claim));
         },
         Bug::ForgetsRecovered => |_, changes| {
             for row in &mut changes.put {
@@ -131,6 +158,15 @@ fn backups(changes: &mut Changes, mut spoil: impl FnMut(&mut Backup)) {
     }
 }
 
+/// Spoils claims that are not decided.
+fn claims(changes: &mut Changes, mut spoil: impl FnMut(&mut Claim)) {
+    backups(changes, |backup| {
+        if backup.operation == Some(Operation::Recover) {
+            backup.claim.iter_mut().filter(|claim| claim.chosen.is_none()).for_each(&mut spoil);
+        }
+    });
+}
+
 /// Takes the contents of a move away as soon as a condition holds.
 fn vacate(state: &State, changes: &mut Changes, when: impl Fn(&Backup) -> bool) {
     let mut values = Vec::new();
@@ -145,6 +181,6 @@ fn vacate(state: &State, changes: &mut Changes, when: impl Fn(&Backup) -> bool) 
             _ => None,
         });
         let backup = backup.or(value.backup);
-        changes.put.push(Row::Value(Box::new(wallet_wasm::state::Value { content: None, backup, ..value })));
+        changes.put.push(Row::Value(Box::new(Value { content: None, backup, ..value })));
     }
 }

@@ -6,18 +6,20 @@ use data_encoding::BASE64;
 use protocol::{
     crypto::{Secret, blake3},
     deposit::DepositSecrets,
-    ids::{BackupId, SafeId},
+    ids::{BackupId, DepositId, SafeId},
     layout::Slot,
     plan::Place,
     program::Keys,
+    register::Proposal,
 };
 use wallet_wasm::{
+    claiming::needed,
     session::{Action, Errand, Session},
-    state::{Backup, Stage},
+    state::{Backup, Deposit, Operation, Stage},
 };
 
 use super::{DAY, World};
-use crate::world::Sending;
+use crate::world::{Safes, Sending};
 
 /// So much of a content is looked for.
 const TRACE: usize = 24;
@@ -30,41 +32,62 @@ fn trace_of(content: &[u8]) -> &[u8] {
     &content[content.len() - TRACE..]
 }
 
-impl World<'_, '_> {
-    fn holds(&self, safe: &SafeId, deposit: &protocol::ids::DepositId) -> bool {
-        self.ids.iter().position(|id| id == safe).is_some_and(|at| self.safes.all[at].holds(deposit))
-    }
+fn holds(ids: &[SafeId], safes: &Safes, deposit: &Deposit) -> bool {
+    ids.iter().position(|id| *id == deposit.safe).is_some_and(|at| safes.all[at].holds(&deposit.id))
+}
 
+fn recoverable(ids: &[SafeId], safes: &Safes, backup: &Backup) -> bool {
+    let layout = backup.layout().unwrap();
+    let price = |segment: u32, place: &Place<SafeId>| match place {
+        Place::Safe { safe, .. } => {
+            let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+            let good = deposit.stage == Stage::Held && deposit.certificate.is_some();
+            (good && holds(ids, safes, deposit)).then_some(0)
+        }
+        Place::Book => Some(0),
+        _ => None,
+    };
+    (0..layout.segments()).all(|segment| layout.choose(segment, &Keys::default(), &price).is_some())
+}
+
+fn beyond(ids: &[SafeId], safes: &Safes, damaged: &BTreeSet<DepositId>, backup: &Backup) -> bool {
+    let lost = backup.deposits.iter().filter(|d| damaged.contains(&d.id) && !holds(ids, safes, d));
+    let lost: BTreeSet<SafeId> = lost.map(|d| d.safe).collect();
+    lost.len() > Session::default().strength(backup).losses
+}
+
+impl World<'_, '_> {
     /// Whether what safes hold brings all of a backup back.
     pub(super) fn is_recoverable(&self, backup: &Backup) -> bool {
-        let layout = backup.layout().unwrap();
-        let price = |segment: u32, place: &Place<SafeId>| match place {
-            Place::Safe { safe, .. } => {
-                let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
-                let good = deposit.stage == Stage::Held && deposit.certificate.is_some();
-                (good && self.holds(safe, &deposit.id)).then_some(0)
-            }
-            Place::Book => Some(0),
-            _ => None,
-        };
-        (0..layout.segments()).all(|segment| layout.choose(segment, &Keys::default(), &price).is_some())
+        recoverable(&self.ids, &self.safes, backup)
     }
 
     /// Whether safes have lost more of a backup than its plan stands.
     pub(super) fn is_beyond(&self, backup: &Backup) -> bool {
-        let lost = backup.deposits.iter().filter(|d| self.damaged.contains(&d.id) && !self.holds(&d.safe, &d.id));
-        let lost: BTreeSet<SafeId> = lost.map(|d| d.safe).collect();
-        lost.len() > Session::default().strength(backup).losses
+        beyond(&self.ids, &self.safes, &self.damaged, backup)
+    }
+
+    /// Whether so many registers of what lives once are lost that nobody gets it any more, save by a take-over, if at all.
+    pub(super) fn is_undecidable(&self, backup: &Backup) -> bool {
+        let knows = |deposit: &Deposit| {
+            let safe = self.ids.iter().position(|id| *id == deposit.safe).map(|at| &self.safes.all[at]);
+            safe.and_then(|safe| safe.record(&deposit.id)).is_some_and(|record| record.certificate.is_some())
+        };
+        let lenient = backup.claim.as_ref().is_some_and(|claim| claim.lenient);
+        let needed = needed(backup.registers().count(), lenient);
+        let waits = matches!(backup.operation, Some(Operation::Claim | Operation::Recover));
+        backup.must_claim() && waits && backup.registers().filter(|deposit| knows(deposit)).count() < needed
     }
 
     /// Whether a backup at rest is to be rebuilt from what the safes have.
     pub(super) fn can_be_rebuilt(&self, owner: usize, id: &BackupId) -> bool {
         let backup = &self.owners[owner].known.backups[id];
-        backup.operation.is_none() && backup.finished.is_some() && self.is_recoverable(backup)
+        !backup.must_claim() && backup.operation.is_none() && backup.finished.is_some() && self.is_recoverable(backup)
     }
 
     /// Every value is here, or at the safes.
     pub(super) fn look(&mut self) {
+        self.look_at_tickets();
         for at in 0..self.owners.len() {
             let owner = &self.owners[at];
             let mut beyond = Vec::new();
@@ -90,12 +113,51 @@ impl World<'_, '_> {
         }
     }
 
+    /// What lives once lives once, and somewhere.
+    pub(super) fn look_at_tickets(&mut self) {
+        let mut said = Vec::new();
+        for (id, ticket) in &mut self.tickets {
+            let live: Vec<usize> = (0..self.owners.len()).filter(|at| self.owners[*at].known.is_local(id)).collect();
+            for at in &live {
+                let content = self.owners[*at].known.values[id].content.as_ref();
+                assert!(
+                    content.is_some_and(|c| self.owners[*at].disk.has(&c.blob)),
+                    "wallet {at} has no content of {id}"
+                );
+            }
+            let backups = || self.owners.iter().flat_map(|owner| owner.known.backups.values());
+            let its = || backups().filter(|backup| backup.values.iter().any(|meta| meta.id == *id));
+            if live.len() > 1 && !ticket.may_double {
+                let fooled = |backup: &Backup| {
+                    let safes: Vec<SafeId> = backup.registers().map(|deposit| deposit.safe).collect();
+                    let liars = self.liars.iter().filter(|at| safes.contains(&self.ids[**at])).count();
+                    liars > protocol::register::liars(safes.len())
+                };
+                assert!(its().any(fooled), "{id} lives in the wallets {live:?}");
+                ticket.may_double = true;
+                said.push("it lives twice, for too many safes lied");
+            }
+            if live.is_empty() && !ticket.excused {
+                let (ids, safes, damaged) = (&self.ids, &self.safes, &self.damaged);
+                if its().any(|backup| recoverable(ids, safes, backup)) {
+                    continue;
+                }
+                assert!(its().next().is_some(), "{id} is nowhere");
+                let beyond = its().any(|backup| beyond(ids, safes, damaged, backup));
+                assert!(beyond, "{id} is lost, and the safes are not to blame");
+                ticket.excused = true;
+                said.push("more lost than the plan stands");
+            }
+        }
+        said.into_iter().for_each(|kind| self.fault(kind));
+    }
+
     /// A request says nothing that it must not, and what was said once is said again in the same words.
     pub(super) fn look_at_message(&mut self, owner: usize, sending: &Sending) {
         let statement = sending.request.statement.as_deref();
         let stated = statement.and_then(|text| BASE64.decode(text.trim_matches(':').as_bytes()).ok());
         let said = [sending.body.as_slice(), sending.request.url.as_bytes(), stated.as_deref().unwrap_or_default()];
-        for content in self.owners.iter().flat_map(|owner| owner.expected.values()) {
+        for content in self.contents() {
             assert!(!said.iter().any(|said| contains(said, trace_of(content))), "a request shows a value");
         }
         let Action::Send(backup, id, errand) = &sending.action else { return };
@@ -104,7 +166,8 @@ impl World<'_, '_> {
         if let Some(deposit) = backup.deposit(id) {
             let secrets = DepositSecrets::derive(&deposit.d);
             let all: [&Secret; 4] = [&deposit.d, &secrets.release, &secrets.retrieve, &secrets.audit];
-            for secret in all.into_iter().chain(&backup.op_seed) {
+            let x = backup.claim.as_ref().map(|claim| &claim.x);
+            for secret in all.into_iter().chain(&backup.op_seed).chain(x) {
                 assert!(!said.iter().any(|said| contains(said, secret.expose())), "a request shows a secret");
             }
         }
@@ -125,8 +188,21 @@ impl World<'_, '_> {
                     assert!(here || proven, "{} is let go before it is anywhere else", meta.id);
                 }
             }
+            Errand::Retrieve => {
+                let ours = !backup.lives_once() || self.owned.contains(&(owner, backup.id));
+                assert!(ours, "{} is asked for, and lives once, and belongs to nobody", backup.id);
+            }
+            Errand::Propose(Proposal::Prepare(_, ballot) | Proposal::Accept(_, ballot, _)) => {
+                assert!(self.claimants.contains(&ballot.claimant), "who claims {} is not stored", backup.id);
+            }
             _ => {}
         }
+    }
+
+    /// All that anybody keeps.
+    fn contents(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let tickets = self.tickets.values().map(|ticket| &ticket.content);
+        self.owners.iter().flat_map(|owner| owner.expected.values()).chain(tickets)
     }
 
     /// Safes hold what wallets have certificates for, and nothing else.
@@ -159,7 +235,7 @@ impl World<'_, '_> {
         let stored: Vec<Vec<u8>> = disks.chain(self.safes.all.iter().map(|safe| safe.dump())).collect();
         let backups = self.owners.iter().flat_map(|owner| owner.known.backups.values());
         let secrets = backups.flat_map(|b| b.deposits.iter().map(|d| &d.d).chain(&b.op_seed)).map(Secret::expose);
-        let contents = self.owners.iter().flat_map(|owner| owner.expected.values()).map(|c| trace_of(c));
+        let contents = self.contents().map(|c| trace_of(c));
         for needle in secrets.map(|s| &s[..]).chain(contents) {
             assert!(!stored.iter().any(|stored| contains(stored, needle)), "what is stored shows a secret");
         }

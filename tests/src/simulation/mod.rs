@@ -1,6 +1,6 @@
 //! A small world that runs through its own bad days, again and again, each time from another seed.
 //!
-//! Several wallets, each in one or two windows on a disk of its own, use up to seven safes. Whatever a network, a disk, a safe or a person may
+//! Several wallets, each in one or two windows on a disk of its own, use up to seven safes, and carry certificates of what may live only once to each other. Whatever a network, a disk, a safe or a person may
 //! do is drawn from the seed, one step at a time, and after every step everything is looked at ([`check`]). Then the faults end, and all has to
 //! come to rest: operations end, values are rebuilt from what the safes have, and safes hold what the wallets have certificates for and nothing
 //! else. The same seed gives the same run.
@@ -17,16 +17,17 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{
-    crypto::{Secret, derive_secret, expand_seed},
-    ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
+    bundle::ValueMeta,
+    crypto::{Secret, blake3, derive_secret, expand_seed},
+    ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     plan::Plan,
 };
 use rand_core::{CryptoRng, Rng};
 use safe_worker::{machine::ATTEMPT_SPAN, memory::Snapshot};
 use wallet_wasm::{
-    machine::{Event, Wish},
+    machine::{Event, Wish, book_of},
     session::{Action, Errand},
-    state::{FaceWish, Next, Operation, State},
+    state::{Backup, Claim, FaceWish, Next, Operation, State},
 };
 
 pub use self::bugs::{BUGS, Bug};
@@ -74,8 +75,9 @@ pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Report {
     let mut report = Report::default();
     let run = AssertUnwindSafe(|| {
         let mut dice = Dice::new(seed);
-        let disks: Vec<Disk> = (0..1 + dice.below(2)).map(|_| Disk::default()).collect();
+        let disks: Vec<Disk> = (0..1 + dice.below(3)).map(|_| Disk::default()).collect();
         let mut world = World::new(dice, &disks, bug, trace, &mut report);
+        world.begin_race();
         world.live();
         world.rest();
     });
@@ -132,6 +134,16 @@ struct Owner<'a> {
     excused: BTreeSet<ValueId>,
 }
 
+/// A value that may live only once.
+#[derive(Debug)]
+struct Ticket {
+    content: Vec<u8>,
+    /// It may live twice: an owner has accepted that, or too many safes have lied.
+    may_double: bool,
+    /// More was lost of it than its plan stands.
+    excused: bool,
+}
+
 struct World<'a, 'r> {
     dice: Dice,
     now: Seconds,
@@ -141,6 +153,16 @@ struct World<'a, 'r> {
     skews: Vec<i64>,
     lying: Vec<bool>,
     snapshots: Vec<Option<Snapshot>>,
+    /// Safes that have lied once, or lost or forgotten something: of them, what lives once stands as many as its plan says.
+    liars: BTreeSet<usize>,
+    /// The only safe that lies or is set back, in runs where one alone does.
+    rogue: Option<usize>,
+    /// What may live only once, whoever has it.
+    tickets: BTreeMap<ValueId, Ticket>,
+    /// Whoever was on a disk as a claimant.
+    claimants: BTreeSet<ClaimantId>,
+    /// What lives once and was, on its disk, a wallet's own.
+    owned: BTreeSet<(usize, BackupId)>,
     /// What safes have lost, or never had although they signed for it.
     damaged: BTreeSet<DepositId>,
     /// Something happened after which safes may keep what nobody knows of.
@@ -154,6 +176,11 @@ struct World<'a, 'r> {
     bug: Option<Bug>,
     trace: bool,
     calm: bool,
+    race: bool,
+    /// Nobody lies or forgets in this run, so that in the end nothing may be left that nobody knows of.
+    gentle: bool,
+    /// Owners take over what lives once, so that it may live twice.
+    overrides: bool,
     report: &'r mut Report,
 }
 
@@ -162,6 +189,9 @@ impl<'a, 'r> World<'a, 'r> {
         let n = 3 + dice.below(5);
         let safes = Safes::new(n);
         let ids = safes.all.iter().map(safe_worker::memory::MemorySafe::id).collect();
+        let gentle = dice.one_of(3);
+        let overrides = dice.one_of(4);
+        let rogue = dice.one_of(2).then(|| dice.below(n));
         let skews = (0..n).map(|_| if dice.one_of(3) { dice.below(1200) as i64 - 600 } else { 0 }).collect();
         let mut world = Self {
             dice,
@@ -171,6 +201,11 @@ impl<'a, 'r> World<'a, 'r> {
             skews,
             lying: vec![false; n],
             snapshots: vec![None; n],
+            liars: BTreeSet::new(),
+            rogue,
+            tickets: BTreeMap::new(),
+            claimants: BTreeSet::new(),
+            owned: BTreeSet::new(),
             damaged: BTreeSet::new(),
             leaky: false,
             ids,
@@ -182,6 +217,9 @@ impl<'a, 'r> World<'a, 'r> {
             bug,
             trace,
             calm: false,
+            race: false,
+            gentle,
+            overrides,
             report,
         };
         for disk in disks {
@@ -259,8 +297,42 @@ impl<'a, 'r> World<'a, 'r> {
         // The last window that wrote knows what is there.
         if place.disk.take_written() {
             place.known = state;
+            self.claimants.extend(place.known.backups.values().filter_map(|b| b.claim.as_ref()).map(Claim::claimant));
+            self.owned.extend(place.known.backups.values().filter(|b| b.is_ours()).map(|b| (owner, b.id)));
         }
         Some(result)
+    }
+
+    /// In some runs a ticket lies at the safes from the start, everybody has its certificates, and half of what people want is to have it.
+    fn begin_race(&mut self) {
+        self.race = self.owners.len() > 1 && self.dice.one_of(2);
+        if !self.race {
+            return;
+        }
+        self.calm = true;
+        for (step, chance) in [1, 3].into_iter().enumerate() {
+            if self.dice.one_of(chance) {
+                self.put_in_as(0, 0, step, true);
+            }
+        }
+        let all: Vec<ValueId> = self.tickets.keys().copied().collect();
+        let backup = BackupId::make_random(&mut self.dice.0);
+        let wish =
+            |plan| Wish { backup, values: all.clone(), plan, words: None, face: FaceWish::default(), moving: true };
+        let plan = self.plan();
+        self.in_tab(0, 0, |tab| tab.wallet.try_handle(Event::Register(wish(plan))));
+        let mut left = REST;
+        while self.go_on(&mut left) {}
+        let wallet = &self.owners[0].tabs[0].wallet;
+        let book = book_of(&wallet.state, &all, wallet.now()).expect("it is at the safes");
+        for other in 1..self.owners.len() {
+            let book = book.clone();
+            self.in_tab(other, 0, |tab| tab.wallet.try_handle(Event::Import(book)));
+        }
+        self.calm = false;
+        if let Some(rogue) = self.rogue.filter(|_| !self.gentle) {
+            self.trouble_at(rogue, 10);
+        }
     }
 
     // ---- the steps ------------------------------------------------------------------------------------------------
@@ -363,7 +435,10 @@ impl<'a, 'r> World<'a, 'r> {
         let Some(place) = self.owners[owner].tabs.get(tab) else { return };
         let backups: Vec<BackupId> = place.wallet.state.backups.keys().copied().collect();
         let values: Vec<ValueId> = place.wallet.state.values.keys().copied().collect();
-        let kind = self.dice.below(16);
+        let mut kind = self.dice.below(22);
+        if self.race && !self.dice.one_of(4) {
+            kind = [6, 7, 10, 15, 17, 18, 18, 18, 18][self.dice.below(9)];
+        }
         if values.is_empty() || (kind < 3 && values.len() < 5) {
             return self.put_in(owner, tab, step);
         }
@@ -380,12 +455,18 @@ impl<'a, 'r> World<'a, 'r> {
             (12, Some(backup)) => ("cancel", Event::Cancel(backup)),
             (13, Some(backup)) => ("release", Event::Release(backup)),
             (14, _) => ("audit", Event::Audit(None)),
+            (15 | 16, _) => return self.carry(owner, tab, &values),
+            (17, Some(backup)) if self.overrides => ("take over", Event::TakeOver(backup)),
+            (19 | 20, _) => return self.change(owner, tab, &values, step),
+            (17 | 18, Some(backup)) => ("recover", Event::Recover(backup, Vec::new())),
             (_, Some(_)) => {
                 let value = self.dice.pick(&values).unwrap_or(values[0]);
                 ("remove", Event::RemoveValue(value))
             }
         };
         let removed = if let Event::RemoveValue(id) = &event { Some(*id) } else { None };
+        let had = removed.is_some_and(|id| self.owners[owner].known.is_local(&id));
+        let doubled = if let Event::TakeOver(id) = &event { Some(*id) } else { None };
         let result = self.in_tab(owner, tab, |tab| {
             let done = tab.wallet.try_handle(event);
             if kind == "recover" {
@@ -397,16 +478,74 @@ impl<'a, 'r> World<'a, 'r> {
         if matches!(result, Some(Ok(()))) {
             *self.report.operations.entry(kind).or_default() += 1;
         }
-        // It may be gone although nobody heard so.
+        // It may be gone, or taken over, although nobody heard so.
         if let Some(id) = removed {
             let place = &mut self.owners[owner];
             if !place.known.values.contains_key(&id) {
                 place.expected.remove(&id);
+                if had {
+                    self.tickets.remove(&id);
+                }
+            }
+        }
+        if let Some(backup) = doubled.and_then(|id| self.owners[owner].known.backups.get(&id)) {
+            let lenient = backup.claim.as_ref().is_some_and(|claim| claim.lenient);
+            for meta in backup.values.iter().filter(|_| lenient) {
+                self.tickets.entry(meta.id).and_modify(|ticket| ticket.may_double = true);
             }
         }
     }
 
+    /// The certificates of what lives once go to somebody else.
+    fn carry(&mut self, owner: usize, tab: usize, values: &[ValueId]) {
+        let to = self.dice.below(self.owners.len());
+        let wallet = &self.owners[owner].tabs[tab].wallet;
+        let tickets: Vec<ValueId> = values.iter().copied().filter(|id| self.tickets.contains_key(id)).collect();
+        // What something is being done with may be the worst moment.
+        let at_work = |id: &ValueId| wallet.state.at_work(id).is_some_and(|backup| backup.operation.is_some());
+        let busy: Vec<ValueId> = tickets.iter().copied().filter(at_work).collect();
+        let from = if busy.is_empty() || self.dice.one_of(2) { tickets } else { busy };
+        let Some(id) = self.dice.pick(&from).filter(|_| to != owner) else { return };
+        let mut state = wallet.state.clone();
+        if let Some(value) = state.values.get_mut(&id).filter(|_| self.bug == Some(Bug::KeepsUnclaimed)) {
+            value.content = None;
+        }
+        let Ok(book) = book_of(&state, &[id], wallet.now()) else { return };
+        let at = self.dice.below(self.owners[to].tabs.len());
+        let result = self.in_tab(to, at, |tab| tab.wallet.try_handle(Event::Import(book)));
+        self.say(|| format!("certificates of {id} from wallet {owner} to wallet {to}: {result:?}"));
+        if matches!(result, Some(Ok(()))) {
+            *self.report.operations.entry("certificates carried").or_default() += 1;
+        }
+    }
+
+    /// The owner changes a value.
+    fn change(&mut self, owner: usize, tab: usize, values: &[ValueId], step: usize) {
+        let mine: Vec<ValueId> =
+            values.iter().copied().filter(|id| self.owners[owner].expected.contains_key(id)).collect();
+        let Some(id) = self.dice.pick(&mine) else { return };
+        // As long as before, or longer.
+        let mut text = format!("secret {owner}-{step} changed ").into_bytes();
+        text.extend(self.owners[owner].expected[&id].iter().rev());
+        let result = self.in_tab(owner, tab, |tab| tab.wallet.change(&id, &text));
+        self.say(|| format!("wallet {owner}, window {tab}: change {id}: {result:?}"));
+        // Whoever was not told may find it changed all the same.
+        let place = &mut self.owners[owner];
+        let content = place.known.values.get(&id).and_then(|value| value.content.as_ref());
+        if content.is_some_and(|content| content.root == Some(Root(blake3(&text)))) {
+            place.expected.insert(id, text);
+            // It is here, whatever was lost of it before.
+            place.excused.remove(&id);
+            *self.report.operations.entry("change").or_default() += 1;
+        }
+    }
+
     fn put_in(&mut self, owner: usize, tab: usize, step: usize) {
+        let unique = self.dice.one_of(3);
+        self.put_in_as(owner, tab, step, unique);
+    }
+
+    fn put_in_as(&mut self, owner: usize, tab: usize, step: usize, unique: bool) {
         let mut text = format!("secret {owner}-{step} ").into_bytes();
         // As long as a seed phrase, or as several chunks of a body.
         let length = if self.dice.one_of(4) { 3_000 } else { 40 };
@@ -417,7 +556,7 @@ impl<'a, 'r> World<'a, 'r> {
         text.extend(noise);
         let mut id = None;
         let result = self.in_tab(owner, tab, |tab| {
-            let (value, event) = tab.wallet.keep(&format!("Value {step}"), &text)?;
+            let (value, event) = tab.wallet.keep(&format!("Value {step}"), &text, unique)?;
             id = Some(value);
             tab.wallet.try_handle(event)
         });
@@ -426,7 +565,11 @@ impl<'a, 'r> World<'a, 'r> {
         // Whoever was told that it is kept relies on it; whoever was not may find it all the same.
         let place = &mut self.owners[owner];
         if result.is_some_and(|r| r.is_ok()) || place.known.values.contains_key(&id) {
-            place.expected.insert(id, text);
+            if unique {
+                self.tickets.insert(id, Ticket { content: text, may_double: false, excused: false });
+            } else {
+                place.expected.insert(id, text);
+            }
             *self.report.operations.entry("put in").or_default() += 1;
         }
     }
@@ -454,7 +597,9 @@ impl<'a, 'r> World<'a, 'r> {
         let first = self.dice.pick(&free).unwrap_or(values[0]);
         let mut wanted = vec![first];
         if self.dice.one_of(4) {
-            wanted.extend(free.into_iter().filter(|id| *id != first).take(2));
+            let once = self.tickets.contains_key(&first);
+            let alike = |id: &ValueId| *id != first && self.tickets.contains_key(id) == once;
+            wanted.extend(free.into_iter().filter(alike).take(2));
         }
         let moving = self.dice.one_of(2);
         let backup = BackupId::make_random(&mut self.dice.0);
@@ -599,9 +744,13 @@ impl<'a, 'r> World<'a, 'r> {
             // What a window does not know yet it learns by being opened again, as every window is in the end.
             for owner in 0..self.owners.len() {
                 for tab in 0..self.owners[owner].tabs.len() {
+                    // Not all at once: those who want the same have their pauses.
+                    let patient = self.dice.one_of(2);
                     self.in_tab(owner, tab, |tab| {
                         tab.wallet.reload()?;
-                        tab.wallet.session.retry();
+                        if !patient {
+                            tab.wallet.session.retry();
+                        }
                         Ok(())
                     });
                 }
@@ -617,14 +766,21 @@ impl<'a, 'r> World<'a, 'r> {
         let mut open = Vec::new();
         for (index, owner) in self.owners.iter().enumerate() {
             for backup in owner.known.backups.values() {
-                // What nothing brings back any more waits until its owner gives up.
-                let waits = backup.is_gathering() && self.is_beyond(backup) && !self.is_recoverable(backup);
-                if let Some(operation) = backup.operation.filter(|_| !waits) {
+                if let Some(operation) = backup.operation.filter(|_| !self.waits(backup)) {
                     open.push(format!("wallet {index}: {operation:?} of {}", backup.id));
                 }
             }
         }
         open
+    }
+
+    /// What nothing brings back any more waits until its owner gives up; so does what lives once and was taken over, from a device that had
+    /// brought it back or at some safes only, and what too few registers are left for.
+    fn waits(&self, backup: &Backup) -> bool {
+        let doubled = |meta: &ValueMeta| self.tickets.get(&meta.id).is_some_and(|ticket| ticket.may_double);
+        let overtaken = backup.values.iter().any(doubled);
+        let lost = (self.is_beyond(backup) || backup.lives_once()) && !self.is_recoverable(backup);
+        backup.is_gathering() && (lost || overtaken) || self.is_undecidable(backup)
     }
 
     /// Every backup is rebuilt from what the safes have, and every value is what it was.
@@ -635,6 +791,7 @@ impl<'a, 'r> World<'a, 'r> {
             let drills: Vec<BackupId> = place.known.backups.values().map(|b| b.id).collect();
             let drills: Vec<BackupId> = drills.into_iter().filter(|id| self.can_be_rebuilt(owner, id)).collect();
             let moved = place.known.values.values().filter(|v| v.content.is_none() && whole(&v.meta.id));
+            let moved = moved.filter(|value| !value.meta.lives_once());
             let moved: BTreeSet<BackupId> = moved.filter_map(|v| v.backup).collect();
             for id in &drills {
                 self.in_tab(owner, 0, |tab| {
@@ -647,7 +804,9 @@ impl<'a, 'r> World<'a, 'r> {
             for id in &drills {
                 let backup = &self.owners[owner].known.backups[id];
                 let drilled = backup.drilled.is_some() && backup.operation.is_none();
-                let gone = backup.values.iter().any(|meta| self.owners[owner].excused.contains(&meta.id));
+                let doubled = |id: &ValueId| self.tickets.get(id).is_some_and(|ticket| ticket.may_double);
+                let excused = |id: &ValueId| self.owners[owner].excused.contains(id) || doubled(id);
+                let gone = backup.values.iter().any(|meta| excused(&meta.id));
                 assert!(drilled || gone, "{id} of wallet {owner} cannot be rebuilt from what the safes have");
             }
             for id in moved {
@@ -663,10 +822,58 @@ impl<'a, 'r> World<'a, 'r> {
             for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
                 assert_eq!(wallet.content(id).as_ref(), Some(content), "{id} of wallet {owner} has changed");
             }
-            let operation = |b: &wallet_wasm::state::Backup| b.operation == Some(Operation::Recover);
+            let operation = |b: &Backup| b.operation == Some(Operation::Recover);
             let stuck = place.known.backups.values().filter(|b| operation(b));
-            let stuck: Vec<_> = stuck.filter(|b| self.is_recoverable(b)).collect();
+            let stuck: Vec<_> = stuck.filter(|b| self.is_recoverable(b) && !self.waits(b)).collect();
             assert!(stuck.is_empty(), "a recovery does not end");
+        }
+        self.redeem(left);
+    }
+
+    /// Everybody who has certificates of what lives once wants to have it, and one gets it.
+    fn redeem(&mut self, left: &mut usize) {
+        // What was under way may have brought it to the safes once more, in its next generation.
+        for take_over in [false, false, true, false] {
+            for owner in 0..self.owners.len() {
+                let known = &self.owners[owner].known;
+                let away = known.values.values().filter(|v| v.meta.lives_once() && v.content.is_none());
+                let backups: BTreeSet<BackupId> = away.filter_map(|value| value.backup).collect();
+                for id in backups {
+                    let known = &self.owners[owner].known;
+                    // Let go meanwhile.
+                    let Some(backup) = known.backups.get(&id) else { continue };
+                    let nobody = |id: &ValueId| !self.owners.iter().any(|owner| owner.known.is_local(id));
+                    let wanted = backup.values.iter().any(|meta| nobody(&meta.id));
+                    let event = match take_over {
+                        false => Event::Recover(id, Vec::new()),
+                        true if wanted && self.is_recoverable(backup) => Event::TakeOver(id),
+                        true => continue,
+                    };
+                    let result = self.in_tab(owner, 0, |tab| {
+                        tab.wallet.reload()?;
+                        let result = tab.wallet.try_handle(event);
+                        tab.wallet.session.retry();
+                        result
+                    });
+                    self.say(|| format!("wallet {owner} wants {id}, {left} rounds are left: {result:?}"));
+                    while self.go_on(left) {}
+                }
+            }
+        }
+        for (id, ticket) in self.tickets.iter().filter(|(_, ticket)| !ticket.excused) {
+            let has = |owner: &Owner<'_>| owner.tabs[0].wallet.content(id).as_ref() == Some(&ticket.content);
+            let has = self.owners.iter().filter(|owner| has(owner)).count();
+            let undecidable = || {
+                let all = self.owners.iter().flat_map(|owner| owner.known.backups.values());
+                all.filter(|b| b.values.iter().any(|meta| meta.id == *id)).any(|b| self.is_undecidable(b))
+            };
+            let fine = has == 1 || (has > 1 && ticket.may_double) || (has == 0 && undecidable());
+            let backups = self.owners.iter().map(|owner| {
+                let its = |b: &&Backup| b.values.iter().any(|meta| meta.id == *id);
+                let its = owner.known.backups.values().filter(its);
+                its.map(|b| (b.id, b.operation, b.is_ours(), b.is_taken())).collect::<Vec<_>>()
+            });
+            assert!(fine, "{id} lives {has} times; {:?}", backups.collect::<Vec<_>>());
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::state::{Backup, Content, Deposit, Level, Next, Operation, Row, Stage,
 impl Transition<'_> {
     pub(super) fn drill(&mut self, id: &BackupId, then: Option<Then>) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
+        if backup.must_claim() {
+            return Err(WalletError::LivesOnce);
+        }
         match backup.operation {
             Some(Operation::Drill) if backup.then == then => return Ok(()),
             Some(_) => return Err(WalletError::Busy),
@@ -18,16 +21,22 @@ impl Transition<'_> {
         Ok(())
     }
 
-    pub(super) fn move_out(&mut self, id: &BackupId) -> Result<(), WalletError> {
+    pub(super) fn move_out<R: CryptoRng>(&mut self, id: &BackupId, rng: &mut R) -> Result<(), WalletError> {
         let mut backup = self.settled(id)?;
         if !backup.values.iter().any(|meta| self.state.is_local(&meta.id)) {
             return Err(WalletError::NotLocal);
         }
-        if backup.operation != Some(Operation::Register) {
-            return self.drill(id, Some(Then::Vacate));
+        match backup.operation {
+            Some(Operation::Register) if backup.lives_once() => backup.then = Some(Then::Vacate),
+            // Segments may have been made already that nobody has rebuilt.
+            Some(Operation::Register) => drop(backup.then.get_or_insert(Then::DrillAndVacate)),
+            // The safes have it as it was before; or this wallet has claimed this generation for good, and what others may claim is the next one.
+            None if backup.lives_once() || self.state.is_outdated(&backup) => {
+                let next = Next { backup: BackupId::make_random(rng), plan: backup.plan.clone(), words: None };
+                return self.make_next(&backup, next, true, rng);
+            }
+            _ => return self.drill(id, Some(Then::Vacate)),
         }
-        // Segments may have been made already that nobody has rebuilt.
-        backup.then.get_or_insert(Then::DrillAndVacate);
         self.put(backup);
         Ok(())
     }
@@ -38,10 +47,11 @@ impl Transition<'_> {
             return Ok(());
         }
         let same = |(meta, content): (&ValueMeta, &Content)| {
-            // What is here has to be the same, too, for it may be about to go.
+            // What is here has to be the same, too, for it may be about to go; unless it was changed since, when it does not go.
             let here = self.state.values.get(&meta.id).and_then(|value| value.content.as_ref());
             let alike = |here: &Content| {
-                here.length == content.length && here.root.is_none_or(|root| content.root == Some(root))
+                let same = here.length == content.length && here.root.is_none_or(|root| content.root == Some(root));
+                same || !backup.is_content(&meta.id, here)
             };
             here.is_none_or(alike) && backup.is_content(&meta.id, content)
         };
@@ -77,13 +87,20 @@ impl Transition<'_> {
             held.is_some_and(|held| held.registration().deposit == deposit.id)
         };
         if !backup.deposits.iter().all(holds) || backup.file_saved == Some(false) {
-            self.note(
-                Level::Warning,
-                format!("“{title}” stays on this device: not every safe still stands by its piece."),
-            );
+            // It is here, and so it has to be claimed.
+            backup.operation = backup.lives_once().then_some(Operation::Claim);
+            self.stays(&backup, "not every safe still stands by its piece");
             self.put(backup);
             return Ok(());
         }
+        if self.state.is_outdated(&backup) {
+            backup.operation = backup.lives_once().then_some(Operation::Claim);
+            self.stays(&backup, "it was changed since it was backed up");
+            self.put(backup);
+            return Ok(());
+        }
+        // From now on anybody may claim it who has its certificates.
+        backup.claim = None;
         for meta in &backup.values {
             let Some(value) = self.state.values.get(&meta.id).filter(|value| value.backup == Some(*id)) else {
                 continue;
@@ -97,8 +114,12 @@ impl Transition<'_> {
         Ok(())
     }
 
+    fn stays(&mut self, backup: &Backup, why: &str) {
+        self.note(Level::Warning, format!("“{}” stays on this device: {why}.", Self::title(backup)));
+    }
+
     /// From now on the values are this generation's, and the one before is let go.
-    fn succeed(&mut self, backup: Backup, old: &BackupId) -> Result<(), WalletError> {
+    pub(super) fn succeed(&mut self, backup: Backup, old: &BackupId) -> Result<(), WalletError> {
         for meta in &backup.values {
             let value = self.state.values.get(&meta.id).filter(|v| v.backup.is_none() || v.backup == Some(*old));
             if let Some(value) = value {
@@ -128,6 +149,7 @@ impl Transition<'_> {
         if backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
             return self.make_next(&backup, next, false, rng);
         }
+        Self::begin_claim(&mut backup, rng)?;
         (backup.operation, backup.then, backup.next) = (Some(Operation::Recover), Some(Then::Renew), Some(next));
         self.put(backup);
         Ok(())
@@ -147,7 +169,7 @@ impl Transition<'_> {
         self.register(Wish { backup, values, plan, words, face, moving }, Some(old.id), rng)
     }
 
-    pub(super) fn bring_back(&mut self, id: &BackupId) -> Result<(), WalletError> {
+    pub(super) fn bring_back<R: CryptoRng>(&mut self, id: &BackupId, rng: &mut R) -> Result<(), WalletError> {
         let mut backup = self.settled(id)?;
         if backup.operation.is_none() && backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
             return self.release(id);
@@ -155,7 +177,10 @@ impl Transition<'_> {
         match backup.operation {
             Some(Operation::Recover) if backup.wanted.is_empty() => {}
             Some(_) => return Err(WalletError::Busy),
-            None => backup.operation = Some(Operation::Recover),
+            None => {
+                Self::begin_claim(&mut backup, rng)?;
+                backup.operation = Some(Operation::Recover);
+            }
         }
         backup.then = Some(Then::Release);
         self.put(backup);
@@ -169,7 +194,8 @@ impl Transition<'_> {
             None | Some(Operation::Release | Operation::Vacate) => return Ok(()),
             // The backup goes on; what is here stays.
             Some(Operation::Register) if backup.then.is_some() => {}
-            Some(Operation::Register) => return self.release(id),
+            Some(Operation::Claim) if backup.replaces.is_some() => return self.begin_release(backup),
+            Some(Operation::Register | Operation::Claim) => return self.release(id),
             // A generation that nobody has rebuilt takes nobody's place.
             Some(Operation::Drill) if backup.replaces.is_some() => return self.begin_release(backup),
             Some(Operation::Recover | Operation::Drill) => {

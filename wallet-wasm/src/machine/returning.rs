@@ -12,7 +12,12 @@ use super::{Transition, WalletError};
 use crate::state::{Backup, Content, Key, Level, Operation, Row, Stage, Then, Value};
 
 impl Transition<'_> {
-    pub(super) fn recover(&mut self, id: &BackupId, wanted: Vec<ValueId>) -> Result<(), WalletError> {
+    pub(super) fn recover<R: CryptoRng>(
+        &mut self,
+        id: &BackupId,
+        wanted: Vec<ValueId>,
+        rng: &mut R,
+    ) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         if !wanted.iter().all(|wanted| backup.values.iter().any(|meta| meta.id == *wanted)) {
             return Err(WalletError::Unknown("value"));
@@ -22,7 +27,10 @@ impl Transition<'_> {
             // It was under way as part of something else, and goes on as that.
             Some(Operation::Drill) => return Ok(()),
             Some(_) => return Err(WalletError::Busy),
-            None => backup.operation = Some(Operation::Recover),
+            None => {
+                Self::begin_claim(&mut backup, rng)?;
+                backup.operation = Some(Operation::Recover);
+            }
         }
         backup.wanted = wanted;
         // Whoever wants it here does not want it gone with the next generation.
@@ -56,9 +64,24 @@ impl Transition<'_> {
             return self.recovery_failed(id, why);
         }
         for (meta, content) in values {
-            let old = self.state.values.get(&meta.id);
-            self.changes.discard.extend(old.and_then(|v| v.content.as_ref()).map(|c| c.blob.clone()));
+            let known = self.state.values.get(&meta.id);
+            let here = known.and_then(|value| value.content.clone());
+            // What is here and another one is newer, or at least nowhere else.
+            let other =
+                |here: &Content| here.length != content.length || (here.root.is_some() && here.root != content.root);
+            if here.as_ref().is_some_and(other) {
+                self.changes.discard.push(content.blob);
+                self.note(
+                    Level::Warning,
+                    format!("“{}” was changed on this device since, and stays as it is here.", meta.title),
+                );
+                continue;
+            }
+            self.changes.discard.extend(here.map(|content| content.blob));
             self.changes.needs.push(content.blob.clone());
+            // It may have another name by now.
+            let length = content.length;
+            let meta = known.map_or(meta, |value| ValueMeta { length, ..value.meta.clone() });
             let value = Value { meta, content: Some(content), backup: Some(*id) };
             self.changes.put.push(Row::Value(Box::new(value)));
         }
@@ -119,7 +142,7 @@ impl Transition<'_> {
             Some(Operation::Recover | Operation::Drill | Operation::Vacate) => return Err(WalletError::Busy),
             Some(Operation::Release) => return Ok(()),
             // A registration under way is given up: what safes already took is let go.
-            Some(Operation::Register) | None => {}
+            Some(Operation::Register | Operation::Claim) | None => {}
         }
         self.begin_release(backup)
     }

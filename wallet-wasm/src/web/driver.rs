@@ -466,16 +466,34 @@ impl Driver {
                     note
                 })?);
             }
+            Meaning::Registered(answer) => {
+                let event = self.with(|open| {
+                    open.session.reached(safe);
+                    let (Errand::Propose(proposal), Some(known)) = (errand, open.state.backups.get(backup)) else {
+                        return None;
+                    };
+                    open.session.registered(known, deposit, &proposal, answer, now())
+                })?;
+                if let Some(event) = event {
+                    self.handle(event).await?;
+                }
+            }
+            Meaning::Unaware => self.with(|open| {
+                open.session.reached(safe);
+                if let Some(known) = open.state.backups.get(backup) {
+                    open.session.unaware(known, deposit);
+                }
+            })?,
             Meaning::Later(contact, why) => self.with(|open| {
                 open.session.failed(safe, contact, why, now());
-                if errand == Errand::Retrieve {
-                    fetched(&mut open.session, backup, deposit, Fetch::Away);
-                }
+                unanswered(open, backup, deposit, errand, Fetch::Away);
             })?,
             other @ (Meaning::Clock(_) | Meaning::Descriptor) => self.hindered_by_safe(safe, other).await?,
             Meaning::Refused(why) => self.with(|open| {
                 match errand {
-                    Errand::Retrieve => fetched(&mut open.session, backup, deposit, Fetch::Refused(why)),
+                    Errand::Retrieve | Errand::Propose(_) => {
+                        unanswered(open, backup, deposit, errand, Fetch::Refused(why))
+                    }
                     // The certificate that is here stays good.
                     Errand::Renew => {}
                     _ => drop(open.session.refusals.insert(*deposit, why)),
@@ -492,6 +510,16 @@ impl Driver {
 /// Why nothing can be sealed to a safe now: a phrase that follows its name.
 fn no_key(error: &WalletError) -> String {
     format!("has no key to seal to now ({error})")
+}
+
+/// A safe gave no piece, or said nothing of whose it is.
+fn unanswered(open: &mut Open, backup: &BackupId, deposit: &DepositId, errand: Errand, fetch: Fetch) {
+    let Some(known) = open.state.backups.get(backup) else { return };
+    match errand {
+        Errand::Propose(_) if known.must_claim() => open.session.unregistered(known, deposit, now()),
+        Errand::Retrieve | Errand::Propose(_) => fetched(&mut open.session, backup, deposit, fetch),
+        _ => {}
+    }
 }
 
 fn fetched(session: &mut Session, backup: &BackupId, deposit: &DepositId, fetch: Fetch) {

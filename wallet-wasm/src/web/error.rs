@@ -140,6 +140,9 @@ impl From<WalletError> for EngineError {
             WalletError::HasBackup => ("has-backup", Some("Release the backup first.")),
             WalletError::NoBackup => ("no-backup", Some("Back it up first and wait until all safes have signed.")),
             WalletError::Values(_) => ("values-refused", Some("Choose fewer values, each once.")),
+            WalletError::Mixed => ("values-refused", Some("Back them up apart from each other.")),
+            WalletError::LivesOnce => ("lives-once", Some("Ask the safes to show their pieces instead.")),
+            WalletError::Taken => ("taken", Some("If that device is lost, take it over.")),
             WalletError::Words => {
                 ("words-needed", Some("Enter words where the plan has memory, and none where it has not."))
             }

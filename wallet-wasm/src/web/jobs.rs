@@ -23,7 +23,7 @@ use crate::{
     keeping::{keep, write_file, write_part},
     machine::{Event, Prepared, WalletError},
     proving,
-    state::{Backup, Content, Deposit, Operation, Then},
+    state::{Backup, Content, Deposit, Operation},
     vault::VaultError,
     web::{
         bulk::{self, Reader, Writer},
@@ -131,14 +131,15 @@ impl Driver {
         Ok(())
     }
 
-    /// What is made of one segment; the bodies stay at hand. Where the contents here are to go, the segment is rebuilt from the bodies first.
+    /// What is made of one segment; the bodies stay at hand. Where nothing is to remain here, or nobody can try it later, the segment is rebuilt
+    /// from the bodies first.
     pub(crate) async fn prepare(&self, id: &BackupId, segment: u32) -> Result<Prepared, EngineError> {
-        let moving = self.backup(id)?.then == Some(Then::Vacate);
-        if moving && segment > 0 && self.with(|open| !open.bulk.proven.contains_key(id))? {
+        let prove = self.backup(id)?.is_proven_as_sent();
+        if prove && segment > 0 && self.with(|open| !open.bulk.proven.contains_key(id))? {
             // The keys of all segments stand in the first.
             self.make_segment(id, 0, true).await?;
         }
-        self.make_segment(id, segment, moving).await
+        self.make_segment(id, segment, prove).await
     }
 
     async fn make_segment(&self, id: &BackupId, segment: u32, prove: bool) -> Result<Prepared, EngineError> {

@@ -188,7 +188,7 @@ impl Engine {
         done(async move { driver.handle(Event::RemoveSafe(safe_id(&id)?)).await })
     }
 
-    /// Stores a value on this device; gives its id.
+    /// Stores a value on this device; gives its id. `unique`: it may live only once.
     #[wasm_bindgen(js_name = addValue)]
     pub fn add_value(
         &self,
@@ -197,16 +197,45 @@ impl Engine {
         file_name: Option<String>,
         mime: String,
         content: Uint8Array,
+        unique: bool,
     ) -> Promise {
         let driver = Rc::clone(&self.driver);
         promise(async move {
             let id = ValueId::make_random(&mut fresh_rng()?);
             let length = u64::from(content.length());
-            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length };
+            let unique = unique.then_some(true);
+            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length, unique };
             meta.check()?;
             let content = driver.keep(&content).await?;
             driver.handle(Event::AddValue(meta, content)).await?;
             Ok(id.to_string().into())
+        })
+    }
+
+    /// Changes what a value is called, and its content where one is given.
+    #[wasm_bindgen(js_name = changeValue)]
+    pub fn change_value(
+        &self,
+        id: String,
+        title: String,
+        kind: String,
+        file_name: Option<String>,
+        mime: String,
+        content: Option<Uint8Array>,
+    ) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let id = value_id(&id)?;
+            let known = driver.with(|open| open.state.values.get(&id).map(|value| value.meta.clone()))?;
+            let known = known.ok_or(WalletError::Unknown("value"))?;
+            let length = content.as_ref().map_or(known.length, |content| u64::from(content.length()));
+            let meta = ValueMeta { title, kind, file_name, mime, length, ..known };
+            meta.check()?;
+            let content = match content {
+                Some(content) => Some(driver.keep(&content).await?),
+                None => None,
+            };
+            driver.handle(Event::ChangeValue(meta, content)).await
         })
     }
 
@@ -343,6 +372,16 @@ impl Engine {
     #[wasm_bindgen(js_name = bringBack)]
     pub fn bring_back(&self, id: String) -> Promise {
         self.with_backup(id, Event::BringBack)
+    }
+
+    /// Takes over values that live once, from a device that is lost or in spite of safes that are: it may double them.
+    #[wasm_bindgen(js_name = takeOver)]
+    pub fn take_over(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            driver.handle(Event::TakeOver(driver.backup_of(&id)?)).await?;
+            driver.again()
+        })
     }
 
     /// Rebuilds a backup from what the safes have, and changes nothing.

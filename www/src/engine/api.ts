@@ -138,6 +138,11 @@ export interface BackupView {
   fileUnsaved: boolean;
   /** When it was last rebuilt from what the safes have, as a trial; null: never. */
   drilled: number | null;
+  /**
+   * To whom the values belong, where they may live only once: to this wallet, to another one, or to the first that claims them; null: they may
+   * live often.
+   */
+  claim: 'ours' | 'taken' | 'open' | null;
   certificates: CertificateView[];
 }
 
@@ -149,6 +154,10 @@ export interface ValueView {
   mime: string;
   size: number;
   created: number;
+  /** It may live only once, as a ticket does: of several devices with its certificates one gets it. */
+  unique: boolean;
+  /** The content on this device is another one than the safes have: `renew` backs it up. */
+  changed: boolean;
   /** True if the content is on this device. */
   local: boolean;
   state: ValueState;
@@ -183,6 +192,8 @@ export interface NewValue {
   kind: ValueKind;
   fileName: string | null;
   mime: string;
+  /** It may live only once: a ticket, a voucher, an electronic coin. */
+  unique?: boolean;
 }
 
 export interface ImportReport {
@@ -374,9 +385,11 @@ export interface Engine {
 
   /** Stores a value on this device; resolves with its id. Error `too-large` (16 MiB), `no-room`. */
   addValue(meta: NewValue, content: Uint8Array): Promise<string>;
+  /** Changes what a value is called, and its content where one is given; `unique` stays as it is. Error `too-large`, `no-room`, `not-local`. */
+  changeValue(id: string, meta: NewValue, content?: Uint8Array): Promise<void>;
   /** The content. Error `not-local`. */
   reveal(id: string): Promise<Uint8Array>;
-  /** Deletes a local value that has no backup. Error `has-backup`. */
+  /** Deletes a local value that has no backup, or takes one from the list that belongs to another device. Error `has-backup`. */
   removeValue(id: string): Promise<void>;
 
   /** Plans before they are carried out. */
@@ -388,7 +401,7 @@ export interface Engine {
   };
   /**
    * Starts a backup of some values, coupled, by a plan: text with nicknames or ids of safes. Progress comes by `subscribe`. Error
-   * `plan-unreadable`, `plan-refused`, `words-needed`, `values-refused`, `has-backup`, `not-local`.
+   * `plan-unreadable`, `plan-refused`, `words-needed`, `values-refused`, `has-backup`, `not-local`. Values that may live only once and others are not coupled.
    */
   backup(values: string[], plan: string, options?: BackupOptions): Promise<void>;
   /** The file with a piece that the owner of a value is to keep, while `fileUnsaved`. */
@@ -398,14 +411,17 @@ export interface Engine {
   /** Asks the safes to show that they have what they signed for: the pieces of one value, or (null) all. */
   audit(id: string | null): Promise<void>;
   /**
-   * Brings values of one backup back from the safes, or gives a recovery that waits what it waits for. Error `not-the-piece-file`, `busy`.
+   * Brings values of one backup back from the safes, or gives a recovery that waits what it waits for. Error `not-the-piece-file`, `busy`,
+   * `taken`: it may live only once, and another device has claimed it.
    */
   recover(ids: string[], given?: Given): Promise<void>;
   /** The copy here goes, once it was rebuilt from what the safes have. Error `not-local`, `busy`. */
   moveOut(id: string): Promise<void>;
   /** All values of a backup come back, and then the safes let theirs go. Error `busy`. */
   bringBack(id: string): Promise<void>;
-  /** A fire drill: rebuilds a backup from what the safes have, and changes nothing. Error `busy`. */
+  /** Takes over what may live only once, from a device that is lost or although too many safes are. It may live twice then. Error `busy`. */
+  takeOver(id: string): Promise<void>;
+  /** A fire drill: rebuilds a backup from what the safes have, and changes nothing. Error `busy`, `lives-once`: it would be claimed. */
   drill(id: string): Promise<void>;
   /**
    * Encrypts everything of a backup anew, gives it to the safes, proves that it comes back, and lets the old pieces go. Error `busy`, `no-backup`.

@@ -40,6 +40,7 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     setToken: (id, token) => remote.setToken(id, token),
     removeSafe: (id) => remote.removeSafe(id),
     addValue: (meta, content) => remote.addValue(meta, content),
+    changeValue: (id, meta, content) => remote.changeValue(id, meta, content),
     reveal: (id) => remote.reveal(id),
     removeValue: (id) => remote.removeValue(id),
     plan: {
@@ -53,6 +54,7 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     recover: (ids, given) => remote.recover(ids, given),
     moveOut: (id) => remote.moveOut(id),
     bringBack: (id) => remote.bringBack(id),
+    takeOver: (id) => remote.takeOver(id),
     drill: (id) => remote.drill(id),
     renew: (id, how) => remote.renew(id, how),
     cancel: (id) => remote.cancel(id),

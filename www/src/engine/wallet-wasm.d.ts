@@ -8,7 +8,10 @@ import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from '.
 export default function init(): Promise<unknown>;
 
 interface WasmEngine
-  extends Omit<Contract, 'lock' | 'subscribe' | 'addValue' | 'backup' | 'recover' | 'renew' | 'plan'> {
+  extends Omit<
+    Contract,
+    'lock' | 'subscribe' | 'addValue' | 'changeValue' | 'backup' | 'recover' | 'renew' | 'plan'
+  > {
   lock(): void;
   subscribe(listener: (view: WalletView) => Promise<unknown>): void;
   parsePlan(text: string): Promise<PlanReading>;
@@ -30,12 +33,21 @@ interface WasmEngine
   ): Promise<void>;
   renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
+  changeValue(
+    id: string,
+    title: string,
+    kind: string,
+    fileName: string | null,
+    mime: string,
+    content: Uint8Array | undefined,
+  ): Promise<void>;
   addValue(
     title: string,
     kind: string,
     fileName: string | null,
     mime: string,
     content: Uint8Array,
+    unique: boolean,
   ): Promise<string>;
 }
 

@@ -70,8 +70,10 @@ const host = {
   setToken: (id: string, token: string) => engine().setToken(id, token),
   removeSafe: (id: string) => engine().removeSafe(id),
 
-  addValue: ({ title, kind, fileName, mime }: NewValue, content: Uint8Array) =>
-    engine().addValue(title, kind, fileName, mime, content),
+  addValue: ({ title, kind, fileName, mime, unique }: NewValue, content: Uint8Array) =>
+    engine().addValue(title, kind, fileName, mime, content, unique ?? false),
+  changeValue: (id: string, { title, kind, fileName, mime }: NewValue, content?: Uint8Array) =>
+    engine().changeValue(id, title, kind, fileName, mime, content),
   reveal: (id: string) => handOver(engine().reveal(id)),
   removeValue: (id: string) => engine().removeValue(id),
 
@@ -93,6 +95,7 @@ const host = {
   recover: (ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file),
   moveOut: (id: string) => engine().moveOut(id),
   bringBack: (id: string) => engine().bringBack(id),
+  takeOver: (id: string) => engine().takeOver(id),
   drill: (id: string) => engine().drill(id),
   renew: (id: string, { words, replace = [] }: Renewal = {}) =>
     engine().renew(

@@ -289,7 +289,9 @@ export class Backup extends Page {
         ${
           this.moving
             ? 'The copy here goes when every safe has signed for its piece, and the pieces were put together again. Until then it stays.'
-            : 'The copy here stays as well.'
+            : this.value.unique
+              ? 'The copy here stays as well, and is the one that counts: another device gets it by taking it over only.'
+              : 'The copy here stays as well.'
         }
       </p>
     </div>`;
@@ -297,7 +299,8 @@ export class Backup extends Page {
 
   #coupled(): TemplateResult | typeof nothing {
     const free = this.values.filter(
-      ({ id, local, backup }) => id !== this.value.id && local && backup === null,
+      ({ id, local, backup, unique }) =>
+        id !== this.value.id && local && backup === null && unique === this.value.unique,
     );
     if (free.length === 0) return nothing;
     return html`<details class="more">

@@ -156,4 +156,4 @@ export class Content extends Page {
 }
 
 /** Typed text, or a file that says it is text. */
-const isText = ({ mime }: ValueView) => mime.startsWith('text/') || mime === 'application/json';
+export const isText = ({ mime }: ValueView) => mime.startsWith('text/') || mime === 'application/json';

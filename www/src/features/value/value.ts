@@ -13,6 +13,7 @@ import '../recover/export.ts';
 import './backup.ts';
 import './certificates.ts';
 import './content.ts';
+import './edit.ts';
 import './outlook.ts';
 import { givenForm } from '../recover/given.ts';
 import './piece.ts';
@@ -25,7 +26,7 @@ function others({ backup }: ValueView): string {
   return more > 0 ? ` and of ${count(more, 'other value')} that were backed up with it` : '';
 }
 
-type Asking = 'backup' | 'move' | 'renew' | 'release' | 'remove' | 'export';
+type Asking = 'backup' | 'edit' | 'take-over' | 'move' | 'renew' | 'release' | 'remove' | 'export';
 
 /** One value: its content, where it stands, and its backup. */
 @customElement('sr-value')
@@ -52,7 +53,7 @@ export class Value extends Page {
         <div class="stack tight">
           <h1 tabindex="-1">${value.title}</h1>
           <p class="muted small">
-            ${kinds[value.kind]} · ${size(value.size)} · added ${date(value.created)}
+            ${kinds[value.kind]} · ${size(value.size)} · added ${date(value.created)}${value.unique ? ' · only one of it' : ''}
             ${value.fileName ? html`<br />${value.fileName}` : nothing}
           </p>
         </div>
@@ -61,6 +62,7 @@ export class Value extends Page {
         <div>${valueBadge(value.state)}</div>
         <p>${value.reason}</p>
         ${value.nextStep ? html`<p class="muted">${value.nextStep}</p>` : nothing}
+        ${value.changed && value.operation === null ? this.#outdated(value) : nothing}
       </section>
       ${
         value.operation
@@ -72,7 +74,10 @@ export class Value extends Page {
       }
       ${this.errorBox()}
       <section class="card stack" aria-labelledby="content">
-        <h2 id="content">Content</h2>
+        <div class="row apart">
+          <h2 id="content">Content</h2>
+          <button type="button" class="small" data-testid="edit" @click=${() => this.#ask('edit')}>Change</button>
+        </div>
         ${value.local ? html`<sr-content .value=${value}></sr-content>` : this.#away(value)}
       </section>
       <section class="card stack" aria-labelledby="backup">
@@ -83,11 +88,27 @@ export class Value extends Page {
     </div>`;
   }
 
+  /** The safes have it as it was before a change. */
+  #outdated(value: ValueView): TemplateResult {
+    return html`<div class="row">
+      <button
+        type="button"
+        class="primary"
+        data-testid="renew-change"
+        ?disabled=${this.busy}
+        @click=${() => (value.backup?.hasWords ? this.#ask('renew') : this.act(() => session.engine.renew(value.id)))}
+      >
+        Back up the change
+      </button>
+    </div>`;
+  }
+
   #away(value: ValueView): TemplateResult {
+    if (value.backup?.claim === 'taken') return this.#taken(value);
     return html`<p>It is not on this device. The safes hold it.</p>
       ${
         value.operation?.gathering
-          ? nothing
+          ? this.#claiming(value)
           : html`<div class="row">
               <button
                 type="button"
@@ -112,6 +133,47 @@ export class Value extends Page {
               Recovered, it is here and at the safes. Brought back, it is here, and then the safes let go of it${others(value)}.
             </p>`
       }`;
+  }
+
+  /** Too few safes may be left to agree whose it is. */
+  #claiming(value: ValueView): TemplateResult | typeof nothing {
+    if (value.backup?.claim !== 'open') return nothing;
+    return html`<p class="muted small">
+        If too many safes are gone for good, or the device that has it is lost, you can take it over.
+      </p>
+      <div class="row">${this.#takeOver()}</div>`;
+  }
+
+  #takeOver(): TemplateResult {
+    return html`<button
+      type="button"
+      class="danger"
+      data-testid="take-over"
+      ?disabled=${this.busy}
+      @click=${() => this.#ask('take-over')}
+    >
+      Take it over
+    </button>`;
+  }
+
+  #taken(value: ValueView): TemplateResult {
+    return html`<p>There may be only one of it, and another device has claimed it.</p>
+      <div class="row">
+        ${this.#takeOver()}
+        <button
+          type="button"
+          class="quiet"
+          data-testid="value-forget"
+          ?disabled=${this.busy || value.operation !== null}
+          @click=${() =>
+            this.act(async () => {
+              await session.engine.removeValue(value.id);
+              location.hash = '#/values';
+            })}
+        >
+          Take it from this list
+        </button>
+      </div>`;
   }
 
   #notBackedUp(value: ValueView): TemplateResult {
@@ -184,7 +246,8 @@ export class Value extends Page {
           type="button"
           class="small"
           data-testid="drill"
-          ?disabled=${!held || this.busy || value.operation !== null}
+          ?disabled=${!held || this.busy || value.operation !== null || (value.unique && backup.claim !== 'ours')}
+          title=${value.unique && backup.claim !== 'ours' ? 'There may be only one of it: to try it would be to take it.' : ''}
           @click=${() => this.act(() => session.engine.drill(value.id))}
         >
           ${icon('clock')}Try whether it comes back
@@ -242,18 +305,46 @@ export class Value extends Page {
 
   #dialog(value: ValueView): TemplateResult | typeof nothing {
     switch (this.asking) {
+      case 'edit':
+        return html`<sr-edit .value=${value} @dismiss=${() => this.#ask(null)}></sr-edit>`;
       case 'export':
         return html`<sr-export
           .ids=${[value.id]}
           .heading=${`Save the certificates of “${value.title}”`}
           @dismiss=${() => this.#ask(null)}
         ></sr-export>`;
+      case 'take-over':
+        return html`<sr-dialog heading="Take it over?" @dismiss=${() => this.#ask(null)}>
+          <div class="stack">
+            <p>
+              There may be only one “${value.title}”. If the device that claimed it is lost, or too many safes are, you can have it
+              here all the same. <strong>If that device still has it, or gets it later, it lives twice</strong>, and only the first
+              who shows it may be let in.
+            </p>
+            <div class="row">
+              <button
+                type="button"
+                class="danger"
+                data-testid="take-over-confirm"
+                @click=${() => this.#confirm(() => session.engine.takeOver(value.id))}
+              >
+                That device is lost: take it over
+              </button>
+              <button type="button" class="quiet" data-first @click=${() => this.#ask(null)}>Leave it</button>
+            </div>
+          </div>
+        </sr-dialog>`;
       case 'move':
         return html`<sr-dialog heading="Take it off this device?" @dismiss=${() => this.#ask(null)}>
           <div class="stack">
             <p>
-              “${value.title}”${others(value)} is rebuilt from what the safes have. If it is the same, the copy on this device goes, and
-              the safes are where it lives. You can recover it at any time.
+              ${
+                value.unique
+                  ? html`“${value.title}”${others(value)} goes to the safes anew, under new keys, for whichever of your devices claims it next.
+                      When every safe has signed, the copy on this device goes, and certificates saved earlier no longer bring it back.`
+                  : html`“${value.title}”${others(value)} is rebuilt from what the safes have. If it is the same, the copy on this device
+                      goes, and the safes are where it lives. You can recover it at any time.`
+              }
             </p>
             <div class="row">
               <button

@@ -47,6 +47,8 @@ export class Add extends Page {
   @state() private kind: ValueKind = 'note';
   /** The owner chose the kind himself; no guess may change it any more. */
   #chosen = false;
+  /** Of tickets and vouchers there is one, unless the owner says otherwise. */
+  @state() private once: boolean | null = null;
 
   protected override willUpdate(changed: Map<PropertyKey, unknown>): void {
     if (!changed.has('given')) return;
@@ -80,7 +82,25 @@ export class Add extends Page {
             )}
           </select>
         </div>
-        ${this.#content()} ${this.errorBox()}
+        ${this.#content()}
+        <div class="stack tight">
+          <label class="row">
+            <input
+              type="checkbox"
+              data-testid="value-unique"
+              aria-describedby="unique-why"
+              .checked=${this.#unique}
+              @change=${(event: Event) => {
+                this.once = (event.target as HTMLInputElement).checked;
+              }}
+            />
+            There may be only one of it
+          </label>
+          <p class="muted small" id="unique-why">
+            For tickets, vouchers and the like: of several devices that want it back from the safes, one gets it.
+          </p>
+        </div>
+        ${this.errorBox()}
         <p class="muted small">It is sealed on this device. Nothing is sent anywhere until you back it up.</p>
         <div class="row">
           <button class="primary" data-testid="value-save" ?disabled=${this.busy}>
@@ -153,6 +173,10 @@ export class Add extends Page {
     </div>`;
   }
 
+  get #unique(): boolean {
+    return this.once ?? (this.kind === 'ticket' || this.kind === 'voucher');
+  }
+
   #onKind(event: Event): void {
     this.#chosen = true;
     this.kind = (event.target as HTMLSelectElement).value as ValueKind;
@@ -211,7 +235,8 @@ export class Add extends Page {
       }
       const mime = 'text/plain;charset=utf-8';
       const content = new TextEncoder().encode(text);
-      await session.engine.addValue({ title, kind: this.kind, fileName: null, mime }, content);
+      const unique = this.#unique;
+      await session.engine.addValue({ title, kind: this.kind, fileName: null, mime, unique }, content);
       content.fill(0);
     });
     if (saved) this.#close();
@@ -221,7 +246,8 @@ export class Add extends Page {
     if (file.size > LARGEST) throw tooLarge(file);
     const content = new Uint8Array(await file.arrayBuffer());
     const mime = file.type || 'application/octet-stream';
-    await session.engine.addValue({ title, kind: this.kind, fileName: file.name, mime }, content);
+    const { kind } = this;
+    await session.engine.addValue({ title, kind, fileName: file.name, mime, unique: this.#unique }, content);
     content.fill(0);
   }
 

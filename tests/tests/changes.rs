@@ -1,0 +1,169 @@
+//! Changes: a value is edited while safes have it as it was, and neither the old nor the new version is lost by that.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use protocol::ids::{BackupId, ValueId};
+use tests::{
+    plug::{N, TICKET, begin, leak, moved, protected, state_of},
+    world::{Safes, Trouble, Wallet},
+};
+use wallet_wasm::{
+    machine::{Event, WalletError, book_of},
+    session::{Action, Errand},
+    state::Next,
+    view::draw,
+};
+
+const CHANGED: &[u8] = b"row 7, seat 13";
+
+fn renew(wallet: &mut Wallet<'_>, old: BackupId) {
+    let plan = wallet.state.backups[&old].plan.clone();
+    wallet.handle(Event::Renew(old, Next { backup: BackupId([7; 16]), plan, words: None })).unwrap();
+}
+
+fn is_changed(wallet: &Wallet<'_>, value: ValueId) -> bool {
+    let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
+    view.values.into_iter().find(|v| v.id == value.to_string()).unwrap().changed
+}
+
+/// What another device gets with the certificates as they are now.
+fn elsewhere(wallet: &Wallet<'_>, safes: &Safes, value: ValueId) -> Option<Vec<u8>> {
+    let mut other = Wallet::create(leak(), 99);
+    other.trust(safes);
+    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    other.handle(Event::Recover(other.backup_of(&value), Vec::new())).unwrap();
+    other.run(safes, 1000);
+    other.content(&value)
+}
+
+#[test]
+fn a_change_is_at_risk_until_it_is_backed_up() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, value, backup) = protected(store, &safes);
+    assert!(!is_changed(&wallet, value));
+    wallet.change(&value, CHANGED).unwrap();
+    assert_eq!((state_of(&wallet, value), is_changed(&wallet, value)), (("at-risk", None), true));
+    assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(TICKET), "as it was before");
+    // It is still so for a tab that is opened anew.
+    drop(wallet);
+    let mut wallet = Wallet::open(store, 2);
+    assert!(is_changed(&wallet, value));
+    renew(&mut wallet, backup);
+    assert_eq!(state_of(&wallet, value).0, "protecting");
+    wallet.run(&safes, 1000);
+    assert_eq!((state_of(&wallet, value), is_changed(&wallet, value)), (("protected", None), false));
+    assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(CHANGED));
+    assert!(safes.all.iter().all(|safe| safe.counts().1 == 1), "the version before is gone");
+    // Back to what it was is no change.
+    wallet.change(&value, TICKET).unwrap();
+    assert!(is_changed(&wallet, value));
+    wallet.change(&value, CHANGED).unwrap();
+    assert!(!is_changed(&wallet, value));
+}
+
+#[test]
+fn a_recovery_does_not_overwrite_what_was_changed_here() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    wallet.change(&value, CHANGED).unwrap();
+    wallet.handle(Event::Recover(backup, Vec::new())).unwrap();
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(CHANGED));
+    assert!(wallet.state.activity.iter().any(|line| line.text.contains("stays as it is here")));
+    // A trial looks at what the safes have, and they have what they were given.
+    wallet.handle(Event::Drill(backup)).unwrap();
+    wallet.run(&safes, 1000);
+    assert!(wallet.state.backups[&backup].drilled.is_some());
+    assert_eq!(wallet.content(&value).as_deref(), Some(CHANGED));
+    assert!(is_changed(&wallet, value));
+}
+
+/// At every step of a registration, of a move and of a trial before a move: what was changed does not leave this device.
+#[test]
+fn what_is_changed_during_a_move_stays() {
+    let of_protected = |store, safes: &Safes| {
+        let (mut wallet, value, backup) = protected(store, safes);
+        wallet.handle(Event::Move(backup)).unwrap();
+        (wallet, value, backup)
+    };
+    let starts: [&dyn Fn(&'static _, &Safes) -> _; 2] = [&|store, safes| begin(store, safes, true), &of_protected];
+    for start in starts {
+        for step in 0.. {
+            let (store, safes) = (leak(), Safes::new(N));
+            let (mut wallet, value, _) = start(store, &safes);
+            let more = wallet.run(&safes, step) == step;
+            let here = wallet.content(&value).is_some();
+            let change = wallet.change(&value, CHANGED);
+            assert_eq!(change, if here { Ok(()) } else { Err(Trouble::Wallet(WalletError::NotLocal)) });
+            wallet.run(&safes, 1000);
+            if here {
+                assert_eq!(wallet.content(&value).as_deref(), Some(CHANGED), "step {step}");
+                assert_eq!((state_of(&wallet, value), is_changed(&wallet, value)), (("at-risk", None), true));
+                // Moved out now, it goes as it is.
+                wallet.handle(Event::Move(wallet.backup_of(&value))).unwrap();
+                wallet.run(&safes, 1000);
+                assert_eq!((wallet.content(&value), state_of(&wallet, value)), (None, ("moved", None)));
+                assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(CHANGED), "step {step}");
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+}
+
+/// What is being backed up is what it was when that began, however often it is changed meanwhile.
+#[test]
+fn a_change_during_a_registration_is_not_in_it() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, _) = begin(leak(), &safes, false);
+    let put = |action: &Action| matches!(action, Action::Send(_, _, Errand::Put));
+    while !wallet.session.actions(&wallet.state, wallet.now()).iter().any(put) {
+        wallet.run(&safes, 1);
+    }
+    for content in [CHANGED, b"and again", b"and a third time"] {
+        wallet.change(&value, content).unwrap();
+        wallet.run(&safes, 3);
+    }
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(&b"and a third time"[..]));
+    assert!(is_changed(&wallet, value));
+    assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(TICKET));
+    assert_eq!(wallet.state.blobs().len(), 1, "what was replaced is not kept");
+}
+
+#[test]
+fn another_title_is_no_change_and_stays_after_a_recovery() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = moved(leak(), &safes);
+    let meta = protocol::bundle::ValueMeta { title: "Opera".into(), ..wallet.state.values[&value].meta.clone() };
+    // Nothing of it is here, so nothing but its name can be changed; neither its length nor its time.
+    let meta = protocol::bundle::ValueMeta { length: 9, created: 1, unique: Some(true), ..meta };
+    wallet.handle(Event::ChangeValue(meta, None)).unwrap();
+    let known = &wallet.state.values[&value].meta;
+    assert_eq!((known.length, known.lives_once()), (TICKET.len() as u64, false));
+    assert!(known.created > 1 && !is_changed(&wallet, value));
+    wallet.handle(Event::Recover(backup, Vec::new())).unwrap();
+    wallet.run(&safes, 1000);
+    assert_eq!(wallet.content(&value).as_deref(), Some(TICKET));
+    assert_eq!((wallet.state.values[&value].meta.title.as_str(), is_changed(&wallet, value)), ("Opera", false));
+    let long = protocol::bundle::ValueMeta { title: "x".repeat(300), ..wallet.state.values[&value].meta.clone() };
+    assert!(matches!(wallet.handle(Event::ChangeValue(long, None)), Err(WalletError::TooLarge(_))));
+}
+
+/// A certificate file from before a change comes to a wallet that has the change and no backup of it any more.
+#[test]
+fn an_older_certificate_file_does_not_hide_a_change() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    let book = book_of(&wallet.state, &[value], wallet.now()).unwrap();
+    wallet.handle(Event::Release(backup)).unwrap();
+    wallet.run(&safes, 1000);
+    let longer = [CHANGED, b", and much more"].concat();
+    wallet.change(&value, &longer).unwrap();
+    wallet.handle(Event::Import(book)).unwrap();
+    assert_eq!(wallet.content(&value).as_deref(), Some(&longer[..]));
+    assert!(is_changed(&wallet, value));
+    renew(&mut wallet, backup);
+    wallet.run(&safes, 1000);
+    assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(&longer[..]));
+}
