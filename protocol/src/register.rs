@@ -25,7 +25,7 @@ use crate::{
     codec,
     crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, derive_secret, mac, same_bytes},
     identity::Entry,
-    ids::{ClaimantId, DepositId, Root, SafeId, Seconds},
+    ids::{ClaimantId, DepositId, Nonce, Root, SafeId, Seconds},
     sealed::{Sealed, Subject},
 };
 
@@ -122,25 +122,26 @@ impl Proposal {
         matches!(self, Self::Override(_))
     }
 
-    /// `MAC(derive(secret, "register answer"), CBOR [proposal, answer])`: nobody on the way can make an answer, or give it for one to another
-    /// proposal. An old answer to the same proposal says what is true still, for nothing that was promised or accepted lapses.
-    fn tag(&self, secret: &Secret, answer: &Answer) -> Root {
-        Root(mac(&derive_secret(secret, "register answer", b""), &codec::encode(&(*self, *answer))))
+    /// `MAC(derive(secret, "register answer"), CBOR [nonce, proposal, answer])`: nobody on the way can make an answer, or give it for the answer
+    /// to another request. Not even to the same proposal: what one ballot was promised, a claimant that has crashed or another window of its
+    /// wallet must not hear once more, lest it proposes two claimants under one ballot.
+    fn tag(&self, secret: &Secret, nonce: &Nonce, answer: &Answer) -> Root {
+        Root(mac(&derive_secret(secret, "register answer", b""), &codec::encode(&(*nonce, *self, *answer))))
     }
 }
 
 impl Answer {
-    /// The answer to a proposal that came with this secret. Inverse of [`Vouched::verify`].
-    pub fn vouch(self, secret: &Secret, proposal: &Proposal) -> Vouched {
-        Vouched { taken: self.taken, register: self.register, tag: proposal.tag(secret, &self) }
+    /// The answer to a proposal that came with this secret and nonce. Inverse of [`Vouched::verify`].
+    pub fn vouch(self, secret: &Secret, nonce: &Nonce, proposal: &Proposal) -> Vouched {
+        Vouched { taken: self.taken, register: self.register, tag: proposal.tag(secret, nonce, &self) }
     }
 }
 
 impl Vouched {
-    /// The answer, if it is one to this proposal by somebody who knows the secret.
-    pub fn verify(&self, secret: &Secret, proposal: &Proposal) -> Option<Answer> {
+    /// The answer, if it is one to this request by somebody who knows the secret.
+    pub fn verify(&self, secret: &Secret, nonce: &Nonce, proposal: &Proposal) -> Option<Answer> {
         let answer = Answer { taken: self.taken, register: self.register };
-        same_bytes(&proposal.tag(secret, &answer).0, &self.tag.0).then_some(answer)
+        same_bytes(&proposal.tag(secret, nonce, &answer).0, &self.tag.0).then_some(answer)
     }
 }
 

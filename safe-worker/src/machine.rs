@@ -638,7 +638,7 @@ impl Machine<'_> {
         let answer = register.step(&proposal);
         record.register = Some(register);
         self.renew();
-        Reply::Register(answer.vouch(&secret, &proposal))
+        Reply::Register(answer.vouch(&secret, &request.nonce, &proposal))
     }
 
     fn alarm(&mut self) -> Reply {

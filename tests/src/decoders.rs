@@ -415,7 +415,7 @@ fn answer(bytes: &[u8]) {
                 let propose = Errand::Propose(Proposal::Override(1));
                 let others = [Errand::Put, Errand::Confirm, Errand::Retrieve, Errand::Release, Errand::Renew];
                 for errand in others.into_iter().chain([propose]) {
-                    happens(state, exchange::interpret(state, backup, deposit, errand, answer()));
+                    happens(state, exchange::interpret(state, backup, deposit, errand, Some(rest), answer()));
                 }
             }
         }

@@ -713,14 +713,17 @@ pub fn held_unique(visit: &mut Visit<'_>) -> Deposit {
 
 /// What a register says to a proposal, for whoever showed it a secret.
 #[track_caller]
-pub fn register_says(got: Got, secret: &Secret, proposal: &Proposal) -> register::Answer {
+pub fn register_says(got: Got, secret: &Secret, nonce: &Nonce, proposal: &Proposal) -> register::Answer {
     let vouched: register::Vouched = codec::decode(&granted(got, 200, CBOR), MAX_REGISTER_ANSWER_LEN).unwrap();
-    vouched.verify(secret, proposal).expect("it is an answer to this proposal")
+    vouched.verify(secret, nonce, proposal).expect("it is an answer to this request")
 }
 
+/// Proposes something, and gives what the register says to that.
 #[track_caller]
-fn propose(visit: &mut Visit<'_>, id: &DepositId, secret: &Secret, proposal: &Proposal) -> register::Answer {
-    register_says(visit.propose(id, secret, proposal), secret, proposal)
+pub fn propose(visit: &mut Visit<'_>, id: &DepositId, secret: &Secret, proposal: &Proposal) -> register::Answer {
+    let request = visit.proposal(id, secret, proposal);
+    let got = visit.ask(&Ask::post(id, "register", codec::encode(&request)));
+    register_says(got, secret, &request.nonce, proposal)
 }
 
 pub fn a_unique_value_goes_to_its_claimant(safe: &mut dyn SafeUnderTest) {
@@ -792,9 +795,9 @@ pub fn a_register_hears_its_rights_only(safe: &mut dyn SafeUnderTest) {
     };
     let request = make(now + CLAIM_SPAN, &mut visit);
     let post = |id: &DepositId, request: &Sealed| Ask::post(id, "register", codec::encode(request));
-    let first = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &prepare);
+    let first = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &request.nonce, &prepare);
     assert!(first.taken);
-    let again = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &prepare);
+    let again = register_says(visit.ask(&post(&deposit.id, &request)), &secrets.retrieve, &request.nonce, &prepare);
     assert!(!again.taken && again.register == first.register);
     let other = held_unique(&mut visit);
     assert_refused(&visit.ask(&post(&other.id, &request)), Problem::ClaimUnreadable);

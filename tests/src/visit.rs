@@ -15,6 +15,7 @@ use protocol::{
     ids::{DepositId, Root, Seconds, TokenId},
     problem::Problem,
     register::{Proposal, seal_proposal},
+    sealed::Sealed,
     token::Token,
 };
 use rand_core::{CryptoRng, Rng};
@@ -208,9 +209,14 @@ impl<'a> Visit<'a> {
 
     /// `POST …/register`.
     pub fn propose(&mut self, deposit: &DepositId, secret: &Secret, proposal: &Proposal) -> Got {
-        let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
-        let request = seal_proposal(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap();
+        let request = self.proposal(deposit, secret, proposal);
         self.ask(&Ask::post(deposit, "register", codec::encode(&request)))
+    }
+
+    /// A proposal that counts now.
+    pub fn proposal(&mut self, deposit: &DepositId, secret: &Secret, proposal: &Proposal) -> Sealed {
+        let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
+        seal_proposal(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap()
     }
 
     /// `POST …/confirm` for an offer.

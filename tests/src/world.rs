@@ -631,7 +631,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             return self.audit_answered(sending, answer);
         };
         let (backup, deposit, errand) = (backup, deposit, *errand);
-        let meaning = match exchange::interpret(&self.state, backup, deposit, errand, answer) {
+        let meaning = match exchange::interpret(&self.state, backup, deposit, errand, Some(&sending.body), answer) {
             Meaning::Body(body) => self.open_body(backup, deposit, &body),
             other => other,
         };

@@ -167,3 +167,24 @@ fn an_older_certificate_file_does_not_hide_a_change() {
     wallet.run(&safes, 1000);
     assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(&longer[..]));
 }
+
+/// What came from another wallet's certificates is known once it has come back: a change as long as what was there is a change, too.
+#[test]
+fn a_change_is_one_on_another_device_too() {
+    let safes = Safes::new(N);
+    let (wallet, value, backup) = protected(leak(), &safes);
+    let mut other = Wallet::create(leak(), 9);
+    other.trust(&safes);
+    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    other.handle(Event::Recover(backup, Vec::new())).unwrap();
+    other.run(&safes, 1000);
+    assert_eq!((other.content(&value).as_deref(), is_changed(&other, value)), (Some(TICKET), false));
+    assert_eq!(TICKET.len(), CHANGED.len());
+    other.change(&value, CHANGED).unwrap();
+    assert!(is_changed(&other, value));
+    assert_eq!(state_of(&other, value).0, "at-risk");
+    // Moved out, it goes as it is now.
+    other.handle(Event::Move(backup)).unwrap();
+    other.run(&safes, 1000);
+    assert_eq!(elsewhere(&other, &safes, value).as_deref(), Some(CHANGED));
+}

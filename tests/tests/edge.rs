@@ -246,7 +246,7 @@ impl Place {
         let mut rng = tests::fixture::rng(seed);
         let request = seal_proposal(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
         let got = self.door.clone().exchange(&Ask::post(&self.deposit.id, "register", codec::encode(&request)));
-        safe_suite::register_says(got, secret, proposal)
+        safe_suite::register_says(got, secret, &request.nonce, proposal)
     }
 
     fn fetch(&self, x: &Secret, seed: u64) -> Got {

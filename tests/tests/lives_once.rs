@@ -6,7 +6,8 @@ use protocol::{
     deposit::DepositSecrets,
     ids::{BackupId, SafeId, ValueId},
     plan::Plan,
-    register::{self, Accepted, Proposal, Register},
+    register::{self, Accepted, MAX_REGISTER_LEN, Proposal, Register},
+    sealed::Sealed,
 };
 use rand_core::Rng;
 use tests::{
@@ -214,6 +215,7 @@ fn lie(wallet: &mut Wallet<'_>, safes: &Safes, liar: usize, action: &Action) -> 
     if wallet.state.backups[backup].deposit(deposit)?.safe != safes.all[liar].id() {
         return None;
     }
+    let Ok(Then::Send(sending)) = wallet.begin(action) else { return None };
     let body = match errand {
         Errand::Retrieve => safes.all[liar].body(deposit)?,
         Errand::Propose(proposal) => {
@@ -225,11 +227,11 @@ fn lie(wallet: &mut Wallet<'_>, safes: &Safes, liar: usize, action: &Action) -> 
                 _ => return None,
             };
             let secret = DepositSecrets::derive(&wallet.state.backups[backup].deposit(deposit)?.d).retrieve;
-            codec::encode(&register::Answer { taken: true, register }.vouch(&secret, proposal))
+            let nonce = Sealed::parse(&sending.body, MAX_REGISTER_LEN).unwrap().nonce;
+            codec::encode(&register::Answer { taken: true, register }.vouch(&secret, &nonce, proposal))
         }
         _ => return None,
     };
-    let Ok(Then::Send(sending)) = wallet.begin(action) else { return None };
     Some((*sending, Answer { status: 200, body, problem: None }))
 }
 
@@ -431,6 +433,18 @@ fn nobody_on_the_way_speaks_for_a_register() {
         wallet.wait(61);
     }
     assert!(wallet.state.backups[&backup].must_claim(), "it counts what was altered");
+    // Nor can what a register has said to one window be said to another one, even to the same proposal.
+    wallet.session.retry();
+    let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+    let [first, second] = [0, 1].map(|_| {
+        let Then::Send(sending) = wallet.begin(&action).unwrap() else { unreachable!() };
+        sending
+    });
+    let said = safes.send(&first.request, first.body.clone(), wallet.now()).unwrap();
+    wallet.answered(&second, Some(said.clone())).unwrap();
+    assert_eq!(wallet.session.claim_progress(&wallet.state.backups[&backup]).0, 0);
+    wallet.answered(&first, Some(said)).unwrap();
+    assert_eq!(wallet.session.claim_progress(&wallet.state.backups[&backup]).0, 1);
     run(&mut wallet, &safes);
     assert_eq!(wallet.content(&value).as_deref(), Some(TICKET));
 }

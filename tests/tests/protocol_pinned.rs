@@ -564,15 +564,18 @@ fn proposals() {
     }
     let answer = register::Answer { taken: true, register: register() };
     let accept = Proposal::Accept(1, ballot, ClaimantId([9; 32]));
-    let inputs = [("register", "epoch 1, promised and accepted 7 08…".to_owned()), ("to", "register_accept".into())];
-    let vouched = answer.vouch(&retrieve, &accept);
+    let inputs =
+        [("register", "epoch 1, promised and accepted 7 08…".to_owned()), ("to", "register_accept, nonce 05…".into())];
+    let nonce = Nonce([5; 16]);
+    let vouched = answer.vouch(&retrieve, &nonce, &accept);
     let stored = pin("register_answer.txt", "answer of a register", &inputs, &codec::encode(&vouched));
     let read: register::Vouched = codec::decode(&stored, register::MAX_REGISTER_ANSWER_LEN).unwrap();
-    assert_eq!(read.verify(&retrieve, &accept), Some(answer));
-    // Not for another proposal, not under another secret, and not another answer.
-    assert_eq!(read.verify(&retrieve, &Proposal::Accept(1, ballot, ClaimantId([8; 32]))), None);
-    assert_eq!(read.verify(&d(), &accept), None);
-    let refused = register::Answer { taken: false, ..answer }.vouch(&retrieve, &accept);
+    assert_eq!(read.verify(&retrieve, &nonce, &accept), Some(answer));
+    // Not for another proposal or request, not under another secret, and not another answer.
+    assert_eq!(read.verify(&retrieve, &nonce, &Proposal::Accept(1, ballot, ClaimantId([8; 32]))), None);
+    assert_eq!(read.verify(&d(), &nonce, &accept), None);
+    assert_eq!(read.verify(&retrieve, &Nonce([6; 16]), &accept), None);
+    let refused = register::Answer { taken: false, ..answer }.vouch(&retrieve, &nonce, &accept);
     assert_ne!(codec::encode(&refused), stored);
 }
 
@@ -686,9 +689,11 @@ fn ledger_messages() {
         machine::Reply::Measure(attempt, 28, root),
         machine::Reply::Testimony(vec![4].into()),
         machine::Reply::Overdue,
-        machine::Reply::Register(
-            register::Answer { taken: true, register: register() }.vouch(&secret(1), &Proposal::Override(1)),
-        ),
+        machine::Reply::Register(register::Answer { taken: true, register: register() }.vouch(
+            &secret(1),
+            &Nonce([5; 16]),
+            &Proposal::Override(1),
+        )),
     ];
     let inputs = [(
         "replies",
@@ -826,7 +831,7 @@ fn rows() -> [(&'static str, &'static str, Row); 15] {
     let mut moving = backup([Stage::Held; 3], Some(Operation::Drill), Some(NOW + 200));
     (moving.then, moving.drilled) = (Some(Then::Vacate), Some(NOW + 250));
     (moving.begun, moving.asked, moving.deposits[1].looked) = (Some(NOW + 100), Some(NOW + 260), Some(NOW + 270));
-    moving.roots = Some(CONTENTS.iter().map(|content| Root(blake3(content))).collect());
+    moving.roots = Some(CONTENTS.iter().map(|content| Some(Root(blake3(content)))).collect());
     let mut renewing = backup([Stage::Held; 3], Some(Operation::Recover), Some(NOW + 200));
     (renewing.then, renewing.replaces) = (Some(Then::Renew), Some(BackupId([0xbb; 16])));
     let next = BackupId([0xcc; 16]);

@@ -347,12 +347,12 @@ fn a_safe_that_is_set_back_during_a_race_makes_no_second_winner() {
                 let safe = open[below(open.len())];
                 let ask = proposer.ask();
                 let deposit = &deposits[safe];
-                let got = Visit::new(&mut safes[safe]).propose(&deposit.id, &deposit.secrets.retrieve, &ask);
+                let mut visit = Visit::new(&mut safes[safe]);
+                let answer = safe_suite::propose(&mut visit, &deposit.id, &deposit.secrets.retrieve, &ask);
                 // Every tenth answer is lost on its way.
                 if below(10) == 0 {
                     continue;
                 }
-                let answer = safe_suite::register_says(got, &deposit.secrets.retrieve, &ask);
                 proposer.take_in(safe, answer)
             };
             match next {

@@ -385,7 +385,8 @@ fn unique() {
     conforms("register", &codec::encode(&register));
     example.output("register", &codec::encode(&register));
     let retrieve = Secret::from_bytes(array(&example.input("retrieve")));
-    let vouched = answer.vouch(&retrieve, &accept);
+    let nonce = Nonce(array(&example.input("nonce")));
+    let vouched = answer.vouch(&retrieve, &nonce, &accept);
     conforms("register-answer", &codec::encode(&vouched));
     example.output("answer", &codec::encode(&vouched));
     let safe = the_safe();

@@ -12,7 +12,8 @@ use protocol::{
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
     problem::Problem,
     program::Piece,
-    register::{self, MAX_REGISTER_ANSWER_LEN, Proposal, Vouched, seal_proposal},
+    register::{self, MAX_REGISTER_ANSWER_LEN, MAX_REGISTER_LEN, Proposal, Vouched, seal_proposal},
+    sealed::Sealed,
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -185,12 +186,13 @@ fn claim<R: CryptoRng>(
     Ok(codec::encode(&claim))
 }
 
-/// What an answer means. `None`: nobody answered.
+/// What an answer to a request with this body means. `None`: nobody answered.
 pub fn interpret(
     state: &State,
     backup: &BackupId,
     deposit: &DepositId,
     errand: Errand,
+    asked: Option<&[u8]>,
     answer: Option<Answer>,
 ) -> Meaning {
     let Some(answer) = answer else {
@@ -210,7 +212,10 @@ pub fn interpret(
         (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
         (Errand::Propose(proposal), 200) => {
             let vouched = codec::decode::<Vouched>(&answer.body, MAX_REGISTER_ANSWER_LEN).ok();
-            let answer = vouched.and_then(|vouched| vouched.verify(&right_to(deposit, &proposal), &proposal));
+            let asked = asked.and_then(|asked| Sealed::parse(asked, MAX_REGISTER_LEN).ok());
+            let answer = vouched
+                .zip(asked)
+                .and_then(|(vouched, asked)| vouched.verify(&right_to(deposit, &proposal), &asked.nonce, &proposal));
             let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that keeps this".to_owned());
             answer.map_or_else(stranger, Meaning::Registered)
         }

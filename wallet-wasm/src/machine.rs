@@ -531,7 +531,7 @@ impl Transition<'_> {
         let file_saved = has(&Place::File).then_some(false);
         let face = (face != FaceWish::default()).then_some(face);
         let segment_len = layout.segment_len();
-        let roots = sources.iter().map(|source: &Content| source.root).collect();
+        let roots = Some(sources.iter().map(|source: &Content| source.root).collect());
         self.put(Backup {
             id: backup,
             values,

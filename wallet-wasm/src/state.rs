@@ -326,9 +326,9 @@ pub struct Backup {
     /// What follows the operation.
     #[n(16)]
     pub then: Option<Then>,
-    /// BLAKE3 of each value's content as it was backed up; unknown of what another wallet has made.
+    /// BLAKE3 of each value's content as it was backed up; unknown of what another wallet has made, until it has come back once.
     #[n(17)]
-    pub roots: Option<Vec<Root>>,
+    pub roots: Option<Vec<Option<Root>>>,
     /// When a drill last rebuilt all of it.
     #[n(18)]
     pub drilled: Option<Seconds>,
@@ -418,9 +418,18 @@ impl Backup {
     /// Whether a content is the one of a value that was backed up, as far as that is known.
     pub fn is_content(&self, value: &ValueId, content: &Content) -> bool {
         let Some(at) = self.values.iter().position(|meta| meta.id == *value) else { return false };
-        let known = self.roots.as_ref().and_then(|roots| roots.get(at));
+        let known = self.roots.as_ref().and_then(|roots| *roots.get(at)?);
         self.values[at].length == content.length
-            && known.is_none_or(|known| content.root.is_none_or(|root| root == *known))
+            && known.is_none_or(|known| content.root.is_none_or(|root| root == known))
+    }
+
+    /// Learns what the content of a value was, from what has come back and is sound.
+    pub fn learn(&mut self, value: &ValueId, content: &Content) {
+        let Some(at) = self.values.iter().position(|meta| meta.id == *value) else { return };
+        let roots = self.roots.get_or_insert_with(|| vec![None; self.values.len()]);
+        if let Some(root) = roots.get_mut(at) {
+            *root = root.or(content.root);
+        }
     }
 
     /// Whether a recovery brings this value back.

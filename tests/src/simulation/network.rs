@@ -175,7 +175,7 @@ impl World<'_, '_> {
             }
             _ => return None,
         };
-        let vouched = register::Answer { taken: true, register }.vouch(&secret, proposal);
+        let vouched = register::Answer { taken: true, register }.vouch(&secret, &request.nonce, proposal);
         Some(Answer { status: 200, body: codec::encode(&vouched), problem: None })
     }
 

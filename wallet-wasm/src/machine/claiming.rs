@@ -47,11 +47,14 @@ impl Transition<'_> {
     pub(super) fn superseded(&mut self, id: &BackupId, epoch: u32) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         let here = backup.values.iter().all(|meta| self.state.is_local(&meta.id));
+        if backup.claim.as_ref().is_none_or(|claim| claim.epoch >= epoch) {
+            return Ok(());
+        }
         if here && backup.is_gathering() {
             // What came here before that is here, and nothing more comes.
             return self.recovery_failed(id, "another device has taken it over, so that it may live twice");
         }
-        let open = |claim: &&mut Claim| claim.epoch < epoch && (claim.chosen.is_none() || claim.is_ours() && !here);
+        let open = |claim: &&mut Claim| claim.chosen.is_none() || claim.is_ours() && !here;
         if let Some(claim) = backup.claim.as_mut().filter(open) {
             (claim.epoch, claim.chosen) = (epoch, None);
             self.put(backup);

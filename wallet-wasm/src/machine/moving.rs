@@ -1,6 +1,10 @@
 //! What moves a backup as a whole: out of this device and back, on trial, and into its next generation.
 
-use protocol::{bundle::ValueMeta, certificate, ids::BackupId};
+use protocol::{
+    bundle::ValueMeta,
+    certificate,
+    ids::{BackupId, ValueId},
+};
 use rand_core::CryptoRng;
 
 use super::{Transition, WalletError, Wish};
@@ -59,6 +63,8 @@ impl Transition<'_> {
             return self.recovery_failed(id, "what came back is not what was backed up");
         }
         backup.drilled = Some(self.now);
+        let ids: Vec<ValueId> = backup.values.iter().map(|meta| meta.id).collect();
+        ids.iter().zip(contents).for_each(|(id, content)| backup.learn(id, content));
         backup.operation = backup.then.map(|_| Operation::Vacate);
         self.note(Level::Info, format!("“{}” was rebuilt from what the safes hold, as a trial.", Self::title(&backup)));
         match backup.replaces.take() {

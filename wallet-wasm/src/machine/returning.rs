@@ -64,6 +64,7 @@ impl Transition<'_> {
             return self.recovery_failed(id, why);
         }
         for (meta, content) in values {
+            backup.learn(&meta.id, &content);
             let known = self.state.values.get(&meta.id);
             let here = known.and_then(|value| value.content.clone());
             // What is here and another one is newer, or at least nowhere else.

@@ -370,7 +370,8 @@ impl Driver {
             }
             received => (received.map(Received::into_answer), Uint8Array::new_with_length(0)),
         };
-        let meaning = self.with(|open| exchange::interpret(&open.state, backup, deposit, errand, answer))?;
+        let meaning = self
+            .with(|open| exchange::interpret(&open.state, backup, deposit, errand, request.body.as_deref(), answer))?;
         let meaning = match meaning {
             Meaning::Body(_) => self.open_body(backup, deposit, body).await?,
             other => other,
