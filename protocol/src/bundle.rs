@@ -20,6 +20,10 @@ pub const MAX_VALUE_LEN: u64 = 16 * 1024 * 1024;
 pub const MAX_TITLE_LEN: usize = 256;
 /// Longest file name, media type or kind, bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 256;
+/// Most tags of one value.
+pub const MAX_TAGS: usize = 8;
+/// Longest tag, bytes of UTF-8.
+pub const MAX_TAG_LEN: usize = 64;
 /// Most values in one bundle.
 pub const MAX_VALUES: usize = 4096;
 /// Longest head, bytes: 4096 values of less than 1 KiB of description.
@@ -56,6 +60,9 @@ pub struct ValueMeta {
     /// `true`: it may live only once, as a ticket, a voucher or an electronic coin does ([`crate::register`]); else left out.
     #[n(7)]
     pub unique: Option<bool>,
+    /// Words by which its owner groups it, each once; left out if there are none.
+    #[n(8)]
+    pub tags: Option<Vec<String>>,
 }
 
 impl ValueMeta {
@@ -64,10 +71,16 @@ impl ValueMeta {
         self.unique == Some(true)
     }
 
+    /// Its tags.
+    pub fn tags(&self) -> &[String] {
+        self.tags.as_deref().unwrap_or_default()
+    }
+
     /// Checks lengths.
     ///
     /// # Errors
-    /// [`CodecError::TooLong`] naming the first that is; [`CodecError::Malformed`] if it is said that it lives more than once.
+    /// [`CodecError::TooLong`] naming the first that is; [`CodecError::Malformed`] if it is said that it lives more than once, or if tags are said
+    /// that are none, empty or the same.
     pub fn check(&self) -> Result<(), CodecError> {
         let within = |got: usize, most: usize| if got > most { Err(CodecError::TooLong { got, most }) } else { Ok(()) };
         within(self.title.len(), MAX_TITLE_LEN)?;
@@ -76,6 +89,14 @@ impl ValueMeta {
         within(self.file_name.as_ref().map_or(0, String::len), MAX_NAME_LEN)?;
         if self.unique == Some(false) {
             return Err(CodecError::Malformed);
+        }
+        if let Some(tags) = &self.tags {
+            within(tags.len(), MAX_TAGS)?;
+            tags.iter().try_for_each(|tag| within(tag.len(), MAX_TAG_LEN))?;
+            let twice = (1..tags.len()).any(|i| tags[..i].contains(&tags[i]));
+            if tags.is_empty() || twice || tags.iter().any(String::is_empty) {
+                return Err(CodecError::Malformed);
+            }
         }
         if self.length > MAX_VALUE_LEN {
             return Err(CodecError::TooLong { got: self.length as usize, most: MAX_VALUE_LEN as usize });

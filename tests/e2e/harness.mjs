@@ -224,6 +224,28 @@ export class Wallet {
     assert.deepEqual(this.#complaints, [], 'the page has complained');
   }
 
+  /** Another window of the same wallet, which is locked. It closes with the first. */
+  async secondWindow() {
+    const second = new Wallet();
+    second.#product = this.#product;
+    second.#context = this.#context;
+    second.#complaints = this.#complaints;
+    second.#page = await this.#context.newPage();
+    second.#page.on('pageerror', (error) => this.#complaints.push(String(error)));
+    await second.#page.goto(this.#product.page);
+    await second.find('unlock-passphrase').waitFor();
+    return second;
+  }
+
+  /** The browser clears what the wallet has stored, as one that is short of room does, and is opened again. */
+  async clearDatabase() {
+    await this.#page.goto('about:blank');
+    this.#devtools ??= await this.#context.newCDPSession(this.#page);
+    const { origin } = new URL(this.#product.page);
+    await this.#devtools.send('Storage.clearDataForOrigin', { origin, storageTypes: 'indexeddb' });
+    await this.#page.goto(this.#product.page);
+  }
+
   /** The disk has room again. */
   async liftDiskLimit() {
     await this.#overrideQuota({});
@@ -319,10 +341,63 @@ export class Wallet {
     await row.getByTestId('safe-token-kept').waitFor();
   }
 
+  /** Lets a safe retire, and another one take its place. */
+  async retireSafe(number, to) {
+    await this.click('nav-safes');
+    const row = this.find('safe-row', { safe: nickname(number) });
+    await row.locator('summary').click();
+    await row.getByTestId('safe-retire-to').selectOption({ label: nickname(to) });
+    await row.getByTestId('safe-retire').click();
+  }
+
+  /** Removes a safe that holds nothing. */
+  async removeSafe(number) {
+    await this.click('nav-safes');
+    const row = this.find('safe-row', { safe: nickname(number) });
+    await row.locator('summary').click();
+    await row.getByTestId('safe-remove').click();
+    await row.waitFor({ state: 'detached' });
+  }
+
+  /** How many MiB values may take on this device; empty: as many as the browser gives. */
+  async setCapacity(mib) {
+    await this.click('nav-rules');
+    await this.fill('room-capacity', String(mib));
+    await this.click('room-set');
+  }
+
+  /**
+   * Adds a rule over all safes: the template of this number, with another name, tags in place of its conditions, and another amount in its only
+   * one. `preview`: how many values it says it would do what with.
+   */
+  async addRule({ template = 0, name, tags, moves, amount, preview }) {
+    await this.click('nav-rules');
+    const rules = await this.find('rule-row').count();
+    await this.click('rule-add');
+    await this.find('rule-template').selectOption(String(template));
+    if (name) await this.fill('rule-name', name);
+    if (tags) {
+      await this.click('condition-add');
+      await this.find('condition-what').last().selectOption('tag');
+      await this.find('condition-tags').last().fill(tags);
+    }
+    if (amount !== undefined) await this.fill('condition-amount', String(amount));
+    if (moves) await this.click('rule-moves');
+    const all = Object.values(preview).reduce((sum, count) => sum + count, 0);
+    await this.find('rule-preview', { count: all }).waitFor();
+    for (const [effect, count] of Object.entries(preview)) {
+      assert.equal(await this.find('previewed', { effect }).count(), count, effect);
+    }
+    await this.click('rule-save');
+    await this.find('rule-save').waitFor({ state: 'detached' });
+    await this.find('rule-row').nth(rules).waitFor();
+  }
+
   /** Adds a typed value; gives its id. Of a ticket there may be only one. */
-  async addText(title, text, kind) {
+  async addText(title, text, { kind, tags } = {}) {
     return this.#add(title, async () => {
       if (kind) await this.find('value-kind').selectOption(kind);
+      if (tags) await this.fill('value-tags', tags);
       await this.fill('value-text', text);
     });
   }

@@ -28,7 +28,7 @@ async function hasIt(wallet, id) {
 test('two devices race for a ticket: one gets it, the other is told, and takes it over on purpose only', async (t) => {
   const [first, second] = [await owner(t), await owner(t)];
   await first.addSafes();
-  const id = await first.addText('Concert', TICKET, 'ticket');
+  const id = await first.addText('Concert', TICKET, { kind: 'ticket' });
   await first.startBackup(id, { moving: true });
   await first.waitForState(id, 'moved');
   await second.importCertificates(await first.exportCertificates());
@@ -52,7 +52,7 @@ test('two devices race for a ticket: one gets it, the other is told, and takes i
 test('a ticket that stays here is this device’s, and moves out under new certificates', async (t) => {
   const [first, second] = [await owner(t), await owner(t)];
   await first.addSafes();
-  const id = await first.addText('Train', TICKET, 'ticket');
+  const id = await first.addText('Train', TICKET, { kind: 'ticket' });
   await first.backUp(id);
   await second.importCertificates(await first.exportCertificates());
   await second.startRecovery(id);

@@ -74,3 +74,39 @@ test('what was moved is renewed without staying here', async (t) => {
   await wallet.recover(id);
   assert.equal(await wallet.reveal(id), 'worth a dinner');
 });
+
+test('a safe retires that lost what it signed for: everything goes elsewhere, and what it signed is kept', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  await wallet.create();
+  await wallet.addSafes();
+  const here = await wallet.addText('Codes', 'one two three');
+  await wallet.startBackup(here, { plan: PLAN });
+  await wallet.waitForState(here, 'protected');
+  const away = await wallet.addText('Boarding pass', 'gate 7');
+  await wallet.startBackup(away, { plan: PLAN, moving: true });
+  await wallet.waitForState(away, 'moved');
+
+  await product.loseLedger(3);
+  await wallet.click('nav-safes');
+  await wallet.click('audit-all');
+  await wallet.waitForState(here, 'at-risk');
+  await wallet.waitForState(away, 'at-risk');
+  await wallet.retireSafe(3, 6);
+  await wallet.find('safe-retiring', { open: 0, left: 0 }).waitFor();
+  await wallet.waitForState(here, 'protected');
+  await wallet.waitForState(away, 'moved');
+  await wallet.openValue(away);
+  await wallet.find('certificate-row', { state: 'held', safe: nickname(6) }).waitFor();
+  assert.equal(await wallet.find('certificate-row', { safe: nickname(3) }).count(), 0);
+  await wallet.recover(away);
+  assert.equal(await wallet.reveal(away), 'gate 7');
+
+  // It goes, and what it had signed for stays to be shown to whoever asks.
+  await wallet.click('nav-safes');
+  await wallet.click('evidence-open');
+  await wallet.find('kept-exhibit').nth(1).waitFor();
+  await wallet.find('kept-look').first().click();
+  await wallet.find('exhibit', { kind: 'certificate' }).waitFor();
+  await wallet.removeSafe(3);
+});

@@ -53,6 +53,14 @@ async function takeAll(look, options) {
   await wallet.click('evidence-ask');
   await wallet.find('exhibit', { kind: 'testimony' }).waitFor();
   await take('6-evidence');
+  await wallet.click('nav-rules');
+  await wallet.click('rule-add');
+  await wallet.find('rule-template').selectOption('1');
+  await wallet.find('rule-preview', { count: 0 }).waitFor();
+  await take('6-rule');
+  await wallet.page.keyboard.press('Escape');
+  await wallet.addRule({ template: 3, preview: { 'moves-for-room': 1, 'is-so': 1 } });
+  await take('6-rules');
   await wallet.click('nav-values');
   await wallet.find('value-row').first().waitFor();
   await take('7-list');

@@ -198,6 +198,7 @@ pub fn make_bundle(contents: &[&[u8]]) -> (Vec<ValueMeta>, Vec<u8>) {
         created: NOW,
         length: content.len() as u64,
         unique: None,
+        tags: None,
     };
     let values: Vec<ValueMeta> = contents.iter().enumerate().map(meta).collect();
     let bytes = [bundle::head(&values), contents.concat()].concat();

@@ -98,19 +98,37 @@ impl Safes {
     pub fn probe(&self, index: usize, now: Seconds) -> KnownSafe {
         let head = Head { method: "GET".into(), path: "/.well-known/strongroom".into(), ..Head::default() };
         let answer = block_on(self.all[index].handle(&head, Vec::new(), now));
-        let (descriptor, identity) = Identity::of_descriptor(&answer.body, None).unwrap();
-        KnownSafe {
-            id: identity.id(),
-            nickname: format!("Safe {index}"),
-            name: descriptor.name,
-            url: descriptor.url,
-            identity: descriptor.identity,
-            chain: descriptor.chain,
-            limit_body: descriptor.limits.body,
-            token: None,
-            whereabouts: descriptor.whereabouts,
-        }
+        KnownSafe { nickname: format!("Safe {index}"), ..read_descriptor(answer.body) }
     }
+}
+
+/// What a descriptor says, checked. The same one need not be checked a hundred times.
+fn read_descriptor(body: Vec<u8>) -> KnownSafe {
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<Vec<u8>, KnownSafe>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&body).cloned()) {
+        return known;
+    }
+    let (descriptor, identity) = Identity::of_descriptor(&body, None).unwrap();
+    let known = KnownSafe {
+        id: identity.id(),
+        nickname: String::new(),
+        name: descriptor.name,
+        url: descriptor.url,
+        identity: descriptor.identity,
+        chain: descriptor.chain,
+        limit_body: descriptor.limits.body,
+        token: None,
+        whereabouts: descriptor.whereabouts,
+    };
+    KNOWN.with_borrow_mut(|all| {
+        if all.len() > 1_000 {
+            all.clear();
+        }
+        all.insert(body, known.clone());
+    });
+    known
 }
 
 /// What a safe answers; nothing if it stops at it.
@@ -119,6 +137,7 @@ pub fn ask(safe: &MemorySafe, request: &Request, body: Vec<u8>, now: Seconds) ->
         method: request.method.to_owned(),
         path: request.url[safe.url().len()..].to_owned(),
         statement: request.statement.clone(),
+        token: request.token.clone(),
         content_type: Some(request.content_type.to_owned()),
         length: Some(body.len() as u64),
         ..Head::default()
@@ -295,6 +314,11 @@ impl<'a, S: Store> Wallet<'a, S> {
         expand_seed(&derive_secret(&self.seed, "draw", &self.drawn.to_be_bytes()))
     }
 
+    /// What it is kept in.
+    pub const fn store(&self) -> &'a S {
+        self.store
+    }
+
     /// What its clock says.
     pub const fn now(&self) -> Seconds {
         self.now
@@ -356,7 +380,9 @@ impl<'a, S: Store> Wallet<'a, S> {
     /// The store's.
     pub fn reload(&mut self) -> Result<(), StoreError> {
         let stored = block_on(self.store.load())?;
-        self.state = self.vault.reload(&stored).unwrap();
+        let state = self.vault.reload(&stored).unwrap();
+        let before = std::mem::replace(&mut self.state, state);
+        self.state.know_identities_of(&before);
         Ok(())
     }
 
@@ -386,6 +412,15 @@ impl<'a, S: Store> Wallet<'a, S> {
         id
     }
 
+    /// Puts a value in that is described otherwise than others.
+    pub fn add_as(&mut self, title: &str, content: &[u8], describe: impl FnOnce(&mut ValueMeta)) -> ValueId {
+        let (id, event) = self.keep(title, content, false).unwrap();
+        let Event::AddValue(mut meta, content) = event else { unreachable!("it is put in") };
+        describe(&mut meta);
+        self.handle(Event::AddValue(meta, content)).unwrap();
+        id
+    }
+
     /// Puts in a value that may live only once.
     pub fn add_unique(&mut self, title: &str, content: &[u8]) -> ValueId {
         let (id, event) = self.keep(title, content, true).unwrap();
@@ -410,6 +445,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             created: self.now,
             length: content.len() as u64,
             unique: unique.then_some(true),
+            tags: None,
         };
         Ok((id, Event::AddValue(meta, content_of(blob, content))))
     }
@@ -519,11 +555,20 @@ impl<'a, S: Store> Wallet<'a, S> {
 
     /// The file of a backup, as the owner downloads it.
     pub fn file_of(&self, backup: &BackupId) -> Zeroizing<Vec<u8>> {
+        self.try_file_of(backup).unwrap()
+    }
+
+    /// The same where another window may have been told meanwhile that it is saved.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn try_file_of(&self, backup: &BackupId) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let backup = &self.state.backups[backup];
         let mut parts = backup.file.clone();
         parts.sort_by_key(|(segment, _)| *segment);
-        let parts: Vec<_> = parts.iter().map(|(_, content)| Zeroizing::new(self.read_blob(content).unwrap())).collect();
-        keeping::write_file(&backup.layout().unwrap(), &parts).unwrap()
+        let parts = parts.iter().map(|(_, content)| Ok(Zeroizing::new(self.read_blob(content)?)));
+        let parts: Vec<_> = parts.collect::<Result<_, StoreError>>()?;
+        Ok(keeping::write_file(&backup.layout().unwrap(), &parts).unwrap())
     }
 
     /// The owner shows that he has the file.
@@ -563,6 +608,11 @@ impl<'a, S: Store> Wallet<'a, S> {
             Action::Finish(id) => self.finish(id)?,
             Action::Vacate(id) => self.try_handle(Event::Vacate(*id))?,
             Action::Audit(safe) => return Ok(self.audit(action, safe)),
+            Action::Replace(id) => self.try_handle(Event::Replace(*id))?,
+            Action::ApplyRule(value) => {
+                let room = self.session.room(&self.state);
+                self.try_handle(Event::ApplyRule(*value, room))?;
+            }
             _ => unreachable!("no such action"),
         }
         Ok(Then::Nothing)
@@ -792,7 +842,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         let Some(backup) = self.state.backups.get(id) else { return Ok(()) };
         let layout = backup.layout()?;
         let empty = Recovery::default();
-        let choice = self.session.need(backup, self.session.recoveries.get(id).unwrap_or(&empty), segment).choice;
+        let recovery = self.session.recoveries.get(id).unwrap_or(&empty);
+        let choice = self.session.need(backup, recovery, segment, self.now).choice;
         // Given up meanwhile.
         let Some(choice) = choice else { return Ok(()) };
         let recovery = self.session.recoveries.entry(*id).or_default();

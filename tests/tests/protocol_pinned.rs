@@ -9,7 +9,7 @@ use protocol::{
     SUITE,
     audit::{AuditItem, AuditResult, MAX_AUDIT_LEN, Slice, derive_leaves, open_items, parse_answer, seal_items},
     book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
-    bundle,
+    bundle::{self, ValueMeta},
     certificate::{self, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec::{self, Bytes, SecretBytes},
@@ -43,9 +43,10 @@ use tests::fixture::{
 };
 use wallet_wasm::{
     machine::Changes,
+    rules::{Condition, Rule},
     state::{
-        self, Activity, Backup, Claim as ClaimOfBackup, Content, FaceWish, Level, Next, Operation, PieceFault, Row,
-        Stage, Then, Value,
+        self, Activity, Backup, Claim as ClaimOfBackup, Content, Exhibit, FaceWish, Level, Next, Operation, PieceFault,
+        Retirement, Row, Settings, Stage, Then, Value,
     },
     store::Stored,
     vault::Vault,
@@ -764,7 +765,7 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 15] {
+fn rows() -> [(&'static str, &'static str, Row); 20] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -845,10 +846,29 @@ fn rows() -> [(&'static str, &'static str, Row); 15] {
     let whereabouts = Whereabouts { operator: Some("Nordfels".into()), cloud: None, region: Some("EU".into()) };
     let placed = KnownSafe { whereabouts: Some(whereabouts), ..book.safes[0].clone() };
     let invited = KnownSafe { token: Some("strongroom-token-abc".into()), ..book.safes[0].clone() };
-    let first = Value { meta: values[0].clone(), content: Some(content(0)), backup: Some(BACKUP) };
+    let first = Value { content: Some(content(0)), backup: Some(BACKUP), ..Value::new(values[0].clone()) };
     let rooted = Content { root: Some(Root(blake3(CONTENTS[0]))), ..content(0) };
     let known = Value { content: Some(rooted), ..first.clone() };
-    let moved = Value { meta: values[1].clone(), content: None, backup: Some(BACKUP) };
+    let moved = Value { backup: Some(BACKUP), ..Value::new(values[1].clone()) };
+    let tagged = ValueMeta { tags: Some(vec!["travel".into(), "spring".into()]), ..values[0].clone() };
+    let rested = Value { used: Some(NOW + 100), left_alone: Some(NOW + 90), ..Value::new(tagged) };
+    let rule = |name: &str, when, moves, on| Rule { name: name.into(), when, plan: entry.plan.clone(), moves, on };
+    let kinds = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let rules = vec![
+        rule("Tickets", vec![Condition::Kind(kinds(&["ticket"])), Condition::Older(604_800)], true, true),
+        rule("Changes", vec![Condition::Changed, Condition::Tag(kinds(&["travel", "work"]))], false, true),
+        rule("Room", vec![Condition::RoomBelow(1_000_000), Condition::Unused(86_400)], true, false),
+        rule("Files", vec![Condition::Larger(10), Condition::Smaller(1_000_000)], false, true),
+    ];
+    let retiring = vec![Retirement { from: SafeId([1; 32]), to: SafeId([2; 32]), left: vec![BACKUP] }];
+    let exhibit = Exhibit {
+        deposit: DEPOSIT,
+        safe: SafeId([1; 32]),
+        title: "Value 0".into(),
+        what: "does not have what it signed for".into(),
+        since: NOW + 300,
+        certificate: Bytes(vec![1, 2, 3]),
+    };
     [
         ("row_safe.txt", "safe 1, nickname mine", Row::Safe(Box::new(book.safes[0].clone()))),
         ("row_safe_token.txt", "safe 1, nickname mine, token strongroom-token-abc", Row::Safe(Box::new(invited))),
@@ -877,6 +897,11 @@ fn rows() -> [(&'static str, &'static str, Row); 15] {
             Row::Backup(Box::new(moving)),
         ),
         ("row_activity.txt", "two lines", Row::Activity(lines)),
+        ("row_value_rested.txt", "value 0, two tags, used at 100, left alone since 90", Row::Value(Box::new(rested))),
+        ("row_rules.txt", "four rules, one of them off; every condition", Row::Rules(rules)),
+        ("row_retiring.txt", "safe 01…01 goes to safe 02…02; one backup is left", Row::Retiring(retiring)),
+        ("row_exhibits.txt", "one certificate, three bytes of it", Row::Exhibits(vec![exhibit])),
+        ("row_settings.txt", "capacity 5000", Row::Settings(Settings { capacity: Some(5000) })),
     ]
 }
 

@@ -595,9 +595,12 @@ fn the_backup(content: &[u8]) -> Backup {
         created: NOW,
         length: content.len() as u64,
         unique: None,
+        tags: None,
     }];
     let bundle = [bundle::head(&values), content.to_vec()].concat();
     conforms("bundle-head", &bundle[4..bundle.len() - content.len()]);
+    let tagged = ValueMeta { unique: Some(true), tags: Some(vec!["travel".into()]), ..values[0].clone() };
+    conforms("bundle-head", &bundle::head(&[tagged])[4..]);
     conforms("plan", &codec::encode(&plan));
     let every = "seal(copies(at(A), disperse(1, book, file)), derive(memory, at(B, owner), split(2, at(C), file)))";
     let every = every.parse::<Plan<String>>().unwrap().bind(&|name| Ok(SafeId([name.as_bytes()[0]; 32]))).unwrap();

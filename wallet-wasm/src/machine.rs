@@ -5,12 +5,14 @@
 
 mod claiming;
 mod moving;
+mod retiring;
 mod returning;
+mod ruling;
 
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
-    bundle::{self, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
+    bundle::{self, MAX_HEAD_LEN, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Offered},
     codec::{Bytes, CodecError},
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
@@ -23,9 +25,13 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use crate::state::{
-    Activity, Backup, Claim, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Next, Operation, PieceFault, Row,
-    Stage, State, Then, Value,
+use crate::{
+    room::{Room, say_bytes},
+    rules::{Rule, RuleError},
+    state::{
+        Activity, Backup, Claim, Content, Deposit, FaceWish, Key, Level, MAX_ACTIVITY, Next, Operation, PieceFault,
+        Row, Stage, State, Then, Value,
+    },
 };
 
 /// The wallet refused an event; nothing changed.
@@ -35,6 +41,9 @@ pub enum WalletError {
     /// No such value, safe or backup.
     #[error("there is no such {0} in this wallet")]
     Unknown(&'static str),
+    /// It does not fit beside what is on this device, by so many bytes.
+    #[error("it needs {} more on this device", say_bytes(*.0))]
+    NoRoom(u64),
     /// Too long or too large.
     #[error("too large: {0}")]
     TooLarge(#[from] CodecError),
@@ -68,6 +77,12 @@ pub enum WalletError {
     /// Values have pieces at the safe.
     #[error("{0} deposits are at this safe")]
     SafeInUse(usize),
+    /// A rule backs values up at the safe.
+    #[error("the rule “{0}” backs values up at this safe")]
+    SafeInRule(String),
+    /// A rule cannot be followed.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The safe is in the wallet already.
     #[error("this safe is in the wallet already")]
     SafeKnown,
@@ -160,6 +175,24 @@ pub enum Event {
     Released(BackupId, DepositId, Option<Vec<u8>>),
     /// A certificate file was read and verified.
     Import(Book),
+    /// The owner wants no pieces at the first safe any more, and the second one in its place.
+    Retire(SafeId, SafeId),
+    /// The owner keeps a safe that was to retire.
+    KeepSafe(SafeId),
+    /// A backup leaves the safes that retire: [`crate::retiring::due`].
+    Replace(BackupId),
+    /// The owner has no use for evidence.
+    DropExhibit(DepositId),
+    /// The owner has other rules.
+    SetRules(Vec<Rule>),
+    /// The owner says how much contents may take on this device, bytes; `None`: what the browser gives.
+    SetCapacity(Option<u64>),
+    /// Something is due for a value, with so much room: [`crate::rules::due`].
+    ApplyRule(ValueId, Room),
+    /// The owner looks at a value.
+    Used(ValueId),
+    /// The owner lets rules see again to a value that they leave alone.
+    FollowRules(ValueId),
     /// Something worth a line of activity.
     Note(Level, String),
 }
@@ -294,6 +327,18 @@ impl Transition<'_> {
             Event::Release(backup) => self.release(&backup),
             Event::Released(backup, deposit, receipt) => self.released(&backup, &deposit, receipt),
             Event::Import(book) => self.import(book),
+            Event::Retire(from, to) => self.retire(from, to),
+            Event::KeepSafe(safe) => self.keep_safe(&safe),
+            Event::Replace(backup) => self.replace(&backup, rng),
+            Event::DropExhibit(deposit) => {
+                self.drop_exhibit(&deposit);
+                Ok(())
+            }
+            Event::SetRules(rules) => self.set_rules(rules),
+            Event::SetCapacity(capacity) => self.set_capacity(capacity),
+            Event::ApplyRule(value, room) => self.apply_rule(&value, &room, rng),
+            Event::Used(value) => self.used(&value),
+            Event::FollowRules(value) => self.follow_rules(&value),
             Event::Note(level, text) => {
                 self.note(level, text);
                 Ok(())
@@ -314,7 +359,7 @@ impl Transition<'_> {
         let mut put_keys: Vec<Key> = Vec::with_capacity(put.len());
         let mut kept: Vec<&str> = Vec::new();
         // Of several rows with one name the last one counts.
-        for row in put.iter().rev().filter(|row| !matches!(row, Row::Safe(_) | Row::Activity(_))) {
+        for row in put.iter().rev().filter(|row| matches!(row, Row::Value(_) | Row::Backup(_))) {
             if put_keys.contains(&row.key()) {
                 continue;
             }
@@ -376,6 +421,7 @@ impl Transition<'_> {
 
     fn remove_safe(&mut self, id: SafeId) -> Result<(), WalletError> {
         let safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?;
+        self.check_rules(safe)?;
         // What is only still to be let go there is no reason to keep a safe that may never answer again: its lease ends by itself.
         let (leftovers, used): (Vec<&Backup>, Vec<&Backup>) =
             self.state.backups.values().partition(|backup| self.state.is_leftover(backup));
@@ -390,6 +436,7 @@ impl Transition<'_> {
                 self.end_release(backup)?;
             }
         }
+        self.forget_retirements_of(&id);
         self.note(Level::Info, format!("Safe “{}” was removed.", safe.nickname));
         self.changes.remove.push(Key::Safe(id));
         Ok(())
@@ -438,7 +485,7 @@ impl Transition<'_> {
             return Err(WalletError::Differs);
         }
         self.changes.needs.push(content.blob.clone());
-        let value = Value { meta, content: Some(content), backup: None };
+        let value = Value { content: Some(content), ..Value::new(meta) };
         self.changes.put.push(Row::Value(Box::new(value)));
         Ok(())
     }
@@ -452,6 +499,7 @@ impl Transition<'_> {
         let mut value = Value { meta, ..value.clone() };
         if let Some(content) = content {
             let old = value.content.replace(content.clone()).ok_or(WalletError::NotLocal)?;
+            (value.used, value.left_alone) = (Some(self.now), None);
             self.changes.needs.push(content.blob);
             self.changes.discard.push(old.blob);
         }
@@ -520,6 +568,10 @@ impl Transition<'_> {
         let mut limit = u64::MAX;
         for safe in plan.safes() {
             limit = limit.min(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.limit_body);
+        }
+        let head = bundle::head(&values).len() - 4;
+        if head > MAX_HEAD_LEN {
+            return Err(CodecError::TooLong { got: head, most: MAX_HEAD_LEN }.into());
         }
         let bundle = bundle::length(&values);
         let layout = Layout::new(backup, &plan, bundle, limit)?;
@@ -828,7 +880,7 @@ impl Transition<'_> {
                 // What is here may be newer, and is called what it is called here.
                 let value = match self.state.values.get(&meta.id).filter(|value| value.content.is_some()) {
                     Some(known) => Value { backup, ..known.clone() },
-                    None => Value { meta: meta.clone(), content: None, backup },
+                    None => Value { backup, ..Value::new(meta.clone()) },
                 };
                 self.changes.put.push(Row::Value(Box::new(value)));
             }

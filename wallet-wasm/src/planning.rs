@@ -33,6 +33,12 @@ fn find(state: &State, name: &str) -> Result<SafeId, PlanError> {
     }
 }
 
+/// How a safe is called in the text of a plan that is to be read again: by its nickname, or where several have it by its id.
+pub fn name_of(state: &State, safe: &SafeId) -> String {
+    let nickname = state.nickname(safe);
+    if find(state, &nickname).is_ok_and(|found| found == *safe) { nickname } else { safe.to_string() }
+}
+
 /// The plan that a text stands for in this wallet.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use protocol::{
     claim::CLAIM_SPAN,
     crypto::Secret,
     deposit::RENEW_PART,
-    ids::{BackupId, DepositId, SafeId, Seconds},
+    ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
     layout::{Choice, GatherError, Layout, Slot},
     plan::Place,
     program::{Keys, Piece},
@@ -22,6 +22,9 @@ use protocol::{
 use crate::{
     claiming::{Claiming, Outcome, Told},
     machine::Event,
+    retiring,
+    room::{self, Room},
+    rules,
     state::{Backup, Deposit, Operation, Stage, State},
     upkeep,
 };
@@ -89,6 +92,10 @@ pub enum Action {
     Vacate(BackupId),
     /// Ask a safe to show parts of [`upkeep::batch`].
     Audit(SafeId),
+    /// Report that something is due for a value: [`crate::machine::Event::ApplyRule`].
+    ApplyRule(ValueId),
+    /// Report that a backup leaves a safe that retires: [`crate::machine::Event::Replace`].
+    Replace(BackupId),
 }
 
 impl Action {
@@ -99,8 +106,9 @@ impl Action {
             | Self::Send(backup, ..)
             | Self::Gather(backup, _)
             | Self::Finish(backup)
-            | Self::Vacate(backup) => Some(*backup),
-            Self::Audit(_) => None,
+            | Self::Vacate(backup)
+            | Self::Replace(backup) => Some(*backup),
+            Self::Audit(_) | Self::ApplyRule(_) => None,
         }
     }
 }
@@ -257,6 +265,10 @@ pub struct Session {
     claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
     renewals: Vec<(BackupId, DepositId)>,
+    /// How much contents may take on this device by what the browser says, bytes.
+    capacity: Option<u64>,
+    /// What its owner wants to put in and does not fit, bytes.
+    adding: u64,
     /// What [`Self::strength`] found.
     strengths: RefCell<Map<BackupId, Strength>>,
 }
@@ -364,7 +376,40 @@ impl Session {
     pub fn next_try(&self, state: &State, now: Seconds) -> Option<Seconds> {
         let pauses = self.safes.values().map(|s| s.not_before).filter(|at| *at > now);
         let claims = self.claims.values().map(Claiming::not_before).filter(|at| *at > now);
-        pauses.chain(claims).chain(upkeep::next_due(state, now)).min()
+        pauses.chain(claims).chain(upkeep::next_due(state, now)).chain(rules::next_due(state, now)).min()
+    }
+
+    // ---- room --------------------------------------------------------------------------------------------------
+
+    /// The browser says how much is free, bytes, beside what is there.
+    pub fn set_free(&mut self, state: &State, free: u64) {
+        self.capacity = Some(room::used(state).saturating_add(free.saturating_sub(room::RESERVE)));
+    }
+
+    /// Something is to be put in, of so many bytes; 0: no longer. While it does not fit, rules make room for it.
+    pub fn set_adding(&mut self, bytes: u64) {
+        self.adding = bytes;
+    }
+
+    /// How much contents may take on this device, bytes: what its owner or the browser says, whichever is less.
+    pub fn capacity(&self, state: &State) -> Option<u64> {
+        self.capacity.into_iter().chain(state.settings.capacity).min()
+    }
+
+    /// Room on this device, and what waits for it.
+    pub fn room(&self, state: &State) -> Room {
+        let free = self.capacity(state).map(|capacity| capacity.saturating_sub(room::used(state)));
+        let coming: u64 = state.backups.values().map(|backup| room::brings(state, backup)).sum();
+        Room { free, wanted: coming.saturating_add(self.adding) }
+    }
+
+    /// What is missing for a content of so many bytes beside what is on its way here, bytes; 0: it fits. What is suspended stands behind it.
+    pub fn lacking_for(&self, state: &State, bytes: u64) -> u64 {
+        let room = self.room(state);
+        let suspended = room::suspended(state, room.free);
+        let goes_on = |backup: &&Backup| suspended.iter().all(|(id, _)| *id != backup.id);
+        let coming: u64 = state.backups.values().filter(goes_on).map(|backup| room::brings(state, backup)).sum();
+        if bytes == 0 { 0 } else { Room { wanted: coming.saturating_add(bytes), ..room }.lacking(0) }
     }
 
     /// Forgets what belongs to backups whose operation has ended.
@@ -509,8 +554,12 @@ impl Session {
         }
     }
 
+    fn is_paused(&self, safe: &SafeId, now: Seconds) -> bool {
+        self.safes.get(safe).is_some_and(|s| s.not_before > now)
+    }
+
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {
-        let paused = self.safes.get(safe).is_some_and(|s| s.not_before > now);
+        let paused = self.is_paused(safe, now);
         let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
         !paused && open + planned.get(safe).copied().unwrap_or(0) < MAX_PER_SAFE
     }
@@ -519,8 +568,12 @@ impl Session {
     pub fn actions(&self, state: &State, now: Seconds) -> Vec<Action> {
         let mut list = Vec::new();
         let mut planned = Map::new();
+        let room = self.room(state);
+        let suspended = room::suspended(state, room.free);
         for backup in state.backups.values() {
             match backup.operation {
+                // It is not begun, and nothing of it kept in memory, before there is room for it.
+                Some(Operation::Recover) if suspended.iter().any(|(id, _)| *id == backup.id) => {}
                 Some(Operation::Register) => self.register_actions(backup, now, &mut list, &mut planned),
                 Some(Operation::Recover | Operation::Drill) => {
                     self.recover_actions(backup, now, &mut list, &mut planned);
@@ -536,6 +589,12 @@ impl Session {
         }
         // What somebody waits for goes first.
         self.upkeep_actions(state, now, &mut list, &mut planned);
+        let replaced = retiring::due(state).into_iter().map(Action::Replace);
+        list.extend(replaced.filter(|action| !self.under_way.contains_key(action)));
+        for (value, _) in rules::due(state, &room, now) {
+            let action = Action::ApplyRule(value);
+            list.extend((!self.under_way.contains_key(&action)).then_some(action));
+        }
         list
     }
 
@@ -580,7 +639,7 @@ impl Session {
     /// Prepared, not yet being sent, and its safe is not one that is waited for.
     fn unsent(&self, backup: &Backup, deposit: DepositId, safe: &SafeId, now: Seconds) -> bool {
         let sending = self.under_way.contains_key(&Action::Send(backup.id, deposit, Errand::Put));
-        let paused = self.safes.get(safe).is_some_and(|s| s.not_before > now);
+        let paused = self.is_paused(safe, now);
         !sending && !paused && !self.refusals.contains_key(&deposit)
     }
 
@@ -601,7 +660,7 @@ impl Session {
         let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);
         let wanted = backup.wanted_segments(&layout);
         for segment in wanted.iter().copied().filter(|s| !recovery.gathered.contains(s)) {
-            let need = self.need(backup, recovery, segment);
+            let need = self.need(backup, recovery, segment, now);
             let gather = Action::Gather(backup.id, segment);
             if need.met() {
                 if !self.under_way.contains_key(&gather) {
@@ -683,14 +742,17 @@ impl Session {
     }
 
     /// What one segment still needs: the cheapest pieces that rebuild it, and whom to ask for them.
-    pub fn need(&self, backup: &Backup, recovery: &Recovery, segment: u32) -> Need {
+    ///
+    /// A safe that did not answer is asked again after its pause, by itself.
+    pub fn need(&self, backup: &Backup, recovery: &Recovery, segment: u32, now: Seconds) -> Need {
         let Ok(layout) = backup.layout() else { return Need::default() };
         let lengths = layout.bodies(segment);
         let fares = |deposit: &Deposit| {
             let asked = self.under_way.keys().any(|action| {
                 matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) if *b == backup.id && *d == deposit.id)
             });
-            (recovery.fetches.get(&deposit.id), asked)
+            let fetch = recovery.fetches.get(&deposit.id);
+            (fetch.filter(|fetch| **fetch != Fetch::Away || self.is_paused(&deposit.safe, now)), asked)
         };
         let price = |segment: u32, place: &Place<SafeId>| match place {
             Place::Safe { safe, .. } => {

@@ -19,8 +19,12 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
+use crate::rules::Rule;
+
 /// Longest record, bytes: a backup of 20 safes × 64 segments with 3 KiB a deposit.
 pub const MAX_RECORD_LEN: usize = 4 * 1024 * 1024;
+/// Certificates that are kept as evidence.
+pub const MAX_EXHIBITS: usize = 64;
 /// Lines of activity that are kept.
 pub const MAX_ACTIVITY: usize = 200;
 
@@ -52,9 +56,25 @@ pub struct Value {
     /// Its backup.
     #[n(2)]
     pub backup: Option<BackupId>,
+    /// When its owner last looked at it, to the hour.
+    #[n(3)]
+    pub used: Option<Seconds>,
+    /// Since when rules leave it alone: its owner has taken it back from where they would have it.
+    #[n(4)]
+    pub left_alone: Option<Seconds>,
 }
 
 impl Value {
+    /// A value whose content is not on this device, or not yet.
+    pub const fn new(meta: ValueMeta) -> Self {
+        Self { meta, content: None, backup: None, used: None, left_alone: None }
+    }
+
+    /// When its owner last had to do with it.
+    pub fn last_used(&self) -> Seconds {
+        self.used.unwrap_or(self.meta.created).max(self.left_alone.unwrap_or_default())
+    }
+
     /// The blobs that it refers to.
     pub fn blobs(&self) -> impl Iterator<Item = &str> {
         self.content.iter().map(|content| content.blob.as_str())
@@ -512,6 +532,54 @@ pub struct Activity {
     pub text: String,
 }
 
+/// What the owner has set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Settings {
+    /// How much contents may take on this device, bytes; without it, what the browser gives.
+    #[n(0)]
+    pub capacity: Option<u64>,
+}
+
+/// A safe whose pieces go to another one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Retirement {
+    /// The safe that retires.
+    #[n(0)]
+    pub from: SafeId,
+    /// Who takes its place.
+    #[n(1)]
+    pub to: SafeId,
+    /// Backups that are left to their owner.
+    #[n(2)]
+    pub left: Vec<BackupId>,
+}
+
+/// What is kept of a piece that its safe did not show, when the backup is gone: evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Exhibit {
+    /// The deposit.
+    #[n(0)]
+    pub deposit: DepositId,
+    /// Its safe.
+    #[n(1)]
+    pub safe: SafeId,
+    /// What it was a piece of.
+    #[n(2)]
+    pub title: String,
+    /// What the safe did, as a phrase that follows its name.
+    #[n(3)]
+    pub what: String,
+    /// When this was first seen.
+    #[n(4)]
+    pub since: Seconds,
+    /// What the safe had signed.
+    #[n(5)]
+    pub certificate: Bytes,
+}
+
 /// Everything the wallet remembers.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -523,6 +591,14 @@ pub struct State {
     pub backups: Map<BackupId, Backup>,
     /// Activity, newest last.
     pub activity: Vec<Activity>,
+    /// Rules, the first that a value meets first.
+    pub rules: Vec<Rule>,
+    /// Settings.
+    pub settings: Settings,
+    /// Safes that retire.
+    pub retiring: Vec<Retirement>,
+    /// Evidence, oldest first.
+    pub exhibits: Vec<Exhibit>,
     /// What [`Self::identity`] has checked: a chain is checked once, not with every message.
     identities: RefCell<Map<SafeId, (KnownSafe, Identity)>>,
 }
@@ -544,6 +620,18 @@ pub enum Row {
     /// The activity.
     #[n(3)]
     Activity(#[n(0)] Vec<Activity>),
+    /// The rules.
+    #[n(4)]
+    Rules(#[n(0)] Vec<Rule>),
+    /// The settings.
+    #[n(5)]
+    Settings(#[n(0)] Settings),
+    /// The safes that retire.
+    #[n(6)]
+    Retiring(#[n(0)] Vec<Retirement>),
+    /// The evidence.
+    #[n(7)]
+    Exhibits(#[n(0)] Vec<Exhibit>),
 }
 
 /// Name of a record.
@@ -558,6 +646,14 @@ pub enum Key {
     Backup(BackupId),
     /// The activity.
     Activity,
+    /// The rules.
+    Rules,
+    /// The settings.
+    Settings,
+    /// The safes that retire.
+    Retiring,
+    /// The evidence.
+    Exhibits,
 }
 
 impl core::fmt::Display for Key {
@@ -567,6 +663,10 @@ impl core::fmt::Display for Key {
             Self::Value(id) => write!(f, "value/{id}"),
             Self::Backup(id) => write!(f, "backup/{id}"),
             Self::Activity => f.write_str("activity"),
+            Self::Rules => f.write_str("rules"),
+            Self::Settings => f.write_str("settings"),
+            Self::Retiring => f.write_str("retiring"),
+            Self::Exhibits => f.write_str("exhibits"),
         }
     }
 }
@@ -579,6 +679,10 @@ impl Row {
             Self::Value(value) => Key::Value(value.meta.id),
             Self::Backup(backup) => Key::Backup(backup.id),
             Self::Activity(_) => Key::Activity,
+            Self::Rules(_) => Key::Rules,
+            Self::Settings(_) => Key::Settings,
+            Self::Retiring(_) => Key::Retiring,
+            Self::Exhibits(_) => Key::Exhibits,
         }
     }
 
@@ -612,6 +716,10 @@ impl State {
                 self.backups.insert(backup.id, *backup);
             }
             Row::Activity(lines) => self.activity = lines,
+            Row::Rules(rules) => self.rules = rules,
+            Row::Settings(settings) => self.settings = settings,
+            Row::Retiring(retiring) => self.retiring = retiring,
+            Row::Exhibits(exhibits) => self.exhibits = exhibits,
         }
     }
 
@@ -622,6 +730,10 @@ impl State {
             Key::Value(id) => drop(self.values.remove(&id)),
             Key::Backup(id) => drop(self.backups.remove(&id)),
             Key::Activity => self.activity.clear(),
+            Key::Rules => self.rules.clear(),
+            Key::Settings => self.settings = Settings::default(),
+            Key::Retiring => self.retiring.clear(),
+            Key::Exhibits => self.exhibits.clear(),
         }
     }
 
@@ -639,6 +751,11 @@ impl State {
             self.identities.borrow_mut().insert(*safe, (known.clone(), identity.clone()));
         }
         Some(identity)
+    }
+
+    /// Takes over what another state of this wallet has checked already: a chain takes longer to check than all records to read.
+    pub fn know_identities_of(&mut self, other: &Self) {
+        self.identities.clone_from(&other.identities);
     }
 
     /// The blobs that records refer to; all others are left from interrupted work and can be swept.

@@ -8,6 +8,8 @@ use crate::{
     state::{Backup, Deposit, Operation, Stage, State},
 };
 
+/// Seconds of an hour.
+pub const HOUR: Seconds = 3_600;
 /// Seconds of a day.
 pub const DAY: Seconds = 86_400;
 /// A sound piece is asked for again after a week, seconds: with up to 64 groups of 16 KiB a time, what is lost is found within a few.

@@ -14,8 +14,10 @@ use serde::Serialize;
 
 use crate::{
     claiming,
+    drafts::{self, RuleDraft},
+    retiring, room, rules,
     session::{Contact, Fetch, Recovery, Session},
-    state::{Activity, Backup, Deposit, Level, Operation, Stage, State, Then, Value},
+    state::{Activity, Backup, Deposit, Exhibit, Level, Operation, Retirement, Stage, State, Then, Value},
     upkeep::{self, DAY},
 };
 
@@ -31,6 +33,47 @@ pub struct WalletView {
     pub activity: Vec<ActivityView>,
     /// Whether the browser promised to keep the storage.
     pub storage_persistent: bool,
+    /// Rules, in their order.
+    pub rules: Vec<RuleDraft>,
+    /// Room on this device.
+    pub room: RoomView,
+    /// Evidence, newest first.
+    pub exhibits: Vec<KeptExhibit>,
+    /// Whether this window works, or follows another one that does.
+    pub leading: bool,
+}
+
+/// The certificate of a piece that was not shown, kept when its backup went.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct KeptExhibit {
+    pub deposit_id: String,
+    pub nickname: String,
+    pub title: String,
+    pub what: String,
+    pub since: u64,
+}
+
+/// A safe that retires.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct RetirementView {
+    pub to: String,
+    pub open: usize,
+    pub left: Vec<String>,
+}
+
+/// Room on this device.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct RoomView {
+    pub set: Option<u64>,
+    pub capacity: Option<u64>,
+    pub used: u64,
+    pub free: Option<u64>,
+    pub lacking: u64,
+    pub leaving: Vec<String>,
 }
 
 /// One safe.
@@ -48,6 +91,8 @@ pub struct SafeView {
     pub deposits: usize,
     pub token: bool,
     pub whereabouts: WhereaboutsView,
+    pub retiring: Option<RetirementView>,
+    pub releasing: usize,
 }
 
 /// What a safe says of who and what is behind it.
@@ -78,6 +123,8 @@ pub struct ValueView {
     pub size: u64,
     pub created: u64,
     pub unique: bool,
+    pub tags: Vec<String>,
+    pub left_alone: Option<u64>,
     pub changed: bool,
     pub local: bool,
     pub state: &'static str,
@@ -141,6 +188,7 @@ pub struct OperationView {
     pub may_close: bool,
     pub can_cancel: bool,
     pub gathering: bool,
+    pub lacking: Option<u64>,
     pub waiting: Option<String>,
 }
 
@@ -193,7 +241,46 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
     let mut safes: Vec<SafeView> = state.safes.keys().map(|id| draw_safe(state, session, id)).collect();
     // Ids are in no order that a person knows.
     safes.sort_by(|a, b| a.nickname.cmp(&b.nickname));
-    WalletView { safes, values, activity: state.activity.iter().rev().map(draw_activity).collect(), storage_persistent }
+    WalletView {
+        safes,
+        values,
+        activity: state.activity.iter().rev().map(draw_activity).collect(),
+        storage_persistent,
+        rules: state.rules.iter().map(|rule| drafts::draw(state, rule)).collect(),
+        room: draw_room(state, session, now),
+        exhibits: state.exhibits.iter().rev().map(|exhibit| draw_exhibit(state, exhibit)).collect(),
+        leading: true,
+    }
+}
+
+fn draw_exhibit(state: &State, exhibit: &Exhibit) -> KeptExhibit {
+    KeptExhibit {
+        deposit_id: exhibit.deposit.to_string(),
+        nickname: state.nickname(&exhibit.safe),
+        title: exhibit.title.clone(),
+        what: exhibit.what.clone(),
+        since: millis(exhibit.since),
+    }
+}
+
+fn draw_retirement(state: &State, retirement: &Retirement) -> RetirementView {
+    let backups = || retiring::at_safe(state, &retirement.from);
+    let left = backups().filter(|backup| retiring::is_left(retirement, backup));
+    // One value of each: the way to the others leads over it.
+    let left: Vec<String> = left.filter_map(|backup| Some(backup.values.first()?.id.to_string())).collect();
+    RetirementView { to: state.nickname(&retirement.to), open: backups().count() - left.len(), left }
+}
+
+fn draw_room(state: &State, session: &Session, now: Seconds) -> RoomView {
+    let room = session.room(state);
+    RoomView {
+        set: state.settings.capacity,
+        capacity: session.capacity(state),
+        used: room::used(state),
+        free: room.free,
+        lacking: room.lacking(0),
+        leaving: rules::leaving(state, &room, now).iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn draw_activity(line: &Activity) -> ActivityView {
@@ -224,6 +311,11 @@ fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
         token: known.is_some_and(|s| s.token.is_some()),
         whereabouts: known.map(draw_whereabouts).unwrap_or_default(),
         contact,
+        retiring: state.retiring.iter().find(|all| all.from == *id).map(|all| draw_retirement(state, all)),
+        releasing: {
+            let leftovers = state.backups.values().filter(|backup| state.is_leftover(backup));
+            leftovers.flat_map(|b| &b.deposits).filter(|d| d.safe == *id && d.stage < Stage::Released).count()
+        },
         deposits: {
             let current = state.backups.values().filter(|backup| !state.is_leftover(backup));
             current.flat_map(|b| &b.deposits).filter(|d| d.safe == *id).count()
@@ -244,13 +336,15 @@ fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> 
         size: value.meta.length,
         created: millis(value.meta.created),
         unique: value.meta.lives_once(),
+        tags: value.meta.tags().to_vec(),
+        left_alone: value.left_alone.map(millis),
         changed: state.is_changed(value),
         local: value.content.is_some(),
         state: label,
         reason,
         next_step,
         backup: backup.map(|b| draw_backup(state, session, now, b)),
-        operation: state.at_work(&value.meta.id).and_then(|b| draw_operation(state, session, b)),
+        operation: state.at_work(&value.meta.id).and_then(|b| draw_operation(state, session, now, b)),
     }
 }
 
@@ -487,7 +581,7 @@ fn waiting_for(state: &State, session: &Session, backup: &Backup) -> Option<Stri
     (!open.is_empty()).then(|| open.join(", "))
 }
 
-fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<OperationView> {
+fn draw_operation(state: &State, session: &Session, now: Seconds, backup: &Backup) -> Option<OperationView> {
     let operation = backup.operation?;
     let safes: Vec<SafeProgress> = safes_of(backup)
         .iter()
@@ -499,6 +593,8 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
             Operation::Release => stage_progress(state, session, backup, safe, Stage::Released),
         })
         .collect();
+    let lacking = room::suspended(state, session.room(state).free);
+    let lacking = lacking.into_iter().find(|(id, _)| *id == backup.id).map(|(_, lacking)| lacking);
     let (kind, progress, waiting) = match operation {
         Operation::Register => {
             // Offer and certificate are one half each.
@@ -520,8 +616,9 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
         }
         Operation::Recover | Operation::Drill => {
             let (progress, waiting) = match backup.must_claim() {
+                _ if let Some(lacking) = lacking => (0.0, Some(no_room(lacking))),
                 true => (0.0, Some(claim_under_way(session, backup))),
-                false => recovery(state, session, backup),
+                false => recovery(state, session, now, backup),
             };
             let kind = match (operation, backup.then) {
                 (_, Some(Then::Renew)) => "renew",
@@ -548,7 +645,13 @@ fn draw_operation(state: &State, session: &Session, backup: &Backup) -> Option<O
     let hindrance = session.hindrance(&backup.id).map(|why| format!("{why} It goes on by itself when that is mended."));
     let can_cancel = !matches!(operation, Operation::Release | Operation::Vacate);
     let (gathering, waiting) = (backup.is_gathering(), hindrance.or(waiting));
-    Some(OperationView { kind, progress, safes, may_close: true, can_cancel, gathering, waiting })
+    Some(OperationView { kind, progress, safes, may_close: true, can_cancel, gathering, lacking, waiting })
+}
+
+/// A recovery does not fit.
+fn no_room(lacking: u64) -> String {
+    let lacking = room::say_bytes(lacking);
+    format!("It needs {lacking} more on this device. Nothing is lost: it goes on by itself when there is room.")
 }
 
 /// What a claim waits for.
@@ -631,7 +734,7 @@ fn recover_progress(state: &State, session: &Session, backup: &Backup, safe: &Sa
     }
 }
 
-fn recovery(state: &State, session: &Session, backup: &Backup) -> (f64, Option<String>) {
+fn recovery(state: &State, session: &Session, now: Seconds, backup: &Backup) -> (f64, Option<String>) {
     let empty = Recovery::default();
     let recovery = session.recoveries.get(&backup.id).unwrap_or(&empty);
     let Ok(layout) = backup.layout() else { return (0.0, None) };
@@ -640,7 +743,7 @@ fn recovery(state: &State, session: &Session, backup: &Backup) -> (f64, Option<S
     // Segments come one after the other; of the one that is being fetched, what is here counts.
     let next = wanted.iter().find(|segment| !recovery.gathered.contains(segment));
     let part = next.map_or(0.0, |segment| {
-        let need = session.need(backup, recovery, *segment);
+        let need = session.need(backup, recovery, *segment, now);
         if need.hopeless {
             waiting = Some(why_waiting(state, session, backup, recovery, &layout));
         }
@@ -678,7 +781,7 @@ fn why_waiting(state: &State, session: &Session, backup: &Backup, recovery: &Rec
     if !failures.is_empty() {
         let failures = failures.join("; ");
         why.push(format!(
-            "Too few safes gave their pieces: {failures}. Nothing is lost; try again when they are back."
+            "Too few safes gave their pieces: {failures}. Nothing is lost; it goes on by itself when they are back."
         ));
     }
     why.join(" ")

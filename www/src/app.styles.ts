@@ -95,10 +95,13 @@ export const shell = css`
       order: 3;
       flex: 1 1 100%;
       justify-content: space-between;
+      gap: 0;
       margin-inline: -0.5rem;
     }
     nav a {
       min-height: 2.75rem;
+      padding: 0 clamp(0.25rem, 1.6vw, 0.75rem);
+      font-size: clamp(0.8125rem, 3.7vw, 0.9375rem);
     }
     main {
       padding-block: 1.75rem 2.5rem;

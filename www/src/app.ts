@@ -12,6 +12,7 @@ import './features/activity/activity.ts';
 import './features/evidence/evidence.ts';
 import './features/recover/export.ts';
 import './features/recover/recover.ts';
+import './features/rules/rules.ts';
 import './features/safes/safes.ts';
 import './features/unlock/unlock.ts';
 import './features/value/value.ts';
@@ -27,6 +28,7 @@ const PATIENCE_MS = 15_000;
 const pages = [
   ['values', 'Values'],
   ['safes', 'Safes'],
+  ['rules', 'Rules'],
   ['recover', 'Recover'],
   ['activity', 'Activity'],
 ] as const;
@@ -137,7 +139,11 @@ export class App extends LitElement {
       </div>`;
     }
     if (this.route.page === 'evidence') return html`<sr-evidence></sr-evidence>`;
-    return html`<sr-unlock .fresh=${status === 'none'} .idled=${session.lockedByIdling}></sr-unlock>`;
+    return html`<sr-unlock
+      .fresh=${status === 'none'}
+      .emptied=${session.emptied}
+      .idled=${session.lockedByIdling}
+    ></sr-unlock>`;
   }
 
   #page(view: WalletView): TemplateResult {
@@ -153,6 +159,8 @@ export class App extends LitElement {
         )}`;
       case 'safes':
         return html`<sr-safes .view=${view}></sr-safes>`;
+      case 'rules':
+        return html`<sr-rules .view=${view}></sr-rules>`;
       case 'recover':
         return html`<sr-recover .view=${view}></sr-recover>`;
       case 'evidence':
@@ -170,6 +178,14 @@ export class App extends LitElement {
   #footer(view: WalletView): TemplateResult {
     const some = protectedIds(view).length > 0;
     return html`<footer aria-label="This wallet">
+      ${
+        view.leading
+          ? nothing
+          : html`<p class="muted small" role="status" data-testid="following">
+              Another window of this wallet is open and does the work. This one shows what it does, and takes over when you do
+              something here or close the other.
+            </p>`
+      }
       ${this.error ? errorNotice(this.error) : nothing}
       <div class="row apart">
         <div class="stack tight">

@@ -44,8 +44,8 @@ fn recoverable(ids: &[SafeId], safes: &Safes, backup: &Backup) -> bool {
             let good = deposit.stage == Stage::Held && deposit.certificate.is_some();
             (good && holds(ids, safes, deposit)).then_some(0)
         }
-        Place::Book => Some(0),
-        _ => None,
+        // What is its owner's he has.
+        _ => Some(0),
     };
     (0..layout.segments()).all(|segment| layout.choose(segment, &Keys::default(), &price).is_some())
 }
@@ -226,6 +226,10 @@ impl World<'_, '_> {
                 live += 1;
             }
             assert_eq!(safe.counts().1, live, "bodies at safe {at} that no record names");
+            if self.token_key.is_some() {
+                let used = self.tokens.iter().map(|token| safe.used(token).deposits).sum::<u64>();
+                assert_eq!(used, live as u64, "deposits that safe {at} counts");
+            }
         }
     }
 

@@ -8,7 +8,10 @@ use protocol::{
     sealed::Sealed,
 };
 use rand_core::Rng;
-use safe_worker::memory::{FAULTS, MemorySafe};
+use safe_worker::{
+    flow::Policy,
+    memory::{FAULTS, MemorySafe},
+};
 use wallet_wasm::{
     exchange::Answer,
     session::{Action, Errand},
@@ -148,6 +151,10 @@ impl World<'_, '_> {
             0 => self.ask_twin(index, sending, now),
             _ => ask(&self.safes.all[index], &sending.request, sending.body.clone(), now),
         };
+        let over = answer.as_ref().and_then(|answer| answer.problem.as_ref());
+        if over.is_some_and(|(uri, _)| *uri == Problem::OverQuota.type_uri()) {
+            self.fault("quota hit");
+        }
         self.say(|| format!("  safe {index} answers {:?}", answer.as_ref().map(|a| (a.status, &a.problem))));
         if lie == 1 { self.forge(sending.request.safe, answer) } else { answer }
     }
@@ -183,8 +190,10 @@ impl World<'_, '_> {
     fn ask_twin(&mut self, index: usize, sending: &Sending, now: Seconds) -> Option<Answer> {
         self.fault("safe forked");
         self.leaky = true;
-        let twin = self.twins[index]
-            .get_or_insert_with(|| MemorySafe::new(&format!("safe-{index}"), &Safes::seed(index), START).unwrap());
+        let twin = self.twins[index].get_or_insert_with(|| {
+            let twin = MemorySafe::new(&format!("safe-{index}"), &Safes::seed(index), START).unwrap();
+            twin.with_policy(Policy { token_key: self.token_key.clone(), operator_secret: None })
+        });
         let answer = ask(twin, &sending.request, sending.body.clone(), now);
         let Action::Send(_, deposit, _) = &sending.action else { return answer };
         if twin.record(deposit).is_some_and(|record| record.certificate.is_some()) {

@@ -95,6 +95,7 @@ impl Transition<'_> {
         if !backup.deposits.iter().all(holds) || backup.file_saved == Some(false) {
             // It is here, and so it has to be claimed.
             backup.operation = backup.lives_once().then_some(Operation::Claim);
+            self.leave_alone(&backup);
             self.stays(&backup, "not every safe still stands by its piece");
             self.put(backup);
             return Ok(());
@@ -188,6 +189,7 @@ impl Transition<'_> {
                 backup.operation = Some(Operation::Recover);
             }
         }
+        self.leave_alone(&backup);
         backup.then = Some(Then::Release);
         self.put(backup);
         Ok(())
@@ -195,6 +197,10 @@ impl Transition<'_> {
 
     pub(super) fn cancel(&mut self, id: &BackupId) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
+        if !matches!(backup.operation, None | Some(Operation::Release | Operation::Vacate)) {
+            self.leave_alone(&backup);
+            self.leave_where_it_is(&backup);
+        }
         match backup.operation {
             // Nothing to take back, or too late: a safe may have let go already.
             None | Some(Operation::Release | Operation::Vacate) => return Ok(()),

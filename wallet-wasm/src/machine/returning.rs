@@ -32,6 +32,7 @@ impl Transition<'_> {
                 backup.operation = Some(Operation::Recover);
             }
         }
+        self.leave_alone(&backup);
         backup.wanted = wanted;
         // Whoever wants it here does not want it gone with the next generation.
         if let Some(next) = self.state.successor(id).filter(|next| next.then.is_some()) {
@@ -83,7 +84,10 @@ impl Transition<'_> {
             // It may have another name by now.
             let length = content.length;
             let meta = known.map_or(meta, |value| ValueMeta { length, ..value.meta.clone() });
-            let value = Value { meta, content: Some(content), backup: Some(*id) };
+            // Whoever wants it here has it until the rules see that it is not used.
+            let left_alone = known.map_or(Some(self.now), |value| value.left_alone);
+            let used = Some(self.now);
+            let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone };
             self.changes.put.push(Row::Value(Box::new(value)));
         }
         backup.operation = None;
@@ -117,6 +121,8 @@ impl Transition<'_> {
             Some(Operation::Drill) => "could not be rebuilt from what the safes hold",
             _ => return Ok(()),
         };
+        self.leave_alone(&backup);
+        self.leave_where_it_is(&backup);
         (backup.operation, backup.then, backup.next) = (None, None, None);
         backup.wanted.clear();
         self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
@@ -145,6 +151,7 @@ impl Transition<'_> {
             // A registration under way is given up: what safes already took is let go.
             Some(Operation::Register | Operation::Claim) | None => {}
         }
+        self.leave_alone(&backup);
         self.begin_release(backup)
     }
 
@@ -192,6 +199,7 @@ impl Transition<'_> {
         let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
         self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
         self.finish_sources(&mut backup);
+        self.keep_exhibits(&backup);
         self.changes.remove.push(Key::Backup(backup.id));
         Ok(())
     }

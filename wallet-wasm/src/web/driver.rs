@@ -30,7 +30,7 @@ use crate::{
     machine::{Event, Shown, WalletError, transition},
     session::{Action, Errand, Fetch, Session},
     state::{Backup, State},
-    store::{Store, StoreError},
+    store::{Store, StoreError, Stored},
     upkeep,
     vault::Vault,
     view,
@@ -99,6 +99,18 @@ pub(crate) struct Open {
     pub(crate) bulk: Bulk,
 }
 
+impl Open {
+    /// Takes over what another window has stored.
+    fn take_over(&mut self, stored: &Stored) -> Result<(), EngineError> {
+        let state = self.vault.reload(stored)?;
+        let before = core::mem::replace(&mut self.state, state);
+        self.state.know_identities_of(&before);
+        self.session.forget(&self.state);
+        self.bulk.forget(&self.state);
+        Ok(())
+    }
+}
+
 /// The engine behind the bindings.
 pub(crate) struct Driver {
     pub(crate) store: RexieStore,
@@ -115,6 +127,10 @@ pub(crate) struct Driver {
     view_pause: Cell<i32>,
     /// When a timer is due that was set to go on.
     wake_at: Cell<Option<Seconds>>,
+    /// Of several windows of one wallet this one works; the others follow it.
+    leading: Cell<bool>,
+    /// Tells the other windows that something was committed.
+    on_commit: RefCell<Option<Function>>,
 }
 
 impl Driver {
@@ -131,6 +147,8 @@ impl Driver {
             view_due: Cell::new(false),
             view_pause: Cell::new(VIEW_PAUSE_MS),
             wake_at: Cell::new(None),
+            leading: Cell::new(true),
+            on_commit: RefCell::new(None),
         })
     }
 
@@ -188,8 +206,9 @@ impl Driver {
     }
 
     pub(crate) fn view(&self) -> Result<JsValue, EngineError> {
-        let persistent = self.persistent.get();
+        let (persistent, leading) = (self.persistent.get(), self.leading.get());
         let view = self.with(|open| view::draw(&open.state, &open.session, now(), persistent))?;
+        let view = view::WalletView { leading, ..view };
         let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
         view.serialize(&serializer).map_err(|_| EngineError::new(("internal", "The view could not be drawn.", None)))
     }
@@ -221,8 +240,46 @@ impl Driver {
             let _one_at_a_time = self.committing.lock().await;
             self.commit(event).await?
         };
+        if let Some(tell) = &*self.on_commit.borrow() {
+            // A window that is not told sees it when it commits itself.
+            let _ = tell.call0(&JsValue::NULL);
+        }
         // After the commit nothing refers to them; if this fails the sweep at the next start removes them.
         let _ = self.store.remove_blobs(&discard).await;
+        self.show();
+        self.pump();
+        Ok(())
+    }
+
+    // ---- windows -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn is_leading(&self) -> bool {
+        self.leading.get()
+    }
+
+    /// From now on this window works, on what the others have stored; or it only follows.
+    pub(crate) async fn set_leading(self: &Rc<Self>, leading: bool) -> Result<(), EngineError> {
+        self.leading.set(leading);
+        self.show();
+        if leading && self.is_open() { self.follow().await } else { Ok(()) }
+    }
+
+    /// Whom to tell of every commit.
+    pub(crate) fn tell(&self, listener: Function) {
+        *self.on_commit.borrow_mut() = Some(listener);
+    }
+
+    /// Takes over what another window has committed.
+    pub(crate) async fn follow(self: &Rc<Self>) -> Result<(), EngineError> {
+        {
+            let _one_at_a_time = self.committing.lock().await;
+            let unlock = self.unlocks.get();
+            let stored = self.store.load().await?;
+            if self.unlocks.get() != unlock {
+                return Err(EngineError::locked());
+            }
+            self.with(|open| open.take_over(&stored))??;
+        }
         self.show();
         self.pump();
         Ok(())
@@ -255,10 +312,7 @@ impl Driver {
                 // Another window was here: take over what it wrote and decide again.
                 Err(StoreError::Superseded { .. }) => {
                     let stored = self.store.load().await?;
-                    self.with(|open| {
-                        open.state = open.vault.reload(&stored)?;
-                        Ok::<_, EngineError>(())
-                    })??;
+                    self.with(|open| open.take_over(&stored))??;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -267,6 +321,9 @@ impl Driver {
 
     /// Begins everything that can be done now.
     pub(crate) fn pump(self: &Rc<Self>) {
+        if !self.leading.get() {
+            return;
+        }
         let now = now();
         let Ok((actions, next)) = self.with(|open| {
             let actions = open.session.actions(&open.state, now);
@@ -331,6 +388,11 @@ impl Driver {
             Action::Finish(backup) => self.finish(backup).await,
             Action::Vacate(backup) => self.handle(Event::Vacate(*backup)).await,
             Action::Audit(safe) => self.audit(safe).await,
+            Action::Replace(backup) => self.handle(Event::Replace(*backup)).await,
+            Action::ApplyRule(value) => {
+                let room = self.with(|open| open.session.room(&open.state))?;
+                self.handle(Event::ApplyRule(*value, room)).await
+            }
         }
     }
 

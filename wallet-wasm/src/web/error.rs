@@ -135,6 +135,9 @@ impl From<WalletError> for EngineError {
     fn from(error: WalletError) -> Self {
         let (code, next) = match &error {
             WalletError::Unknown(_) => (UNKNOWN, Some("Reload the page.")),
+            WalletError::NoRoom(_) => ("does-not-fit", Some("Move a value to the safes, or let a rule make room.")),
+            WalletError::Rule(_) => ("rule-refused", Some("Change the rule.")),
+            WalletError::SafeInRule(_) => ("safe-in-rule", Some("Change the rule, or delete it.")),
             WalletError::TooLarge(_) => ("too-large", Some("A value can have up to 16 MiB, a title up to 256 bytes.")),
             WalletError::NotLocal => ("not-local", Some("Recover it first.")),
             WalletError::HasBackup => ("has-backup", Some("Release the backup first.")),

@@ -27,7 +27,7 @@ use crate::{
     vault::VaultError,
     web::{
         bulk::{self, Reader, Writer},
-        driver::{Driver, Open, fresh_rng},
+        driver::{Driver, Open, fresh_rng, now},
         error::{EngineError, UNKNOWN},
         net,
     },
@@ -272,7 +272,7 @@ impl Driver {
         let backup = self.backup(id)?;
         let layout = backup.layout().map_err(WalletError::from)?;
         let taken = self.with(|open| {
-            let need = open.session.need(&backup, open.session.recoveries.get(id)?, segment);
+            let need = open.session.need(&backup, open.session.recoveries.get(id)?, segment, now());
             let choice = need.choice?;
             let recovery = open.session.recoveries.get_mut(id)?;
             let pieces = recovery.take(&backup, &layout, &choice);

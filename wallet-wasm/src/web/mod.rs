@@ -16,7 +16,7 @@ pub use store::RexieStore;
 
 use std::{pin::Pin, rc::Rc};
 
-use js_sys::{Array, Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use protocol::{
     book::{KeptPiece, read_file, write_file},
     bundle::ValueMeta,
@@ -28,18 +28,20 @@ use protocol::{
     piece_file::{self, PieceFileError},
     program::Piece,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
+    drafts::{self, RuleDraft},
     machine::{Changes, Event, WalletError, Wish, book_of},
     planning::{self, bind},
+    rules::Rule,
     state::{Backup, FaceWish, Next, Operation, State},
     store::Store,
     vault::{Vault, VaultError},
 };
-use driver::{Driver, fresh_rng, now};
+use driver::{Driver, Open, fresh_rng, now};
 use error::{EngineError, UNKNOWN};
 
 /// The wallet of one browser profile.
@@ -54,6 +56,18 @@ pub struct Engine {
 pub fn stretch(passphrase: &str, salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
     let stretch = Stretch::new(salt, PassphraseCost { memory_kib, passes, lanes }).ok()?;
     Some(stretch.derive_key(passphrase).ok()?.expose().to_vec())
+}
+
+/// What a value is, as the page says it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Description {
+    title: String,
+    kind: String,
+    file_name: Option<String>,
+    mime: String,
+    unique: Option<bool>,
+    tags: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +88,23 @@ fn to_js<T: Serialize>(value: &T) -> Result<JsValue, EngineError> {
         .map_err(|_| EngineError::new(("internal", "The answer could not be converted.", None)))
 }
 
+fn of_js<T: serde::de::DeserializeOwned>(value: JsValue) -> Result<T, EngineError> {
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|_| EngineError::new(("internal", "The page has sent something else than it says.", None)))
+}
+
+/// As its owner typed them: without what is around them, and each once.
+fn tags_of(given: Option<Vec<String>>) -> Option<Vec<String>> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in given.unwrap_or_default() {
+        let tag = tag.trim();
+        if !tag.is_empty() && !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    (!tags.is_empty()).then_some(tags)
+}
+
 fn parse<T: core::str::FromStr>(text: &str, what: &'static str) -> Result<T, EngineError> {
     text.parse().map_err(|_| EngineError::new((UNKNOWN, what, Some("Reload the page."))))
 }
@@ -88,6 +119,12 @@ fn value_ids(texts: &[String]) -> Result<Vec<ValueId>, EngineError> {
 
 fn safe_id(text: &str) -> Result<SafeId, EngineError> {
     parse(text, "This is not a safe's id.")
+}
+
+/// The browser's account of its storage.
+fn storage() -> Option<web_sys::StorageManager> {
+    let scope: web_sys::WorkerGlobalScope = js_sys::global().dyn_into().ok()?;
+    Some(scope.navigator().storage())
 }
 
 /// Runs a call of the page's. All calls share this one place where a future becomes a promise.
@@ -136,6 +173,25 @@ impl Engine {
     /// Opens the wallet; operations that were under way go on.
     pub fn unlock(&self, passphrase: String) -> Promise {
         done(Rc::clone(&self.driver).unlock(passphrase))
+    }
+
+    /// Calls back after every commit: the other windows of this wallet are to [`Self::follow`].
+    #[wasm_bindgen(js_name = onCommit)]
+    pub fn on_commit(&self, listener: Function) {
+        self.driver.tell(listener);
+    }
+
+    /// Whether this window works, or follows another one that does.
+    #[wasm_bindgen(js_name = setLeading)]
+    pub fn set_leading(&self, leading: bool) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.set_leading(leading).await })
+    }
+
+    /// Takes over what another window has committed.
+    pub fn follow(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.follow().await })
     }
 
     /// Forgets all keys.
@@ -188,24 +244,39 @@ impl Engine {
         done(async move { driver.handle(Event::RemoveSafe(safe_id(&id)?)).await })
     }
 
-    /// Stores a value on this device; gives its id. `unique`: it may live only once.
+    /// The pieces of a safe go to another one.
+    #[wasm_bindgen(js_name = retireSafe)]
+    pub fn retire_safe(&self, from: String, to: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::Retire(safe_id(&from)?, safe_id(&to)?)).await })
+    }
+
+    /// A safe that was to retire stays.
+    #[wasm_bindgen(js_name = keepSafe)]
+    pub fn keep_safe(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::KeepSafe(safe_id(&id)?)).await })
+    }
+
+    /// Evidence that its owner has no use for.
+    #[wasm_bindgen(js_name = dropExhibit)]
+    pub fn drop_exhibit(&self, deposit: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::DropExhibit(parse(&deposit, "There is no such deposit.")?)).await })
+    }
+
+    /// Stores a value on this device; gives its id.
     #[wasm_bindgen(js_name = addValue)]
-    pub fn add_value(
-        &self,
-        title: String,
-        kind: String,
-        file_name: Option<String>,
-        mime: String,
-        content: Uint8Array,
-        unique: bool,
-    ) -> Promise {
+    pub fn add_value(&self, description: JsValue, content: Uint8Array) -> Promise {
         let driver = Rc::clone(&self.driver);
         promise(async move {
+            let Description { title, kind, file_name, mime, unique, tags } = of_js(description)?;
             let id = ValueId::make_random(&mut fresh_rng()?);
-            let length = u64::from(content.length());
-            let unique = unique.then_some(true);
-            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length, unique };
+            let (length, tags) = (u64::from(content.length()), tags_of(tags));
+            let unique = unique.filter(|unique| *unique);
+            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length, unique, tags };
             meta.check()?;
+            driver.find_room(length).await?;
             let content = driver.keep(&content).await?;
             driver.handle(Event::AddValue(meta, content)).await?;
             Ok(id.to_string().into())
@@ -214,23 +285,18 @@ impl Engine {
 
     /// Changes what a value is called, and its content where one is given.
     #[wasm_bindgen(js_name = changeValue)]
-    pub fn change_value(
-        &self,
-        id: String,
-        title: String,
-        kind: String,
-        file_name: Option<String>,
-        mime: String,
-        content: Option<Uint8Array>,
-    ) -> Promise {
+    pub fn change_value(&self, id: String, description: JsValue, content: Option<Uint8Array>) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move {
+            let Description { title, kind, file_name, mime, tags, .. } = of_js(description)?;
             let id = value_id(&id)?;
             let known = driver.with(|open| open.state.values.get(&id).map(|value| value.meta.clone()))?;
             let known = known.ok_or(WalletError::Unknown("value"))?;
-            let length = content.as_ref().map_or(known.length, |content| u64::from(content.length()));
-            let meta = ValueMeta { title, kind, file_name, mime, length, ..known };
+            let (before, length) = (known.length, content.as_ref().map(|content| u64::from(content.length())));
+            let length = length.unwrap_or(before);
+            let meta = ValueMeta { title, kind, file_name, mime, length, tags: tags_of(tags), ..known };
             meta.check()?;
+            driver.find_room(length.saturating_sub(before)).await?;
             let content = match content {
                 Some(content) => Some(driver.keep(&content).await?),
                 None => None,
@@ -246,7 +312,10 @@ impl Engine {
             let id = value_id(&id)?;
             let found = driver.with(|open| open.state.values.get(&id).map(|v| v.content.clone()))?;
             let content = found.ok_or(WalletError::Unknown("value"))?.ok_or(WalletError::NotLocal)?;
-            Ok(driver.content(&content).await?.into())
+            let content = driver.content(&content).await?;
+            // That it was used is worth less than that it is shown.
+            let _ = driver.handle(Event::Used(id)).await;
+            Ok(content.into())
         })
     }
 
@@ -255,6 +324,53 @@ impl Engine {
     pub fn remove_value(&self, id: String) -> Promise {
         let driver = Rc::clone(&self.driver);
         done(async move { driver.handle(Event::RemoveValue(value_id(&id)?)).await })
+    }
+
+    /// What a rule would do now.
+    #[wasm_bindgen(js_name = previewRule)]
+    pub fn preview_rule(&self, rule: JsValue) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let rule: RuleDraft = of_js(rule)?;
+            to_js(&driver.with(|open| drafts::preview(&open.state, &rule, now()))?)
+        })
+    }
+
+    /// Other rules, all of them, in their order.
+    #[wasm_bindgen(js_name = setRules)]
+    pub fn set_rules(&self, rules: JsValue) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            let drafts: Vec<RuleDraft> = of_js(rules)?;
+            let read = |open: &mut Open| drafts.iter().map(|draft| drafts::read(&open.state, draft)).collect();
+            let rules: Result<Vec<Rule>, WalletError> = driver.with(read)?;
+            driver.handle(Event::SetRules(rules?)).await
+        })
+    }
+
+    /// Rules see again to a value that they leave alone.
+    #[wasm_bindgen(js_name = followRules)]
+    pub fn follow_rules(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::FollowRules(value_id(&id)?)).await })
+    }
+
+    /// How much contents may take on this device, bytes; nothing: as much as the browser gives.
+    #[wasm_bindgen(js_name = setCapacity)]
+    pub fn set_capacity(&self, bytes: Option<f64>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::SetCapacity(bytes.map(|bytes| bytes as u64))).await })
+    }
+
+    /// What did not fit is no longer to be put in.
+    #[wasm_bindgen(js_name = giveUpRoom)]
+    pub fn give_up_room(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move {
+            driver.with(|open| open.session.set_adding(0))?;
+            driver.show();
+            Ok(())
+        })
     }
 
     /// Reads a plan as text.
@@ -349,6 +465,7 @@ impl Engine {
             let all = driver.with(|open| {
                 open.state.backups.get(&backup).is_some_and(|b| b.values.iter().all(|meta| values.contains(&meta.id)))
             })?;
+            driver.look_at_room().await;
             driver.handle(Event::Recover(backup, if all { Vec::new() } else { values })).await?;
             driver.with(|open| {
                 let recovery = open.session.recoveries.entry(backup).or_default();
@@ -481,7 +598,9 @@ impl Engine {
         promise(async move {
             let id = parse(&deposit, "There is no such deposit.")?;
             let found = driver.with(|open| {
-                open.state.backups.values().find_map(|b| b.deposit(&id)).and_then(|d| d.certificate.clone())
+                let held = open.state.backups.values().find_map(|b| b.deposit(&id)).and_then(|d| d.certificate.clone());
+                let kept = || open.state.exhibits.iter().find(|exhibit| exhibit.deposit == id);
+                held.or_else(|| kept().map(|exhibit| exhibit.certificate.clone()))
             })?;
             let missing = ("no-certificate", "This safe has not signed yet.", Some("Wait until it has."));
             Ok(Uint8Array::from(&*found.ok_or_else(|| EngineError::new(missing))?.0).into())
@@ -513,6 +632,7 @@ impl Driver {
         vault.committed(pending);
         self.unlocked(vault, State::default());
         self.look_at_persistence().await;
+        self.look_at_room().await;
         Ok(())
     }
 
@@ -528,22 +648,46 @@ impl Driver {
         }
         let (vault, state) = Vault::open(&kek, &stored)?;
         // Blobs that nothing refers to are left from interrupted work. What stays now, because another window works, goes at another start.
-        let _ = self.store.sweep(stored.epoch, &state.blobs()).await;
+        if self.is_leading() {
+            let _ = self.store.sweep(stored.epoch, &state.blobs()).await;
+        }
         self.unlocked(vault, state);
         self.look_at_persistence().await;
+        self.look_at_room().await;
         self.look_at_safes();
         Ok(())
     }
 
     async fn look_at_persistence(&self) {
-        let scope: Result<web_sys::WorkerGlobalScope, _> = js_sys::global().dyn_into();
-        let Ok(promise) =
-            scope.map(|s| s.navigator().storage()).and_then(|s| s.persisted().map_err(|_| js_sys::global()))
-        else {
-            return;
-        };
+        let Some(promise) = storage().and_then(|storage| storage.persisted().ok()) else { return };
         let answer = JsFuture::from(promise).await.ok().and_then(|v| v.as_bool());
         self.persistent.set(answer == Some(true));
+    }
+
+    /// Asks the browser how much room there is.
+    async fn look_at_room(&self) {
+        let Some(promise) = storage().and_then(|storage| storage.estimate().ok()) else { return };
+        let Ok(estimate) = JsFuture::from(promise).await else { return };
+        let number = |name: &str| Reflect::get(&estimate, &name.into()).ok().and_then(|value| value.as_f64());
+        let Some((quota, usage)) = number("quota").zip(number("usage")) else { return };
+        // A wallet that was locked meanwhile has no use for it.
+        let _ = self.with(|open| open.session.set_free(&open.state, (quota - usage).max(0.0) as u64));
+    }
+
+    /// Says how much is missing for a content of so many bytes; then rules make room for it.
+    async fn find_room(self: &Rc<Self>, bytes: u64) -> Result<(), EngineError> {
+        self.look_at_room().await;
+        let lacking = self.with(|open| {
+            let lacking = open.session.lacking_for(&open.state, bytes);
+            open.session.set_adding(if lacking > 0 { bytes } else { 0 });
+            lacking
+        })?;
+        if lacking == 0 {
+            return Ok(());
+        }
+        self.show();
+        self.pump();
+        Err(WalletError::NoRoom(lacking).into())
     }
 
     fn read_piece_file(&self, backup: &BackupId, file: &Uint8Array) -> Result<Vec<KeptPiece>, EngineError> {

@@ -4,7 +4,7 @@
  * Times are Unix milliseconds, sizes are bytes, ids and digests are text.
  */
 
-/** What a value is; it chooses the icon and, later, the rules that match. */
+/** What a value is; it chooses the icon and the rules that match. */
 export type ValueKind =
   | 'seed-phrase'
   | 'key'
@@ -37,7 +37,18 @@ export interface SafeView {
   token: boolean;
   /** How many deposits of this wallet it holds, without those that are only still to be let go. */
   deposits: number;
+  /** How many it is still to let go. */
+  releasing: number;
   whereabouts: Whereabouts;
+  /** It is to go, and another one takes its place; null: it stays. */
+  retiring: {
+    /** The other one's nickname. */
+    to: string;
+    /** Backups that are still to go by themselves. */
+    open: number;
+    /** Of each backup that its owner has to renew by hand, a value: it needs words or a file, or the other safe has a part in it already. */
+    left: string[];
+  } | null;
 }
 
 /** What a safe says it may have in common with others: who runs it, on whose machines, and where these stand. Null where it says nothing. */
@@ -87,6 +98,8 @@ export interface OperationView {
   canCancel: boolean;
   /** Pieces are being fetched: it may need what the owner keeps, by `recover`. */
   gathering: boolean;
+  /** So many bytes are missing on this device: it is suspended, and goes on when there is room; null: it fits. */
+  lacking: number | null;
   /** Why it waits, and for what; null while it runs. */
   waiting: string | null;
 }
@@ -156,6 +169,10 @@ export interface ValueView {
   created: number;
   /** It may live only once, as a ticket does: of several devices with its certificates one gets it. */
   unique: boolean;
+  /** Words by which its owner groups it. */
+  tags: string[];
+  /** Since when rules leave it alone, because its owner took it back; null: they do not. `followRules` ends that. */
+  leftAlone: number | null;
   /** The content on this device is another one than the safes have: `renew` backs it up. */
   changed: boolean;
   /** True if the content is on this device. */
@@ -182,6 +199,77 @@ export interface WalletView {
   activity: ActivityView[];
   /** Answer of `navigator.storage.persisted()`. */
   storagePersistent: boolean;
+  /** In their order: the first that a value meets gives the plan. */
+  rules: Rule[];
+  room: RoomView;
+  exhibits: KeptExhibit[];
+  /** This window works; false: another window of this wallet does, and this one follows it until its owner does something here. */
+  leading: boolean;
+}
+
+/** The certificate of a piece that its safe did not show, kept as evidence when the backup was renewed: `certificate` gives it. */
+export interface KeptExhibit {
+  depositId: string;
+  nickname: string;
+  /** What it was a piece of. */
+  title: string;
+  /** A phrase that follows the safe's name. */
+  what: string;
+  since: number;
+}
+
+/** Room for contents on this device, bytes. */
+export interface RoomView {
+  /** What the owner has set as the most. */
+  set: number | null;
+  /** The most, by the owner or the browser, whichever is less; null: nobody says. */
+  capacity: number | null;
+  used: number;
+  free: number | null;
+  /** Missing for all that waits: recoveries, and a value that did not fit. */
+  lacking: number;
+  /** Values that are going to the safes to make room, or next. */
+  leaving: string[];
+}
+
+/** What a rule asks of a value. */
+export interface Condition {
+  /** `older` and `unused` count from when it was put in and last used; `room-below` holds, too, while something waits for room. */
+  what: 'kind' | 'tag' | 'larger' | 'smaller' | 'older' | 'changed' | 'unused' | 'room-below';
+  /** Of `kind` and `tag`: one of these. */
+  words: string[];
+  /** Bytes of `larger`, `smaller` and `room-below`, seconds of `older` and `unused`. */
+  amount: number;
+}
+
+/** What is done by itself with values that meet all conditions; without conditions, with every value. */
+export interface Rule {
+  name: string;
+  on: boolean;
+  when: Condition[];
+  /** By which plan a value is backed up that is not yet, as text. A change is backed up by the plan that the value has. */
+  plan: string;
+  /** The copy on this device goes then. */
+  moves: boolean;
+}
+
+/** What a rule would do now. */
+export interface RulePreview {
+  /** Why it cannot be followed. */
+  error: string | null;
+  /** The values that meet it. */
+  values: {
+    id: string;
+    effect:
+      | 'backs-up'
+      | 'backs-up-change'
+      | 'moves'
+      | 'moves-for-room'
+      | 'is-so'
+      | 'left-alone'
+      | 'needs-owner'
+      | 'busy';
+  }[];
 }
 
 /** `none`: no wallet in this browser profile yet. */
@@ -194,6 +282,8 @@ export interface NewValue {
   mime: string;
   /** It may live only once: a ticket, a voucher, an electronic coin. */
   unique?: boolean;
+  /** Up to 8, of up to 64 bytes each. */
+  tags?: string[];
 }
 
 export interface ImportReport {
@@ -380,17 +470,35 @@ export interface Engine {
   addSafe(url: string, id: string, nickname: string, token: string): Promise<void>;
   /** Takes another admission token of the safe's operator (empty: none) and asks again what was refused. */
   setToken(id: string, token: string): Promise<void>;
-  /** Error `safe-in-use` while values have pieces there. */
+  /** Every backup with a piece at the first safe gets its next generation with the second one in its place; rules use that, too. */
+  retireSafe(from: string, to: string): Promise<void>;
+  /** It stays after all; what has gone elsewhere stays there. */
+  keepSafe(id: string): Promise<void>;
+  /** Error `safe-in-use` while values have pieces there, `safe-in-rule` while a rule backs values up there. */
   removeSafe(id: string): Promise<void>;
 
-  /** Stores a value on this device; resolves with its id. Error `too-large` (16 MiB), `no-room`. */
+  /**
+   * Stores a value on this device; resolves with its id. Error `too-large` (16 MiB), `no-room`, `does-not-fit`: then rules make room, until it is
+   * tried again or `giveUpRoom`.
+   */
   addValue(meta: NewValue, content: Uint8Array): Promise<string>;
-  /** Changes what a value is called, and its content where one is given; `unique` stays as it is. Error `too-large`, `no-room`, `not-local`. */
+  /** Changes what a value is called, and its content where one is given; `unique` stays as it is. Error `too-large`, `no-room`, `does-not-fit`, `not-local`. */
   changeValue(id: string, meta: NewValue, content?: Uint8Array): Promise<void>;
   /** The content. Error `not-local`. */
   reveal(id: string): Promise<Uint8Array>;
   /** Deletes a local value that has no backup, or takes one from the list that belongs to another device. Error `has-backup`. */
   removeValue(id: string): Promise<void>;
+
+  /** All rules, in their order. Error `rule-refused`, `plan-unreadable`, `plan-refused`. */
+  setRules(rules: Rule[]): Promise<void>;
+  /** What a rule would do now, by itself. */
+  previewRule(rule: Rule): Promise<RulePreview>;
+  /** Rules see again to a value that they leave alone. */
+  followRules(id: string): Promise<void>;
+  /** How much contents may take on this device, bytes; null: what the browser gives. */
+  setCapacity(bytes: number | null): Promise<void>;
+  /** What did not fit is no longer to be put in. */
+  giveUpRoom(): Promise<void>;
 
   /** Plans before they are carried out. */
   plan: {
@@ -438,8 +546,10 @@ export interface Engine {
   exportCertificates(ids: string[], passphrase: string): Promise<Uint8Array>;
   /** Inverse of `exportCertificates`. Error `wrong-passphrase`, `not-a-certificate-file`. */
   importCertificates(file: Uint8Array, passphrase: string): Promise<ImportReport>;
-  /** The signed certificate of one deposit, COSE_Sign1 bytes, for a file. */
+  /** The signed certificate of one deposit, also of one that is kept as evidence; COSE_Sign1 bytes, for a file. */
   certificate(depositId: string): Promise<Uint8Array>;
+  /** Forgets one that is kept as evidence. */
+  dropExhibit(depositId: string): Promise<void>;
   /**
    * Says what signed files say and who is at fault; needs no open wallet. With `ask`, the safe that the first certificate points to is asked
    * for its keys and, about a deposit of this wallet, for a testimony. Error `no-certificate`, `too-large`, `bad-address`, `not-a-safe`.

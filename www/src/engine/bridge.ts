@@ -38,11 +38,18 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     probeSafe: (url) => remote.probeSafe(url),
     addSafe: (url, id, nickname, token) => remote.addSafe(url, id, nickname, token),
     setToken: (id, token) => remote.setToken(id, token),
+    retireSafe: (from, to) => remote.retireSafe(from, to),
+    keepSafe: (id) => remote.keepSafe(id),
     removeSafe: (id) => remote.removeSafe(id),
     addValue: (meta, content) => remote.addValue(meta, content),
     changeValue: (id, meta, content) => remote.changeValue(id, meta, content),
     reveal: (id) => remote.reveal(id),
     removeValue: (id) => remote.removeValue(id),
+    setRules: (rules) => remote.setRules(rules),
+    previewRule: (rule) => remote.previewRule(rule),
+    followRules: (id) => remote.followRules(id),
+    setCapacity: (bytes) => remote.setCapacity(bytes),
+    giveUpRoom: () => remote.giveUpRoom(),
     plan: {
       parse: (text) => remote.parsePlan(text),
       analyse: (text, values, what) => remote.analysePlan(text, values, what),
@@ -63,6 +70,7 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     exportCertificates: (ids, passphrase) => remote.exportCertificates(ids, passphrase),
     importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
     certificate: (depositId) => remote.certificate(depositId),
+    dropExhibit: (depositId) => remote.dropExhibit(depositId),
     examine: (files, ask) => remote.examine(files, ask),
   };
 }

@@ -7,12 +7,35 @@ import { EngineError, toEngineError } from './errors.ts';
 
 const IDLE_MS = 10 * 60_000;
 
+/**
+ * That there is a wallet, kept where a browser that clears the wallet may not clear: a name, nothing more. Pages may not be allowed to keep even
+ * that; then an emptied wallet looks like a new one.
+ */
+const traces = {
+  has(name: string): boolean {
+    try {
+      return localStorage.getItem(`strongroom:${name}`) !== null;
+    } catch {
+      return false;
+    }
+  },
+  leave(name: string): void {
+    try {
+      localStorage.setItem(`strongroom:${name}`, '');
+    } catch {
+      // See above.
+    }
+  },
+};
+
 class Session extends EventTarget {
   status: WalletStatus | 'starting' | 'failed' = 'starting';
   view: WalletView | null = null;
   failure: EngineError | null = null;
   /** The lock page says so if nobody asked for the lock. */
   lockedByIdling = false;
+  /** There was a wallet here, and the browser has cleared it. */
+  emptied = false;
   /** Whether the browser promised not to clear the wallet; null until it is known. */
   persistent: boolean | null = null;
 
@@ -21,6 +44,7 @@ class Session extends EventTarget {
   /** Names the subscription that counts; the views of earlier ones are dropped. */
   #followed: object | undefined;
   readonly #saved = new Set<string>();
+  #name = '';
 
   get engine(): Engine {
     if (this.#engine) return this.#engine;
@@ -28,9 +52,11 @@ class Session extends EventTarget {
   }
 
   async start(dbName: string): Promise<void> {
+    this.#name = dbName;
     try {
       this.#engine = await openEngine(dbName, (error) => this.#fail(error));
       const status = await this.#engine.status();
+      this.emptied = status === 'none' && traces.has(dbName);
       if (status === 'open') await this.#follow();
       else this.#become(status);
       this.#watchIdling();
@@ -108,6 +134,8 @@ class Session extends EventTarget {
     this.saved(this.view.values);
     this.persistent = this.view.storagePersistent;
     this.#lastTouch = Date.now();
+    this.emptied = false;
+    traces.leave(this.#name);
     this.#become('open');
   }
 

@@ -7,12 +7,14 @@ import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from '.
 /** Fetches and compiles the WebAssembly module that lies beside the script. */
 export default function init(): Promise<unknown>;
 
-interface WasmEngine
-  extends Omit<
-    Contract,
-    'lock' | 'subscribe' | 'addValue' | 'changeValue' | 'backup' | 'recover' | 'renew' | 'plan'
-  > {
+interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan'> {
   lock(): void;
+  /** Calls back after every commit: the other windows of this wallet are to `follow`. */
+  onCommit(tell: () => void): void;
+  /** Whether this window works, or follows another one that does. */
+  setLeading(leading: boolean): Promise<void>;
+  /** Takes over what another window has committed. */
+  follow(): Promise<void>;
   subscribe(listener: (view: WalletView) => Promise<unknown>): void;
   parsePlan(text: string): Promise<PlanReading>;
   analysePlan(
@@ -33,22 +35,6 @@ interface WasmEngine
   ): Promise<void>;
   renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
-  changeValue(
-    id: string,
-    title: string,
-    kind: string,
-    fileName: string | null,
-    mime: string,
-    content: Uint8Array | undefined,
-  ): Promise<void>;
-  addValue(
-    title: string,
-    kind: string,
-    fileName: string | null,
-    mime: string,
-    content: Uint8Array,
-    unique: boolean,
-  ): Promise<string>;
 }
 
 /** Argon2id of a passphrase; undefined if the cost is out of range. */

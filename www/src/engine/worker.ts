@@ -3,15 +3,26 @@
  */
 import { expose, transfer, wrap } from 'comlink';
 import init, { stretch, Engine as Wasm } from 'wallet-wasm';
-import type { BackupOptions, Case, Engine, Given, NewValue, Renewal, WalletView } from './api.ts';
+import type { BackupOptions, Case, Engine, Given, NewValue, Renewal, Rule, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
 import { trust } from './trusted.ts';
+import { Windows } from './windows.ts';
 
 let opened: Awaited<ReturnType<typeof Wasm.open>> | undefined;
 
 function engine(): NonNullable<typeof opened> {
   if (!opened) throw new Error('the engine was called before it was opened');
   return opened;
+}
+
+let windows: Windows | undefined;
+
+/** What the owner does here makes this the window that works: progress is seen, and what he gives is needed, where the work is done. */
+function here<A extends unknown[], R>(work: (...args: A) => Promise<R>): (...args: A) => Promise<R> {
+  return async (...args) => {
+    await windows?.lead();
+    return work(...args);
+  };
 }
 
 /** Hands the bytes over instead of copying them, so that no second copy stays behind in the worker. */
@@ -46,6 +57,10 @@ const host = {
   async open(dbName: string): Promise<void> {
     await init();
     opened = await Wasm.open(dbName, stretchElsewhere);
+    // Without locks, in an insecure context, every window works; the store keeps them apart.
+    if (!navigator.locks) return;
+    await opened.setLeading(false);
+    windows = new Windows(dbName, opened);
   },
 
   /** For the worker that is there only for this. */
@@ -55,9 +70,18 @@ const host = {
   },
 
   status: () => engine().status(),
-  create: (passphrase: string) => engine().create(passphrase),
-  unlock: (passphrase: string) => engine().unlock(passphrase),
-  lock: async () => engine().lock(),
+  async create(passphrase: string): Promise<void> {
+    await engine().create(passphrase);
+    await windows?.enter();
+  },
+  async unlock(passphrase: string): Promise<void> {
+    await engine().unlock(passphrase);
+    await windows?.enter();
+  },
+  async lock(): Promise<void> {
+    engine().lock();
+    windows?.leave();
+  },
   view: () => engine().view(),
   // The listener is a comlink proxy; the engine gets a plain function that tells when the page has drawn, and a page that has gone away is no
   // error of the engine.
@@ -65,17 +89,25 @@ const host = {
     engine().subscribe((view) => Promise.resolve(listener(view)).catch(() => undefined)),
 
   probeSafe: (url: string) => engine().probeSafe(url),
-  addSafe: (url: string, id: string, nickname: string, token: string) =>
+  addSafe: here((url: string, id: string, nickname: string, token: string) =>
     engine().addSafe(url, id, nickname, token),
-  setToken: (id: string, token: string) => engine().setToken(id, token),
-  removeSafe: (id: string) => engine().removeSafe(id),
+  ),
+  setToken: here((id: string, token: string) => engine().setToken(id, token)),
+  retireSafe: here((from: string, to: string) => engine().retireSafe(from, to)),
+  keepSafe: here((id: string) => engine().keepSafe(id)),
+  removeSafe: here((id: string) => engine().removeSafe(id)),
 
-  addValue: ({ title, kind, fileName, mime, unique }: NewValue, content: Uint8Array) =>
-    engine().addValue(title, kind, fileName, mime, content, unique ?? false),
-  changeValue: (id: string, { title, kind, fileName, mime }: NewValue, content?: Uint8Array) =>
-    engine().changeValue(id, title, kind, fileName, mime, content),
+  addValue: here((meta: NewValue, content: Uint8Array) => engine().addValue(meta, content)),
+  changeValue: here((id: string, meta: NewValue, content?: Uint8Array) =>
+    engine().changeValue(id, meta, content),
+  ),
   reveal: (id: string) => handOver(engine().reveal(id)),
-  removeValue: (id: string) => engine().removeValue(id),
+  removeValue: here((id: string) => engine().removeValue(id)),
+  setRules: here((rules: Rule[]) => engine().setRules(rules)),
+  previewRule: (rule: Rule) => engine().previewRule(rule),
+  followRules: here((id: string) => engine().followRules(id)),
+  setCapacity: here((bytes: number | null) => engine().setCapacity(bytes)),
+  giveUpRoom: here(() => engine().giveUpRoom()),
 
   parsePlan: (text: string) => engine().parsePlan(text),
   analysePlan: (text: string, values: string[], { gone = [], curious = [], availability = {} }: Case = {}) =>
@@ -87,31 +119,36 @@ const host = {
       Object.keys(availability),
       new Float64Array(Object.values(availability)),
     ),
-  backup: (values: string[], plan: string, { words, readable, hint, moving }: BackupOptions = {}) =>
+  backup: here((values: string[], plan: string, { words, readable, hint, moving }: BackupOptions = {}) =>
     engine().backup(values, plan, words, readable ?? false, hint, moving ?? false),
+  ),
   pieceFile: (id: string) => handOver(engine().pieceFile(id)),
-  pieceFileSaved: (id: string, file: Uint8Array) => engine().pieceFileSaved(id, file),
-  audit: (id: string | null) => engine().audit(id),
-  recover: (ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file),
-  moveOut: (id: string) => engine().moveOut(id),
-  bringBack: (id: string) => engine().bringBack(id),
-  takeOver: (id: string) => engine().takeOver(id),
-  drill: (id: string) => engine().drill(id),
-  renew: (id: string, { words, replace = [] }: Renewal = {}) =>
+  pieceFileSaved: here((id: string, file: Uint8Array) => engine().pieceFileSaved(id, file)),
+  audit: here((id: string | null) => engine().audit(id)),
+  recover: here((ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file)),
+  moveOut: here((id: string) => engine().moveOut(id)),
+  bringBack: here((id: string) => engine().bringBack(id)),
+  takeOver: here((id: string) => engine().takeOver(id)),
+  drill: here((id: string) => engine().drill(id)),
+  renew: here((id: string, { words, replace = [] }: Renewal = {}) =>
     engine().renew(
       id,
       words,
       replace.map(({ from }) => from),
       replace.map(({ to }) => to),
     ),
-  cancel: (id: string) => engine().cancel(id),
-  release: (id: string) => engine().release(id),
-  retry: () => engine().retry(),
+  ),
+  cancel: here((id: string) => engine().cancel(id)),
+  release: here((id: string) => engine().release(id)),
+  retry: here(() => engine().retry()),
 
   exportCertificates: (ids: string[], passphrase: string) =>
     handOver(engine().exportCertificates(ids, passphrase)),
-  importCertificates: (file: Uint8Array, passphrase: string) => engine().importCertificates(file, passphrase),
+  importCertificates: here((file: Uint8Array, passphrase: string) =>
+    engine().importCertificates(file, passphrase),
+  ),
   certificate: (depositId: string) => handOver(engine().certificate(depositId)),
+  dropExhibit: here((depositId: string) => engine().dropExhibit(depositId)),
   examine: (files: Uint8Array[], ask: boolean) => engine().examine(files, ask),
 } satisfies Omit<Engine, 'plan'> & {
   open(dbName: string): Promise<void>;

@@ -7,7 +7,8 @@ export function size(bytes: number): string {
   if (bytes === 1) return '1 byte';
   if (bytes < 1024) return `${whole.format(bytes)} bytes`;
   if (bytes < 1024 ** 2) return `${tenths.format(bytes / 1024)} KiB`;
-  return `${tenths.format(bytes / 1024 ** 2)} MiB`;
+  if (bytes < 1024 ** 3) return `${tenths.format(bytes / 1024 ** 2)} MiB`;
+  return `${tenths.format(bytes / 1024 ** 3)} GiB`;
 }
 
 export const date = (ms: number) => day.format(ms);
@@ -19,6 +20,13 @@ export function isoDay(ms: number): string {
   const two = (part: number) => String(part).padStart(2, '0');
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 }
+
+/** What its owner has typed between commas. */
+export const listed = (text: string) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
 
 export const count = (n: number, one: string, many = `${one}s`) =>
   `${whole.format(n)} ${n === 1 ? one : many}`;

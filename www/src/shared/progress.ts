@@ -38,7 +38,7 @@ export class Progress extends Page {
   @property() valueId = '';
 
   protected override render(): TemplateResult {
-    const { kind, progress, safes, mayClose, canCancel, waiting } = this.operation;
+    const { kind, progress, safes, mayClose, canCancel, lacking, waiting } = this.operation;
     const done = safes.filter(({ state }) => state === 'done').length;
     const summary = `${done} of ${count(safes.length, 'safe')} done`;
     return html`<div class="stack">
@@ -56,7 +56,8 @@ export class Progress extends Page {
               ${icon('clock')}
               <div class="stack tight">
                 <p>${waiting}</p>
-                <div>
+                <div class="row">
+                  ${lacking === null ? nothing : html`<a class="button small" href="#/rules" data-testid="make-room">Make room</a>`}
                   <button type="button" class="small" data-testid="retry" ?disabled=${this.busy}
                     @click=${() => this.act(() => session.engine.retry())}>Try again now</button>
                 </div>

@@ -1,6 +1,6 @@
 import { css, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
-import type { Examination, Exhibit, Finding, WalletView } from '../../engine/api.ts';
+import type { Examination, Exhibit, Finding, KeptExhibit, WalletView } from '../../engine/api.ts';
 import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
 import { download, fileName } from '../../shared/download.ts';
@@ -64,9 +64,47 @@ export class Evidence extends Page {
         <label for="files">Certificates, receipts, testimonies, descriptors</label>
         <input id="files" type="file" multiple data-testid="evidence-files" @change=${this.#chosen} />
       </section>
+      ${this.view && this.view.exhibits.length > 0 && !found ? this.#kept(this.view.exhibits) : nothing}
       ${this.errorBox()} ${found ? this.#verdict(found, certificate) : nothing}
       ${found?.exhibits.map((exhibit, at) => this.#exhibit(exhibit, at))}
     </div>`;
+  }
+
+  /** What failed before its backup was renewed. */
+  #kept(exhibits: KeptExhibit[]): TemplateResult {
+    return html`<section class="card stack" aria-labelledby="kept">
+      <div class="stack tight">
+        <h2 id="kept">Kept as evidence</h2>
+        <p class="muted small">Certificates of pieces that were not shown. Their backups were renewed since.</p>
+      </div>
+      <ul class="stack tight">
+        ${exhibits.map(
+          ({
+            depositId,
+            nickname,
+            title,
+            what,
+            since,
+          }) => html`<li class="row apart" data-testid="kept-exhibit">
+            <p class="small">
+              <strong>${nickname}</strong> ${what}: a piece of “${title}”. <span class="muted">${date(since)}</span>
+            </p>
+            <span class="row">
+              <a class="button small" href="#/evidence/${encodeURIComponent(depositId)}" data-testid="kept-look">Look into it</a>
+              <button
+                type="button"
+                class="small quiet"
+                data-testid="kept-drop"
+                ?disabled=${this.busy}
+                @click=${() => this.act(() => session.engine.dropExhibit(depositId))}
+              >
+                Forget it
+              </button>
+            </span>
+          </li>`,
+        )}
+      </ul>
+    </section>`;
   }
 
   #way(): TemplateResult {

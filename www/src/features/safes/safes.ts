@@ -132,8 +132,10 @@ export class Safes extends Page {
       </p>
       ${said(safe.whereabouts)}
       <p class="muted small">
-        ${safe.deposits === 0 ? 'Keeps nothing of this wallet yet.' : `Keeps ${count(safe.deposits, 'deposit')} of this wallet.`}
+        ${safe.deposits === 0 ? 'Keeps nothing of this wallet.' : `Keeps ${count(safe.deposits, 'deposit')} of this wallet.`}
+        ${safe.releasing > 0 ? `${count(safe.releasing, 'old piece is', 'old pieces are')} still to be let go.` : nothing}
       </p>
+      ${safe.retiring ? this.#retiring(safe, safe.retiring) : nothing}
       ${
         safe.contact === 'not-itself'
           ? html`<div class="notice bad">
@@ -146,7 +148,7 @@ export class Safes extends Page {
           : nothing
       }
       <details class="more">
-        <summary>Fingerprint, token and removal</summary>
+        <summary>Fingerprint, token, retirement and removal</summary>
         <p class="mono">${safe.fingerprint}</p>
         <form class="stack tight" @submit=${(event: SubmitEvent) => this.#token(event, safe)}>
           <label for="token-${safe.id}">${safe.token ? 'Another token of its operator' : 'Token of its operator, if it wants one'}</label>
@@ -170,6 +172,7 @@ export class Safes extends Page {
               : nothing
           }
         </form>
+        ${this.#retire(safe)}
         <button
           type="button"
           class="small danger"
@@ -181,6 +184,64 @@ export class Safes extends Page {
         </button>
       </details>
     </li>`;
+  }
+
+  /** How far a retirement has come. */
+  #retiring(safe: SafeView, { to, open, left }: NonNullable<SafeView['retiring']>): TemplateResult {
+    const values = new Map(this.view.values.map(({ id, title }) => [id, title]));
+    return html`<div class="notice" role="status" data-testid="safe-retiring" data-open=${open} data-left=${left.length}>
+      ${icon('moved')}
+      <div class="stack tight">
+        <p class="small">
+          ${
+            open > 0
+              ? `It retires: ${count(open, 'backup')} still to go to ${to}. That goes on while the wallet is open.`
+              : left.length > 0
+                ? `It retires in favour of ${to}. What is left needs you: renew it with another safe in its place.`
+                : `Everything has gone to ${to}. You can remove this safe.`
+          }
+        </p>
+        ${
+          left.length > 0
+            ? html`<p class="small">
+                ${left.map((id, at) => html`${at > 0 ? ', ' : ''}<a href="#/value/${encodeURIComponent(id)}">${values.get(id) ?? ''}</a>`)}
+              </p>`
+            : nothing
+        }
+        <div>
+          <button
+            type="button"
+            class="small"
+            data-testid="safe-keep"
+            ?disabled=${this.busy}
+            @click=${() => this.act(() => session.engine.keepSafe(safe.id))}
+          >
+            ${open > 0 || left.length > 0 ? 'Keep it after all' : 'Keep it'}
+          </button>
+        </div>
+      </div>
+    </div>`;
+  }
+
+  /** Everything that it keeps goes elsewhere. */
+  #retire(safe: SafeView): TemplateResult | typeof nothing {
+    const others = this.view.safes.filter(({ id, retiring }) => id !== safe.id && !retiring);
+    if (safe.retiring || safe.deposits === 0 || others.length === 0) return nothing;
+    return html`<form class="stack tight" @submit=${(event: SubmitEvent) => this.#onRetire(event, safe)}>
+      <label for="retire-${safe.id}">Let it retire: everything it keeps is renewed, with another safe in its place</label>
+      <div class="ask">
+        <select id="retire-${safe.id}" name="to" data-testid="safe-retire-to">
+          ${others.map(({ id, nickname }) => html`<option value=${id}>${nickname}</option>`)}
+        </select>
+        <button data-testid="safe-retire" ?disabled=${this.busy}>Let it retire</button>
+      </div>
+    </form>`;
+  }
+
+  #onRetire(event: SubmitEvent, safe: SafeView): void {
+    event.preventDefault();
+    const to = field(event, 'to');
+    void this.act(() => session.engine.retireSafe(safe.id, to));
   }
 
   #decide(found: SafeProbe): TemplateResult {

@@ -1,4 +1,4 @@
-import { css, html, type TemplateResult } from 'lit';
+import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
@@ -28,6 +28,8 @@ export class Unlock extends Page {
 
   /** No wallet yet in this browser profile. */
   @property({ type: Boolean }) fresh = false;
+  /** There was one, and the browser has cleared it. */
+  @property({ type: Boolean }) emptied = false;
   /** Nobody asked for the lock. */
   @property({ type: Boolean }) idled = false;
   @state() private shown = false;
@@ -43,12 +45,26 @@ export class Unlock extends Page {
   #create(): TemplateResult {
     return html`<div class="stack">
       <div class="stack tight">
-        <h1>Make your wallet</h1>
+        <h1>${this.emptied ? 'Your wallet is no longer in this browser' : 'Make your wallet'}</h1>
         <p class="muted">
           It keeps what must not be lost: seed phrases, keys, recovery codes, tickets, documents. Then it backs them up to
           several independent safes, none of which can read what it keeps.
         </p>
       </div>
+      ${
+        this.emptied
+          ? html`<div class="notice warn" role="alert" data-testid="emptied">
+              ${icon('alert')}
+              <div class="stack tight">
+                <p>There was a wallet here, and its storage is empty: the browser, or somebody who uses it, has cleared it.</p>
+                <p>
+                  What you had backed up is still at your safes. Make the wallet anew; then choose your certificate file under
+                  Recover, which opens by itself. What was on this device only is gone.
+                </p>
+              </div>
+            </div>`
+          : nothing
+      }
       <form class="card stack" @submit=${this.#onCreate}>
         <div class="stack tight">
           <label for="first">Passphrase</label>
@@ -156,7 +172,11 @@ export class Unlock extends Page {
       this.error = problem;
       return;
     }
-    void this.act(() => session.create(passphrase));
+    const { emptied } = this;
+    void this.act(async () => {
+      await session.create(passphrase);
+      if (emptied) location.hash = '#/recover';
+    });
   }
 
   async #onUnlock(event: SubmitEvent): Promise<void> {

@@ -4,7 +4,7 @@ import type { ValueKind, ValueView } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import type { Dialog } from '../../shared/dialog.ts';
 import '../../shared/dialog.ts';
-import { size } from '../../shared/format.ts';
+import { listed, size } from '../../shared/format.ts';
 import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
 import { kinds } from '../../shared/words.ts';
@@ -50,6 +50,10 @@ export class Edit extends Page {
                 html`<option value=${kind} ?selected=${kind === value.kind}>${label}</option>`,
             )}
           </select>
+        </div>
+        <div class="stack tight">
+          <label for="tags">Tags, with commas between them</label>
+          <input id="tags" name="tags" autocomplete="off" .value=${value.tags.join(', ')} data-testid="edit-tags" />
         </div>
         ${value.local ? this.#content() : html`<p class="muted small">To change what it holds, recover it first.</p>`}
         ${
@@ -98,6 +102,7 @@ export class Edit extends Page {
   async #save(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     const { id, fileName, mime } = this.value;
+    const tags = listed(field(event, 'tags'));
     const [title, kind] = [field(event, 'title').trim(), field(event, 'kind') as ValueKind];
     const text = this.renderRoot.querySelector('textarea')?.value ?? this.text;
     const saved = await this.act(async () => {
@@ -108,15 +113,16 @@ export class Edit extends Page {
           kind,
           fileName: this.file.name,
           mime: this.file.type || 'application/octet-stream',
+          tags,
         };
         await session.engine.changeValue(id, meta, content);
         content.fill(0);
       } else if (this.#typed && text !== this.text) {
         const content = new TextEncoder().encode(text ?? '');
-        await session.engine.changeValue(id, { title, kind, fileName, mime }, content);
+        await session.engine.changeValue(id, { title, kind, fileName, mime, tags }, content);
         content.fill(0);
       } else {
-        await session.engine.changeValue(id, { title, kind, fileName, mime });
+        await session.engine.changeValue(id, { title, kind, fileName, mime, tags });
       }
     });
     if (saved) this.#close();

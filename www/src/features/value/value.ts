@@ -55,6 +55,7 @@ export class Value extends Page {
           <p class="muted small">
             ${kinds[value.kind]} · ${size(value.size)} · added ${date(value.created)}${value.unique ? ' · only one of it' : ''}
             ${value.fileName ? html`<br />${value.fileName}` : nothing}
+            ${value.tags.length > 0 ? html`<br />${value.tags.map((tag) => `#${tag}`).join(' ')}` : nothing}
           </p>
         </div>
       </div>
@@ -63,6 +64,7 @@ export class Value extends Page {
         <p>${value.reason}</p>
         ${value.nextStep ? html`<p class="muted">${value.nextStep}</p>` : nothing}
         ${value.changed && value.operation === null ? this.#outdated(value) : nothing}
+        ${value.local && value.leftAlone !== null && this.view.rules.some(({ on }) => on) ? this.#leftAlone(value) : nothing}
       </section>
       ${
         value.operation
@@ -99,6 +101,21 @@ export class Value extends Page {
         @click=${() => (value.backup?.hasWords ? this.#ask('renew') : this.act(() => session.engine.renew(value.id)))}
       >
         Back up the change
+      </button>
+    </div>`;
+  }
+
+  #leftAlone(value: ValueView): TemplateResult {
+    return html`<div class="row apart" data-testid="left-alone">
+      <p class="muted small">Your rules leave it alone since you took it back.</p>
+      <button
+        type="button"
+        class="small"
+        data-testid="follow-rules"
+        ?disabled=${this.busy}
+        @click=${() => this.act(() => session.engine.followRules(value.id))}
+      >
+        Let them see to it again
       </button>
     </div>`;
   }

@@ -5,7 +5,7 @@ import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
 import type { Dialog } from '../../shared/dialog.ts';
 import '../../shared/dialog.ts';
-import { count, size } from '../../shared/format.ts';
+import { count, listed, size } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
@@ -84,6 +84,10 @@ export class Add extends Page {
         </div>
         ${this.#content()}
         <div class="stack tight">
+          <label for="tags">Tags, if you like, with commas between them</label>
+          <input id="tags" name="tags" autocomplete="off" data-testid="value-tags" />
+        </div>
+        <div class="stack tight">
           <label class="row">
             <input
               type="checkbox"
@@ -100,8 +104,11 @@ export class Add extends Page {
             For tickets, vouchers and the like: of several devices that want it back from the safes, one gets it.
           </p>
         </div>
-        ${this.errorBox()}
-        <p class="muted small">It is sealed on this device. Nothing is sent anywhere until you back it up.</p>
+        ${this.#waiting() ?? this.errorBox()}
+        <p class="muted small">
+          It is sealed on this device. Nothing is sent anywhere until
+          ${session.view?.rules.some(({ on }) => on) ? 'you or one of your rules backs' : 'you back'} it up.
+        </p>
         <div class="row">
           <button class="primary" data-testid="value-save" ?disabled=${this.busy}>
             ${this.busy ? 'Saving…' : 'Save on this device'}
@@ -110,6 +117,43 @@ export class Add extends Page {
         </div>
       </form>
     </sr-dialog>`;
+  }
+
+  /** It does not fit yet. Once rules have made room it is saved, without another word. */
+  #waiting(): TemplateResult | null {
+    if (this.error?.code !== 'does-not-fit' || !session.view) return null;
+    const leaving = session.view.room.leaving.length;
+    return html`<div class="notice warn" role="status" data-testid="making-room" data-leaving=${leaving}>
+      ${icon('clock')}
+      <div class="stack tight">
+        <p>${this.error.message}</p>
+        <p class="small">
+          ${
+            leaving > 0
+              ? `Room is being made: ${count(leaving, 'value goes', 'values go')} to the safes. Then it is saved by itself; leave this open.`
+              : html`No rule says what may go to the safes to make room: <a href="#/rules">see your rules</a>.`
+          }
+        </p>
+      </div>
+    </div>`;
+  }
+
+  readonly #changed = () => {
+    if (this.error?.code !== 'does-not-fit' || this.busy) return;
+    if (session.view?.room.lacking === 0) this.renderRoot.querySelector('form')?.requestSubmit();
+    else this.requestUpdate();
+  };
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    session.addEventListener('change', this.#changed);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    session.removeEventListener('change', this.#changed);
+    // Nobody waits any more.
+    if (this.error?.code === 'does-not-fit') session.engine.giveUpRoom().catch(() => undefined);
   }
 
   #content(): TemplateResult {
@@ -215,17 +259,18 @@ export class Add extends Page {
     event.preventDefault();
     const { file } = this;
     const title = field(event, 'title').trim();
+    const tags = listed(field(event, 'tags'));
     const text = this.renderRoot.querySelector('textarea')?.value ?? '';
     const saved = await this.act(async () => {
       // Those that are saved already stay, if one cannot be.
       for (const [at, one] of this.several.entries()) {
-        await this.#keep(bareName(one.name), one).catch((error: unknown) => {
+        await this.#keep(bareName(one.name), one, tags).catch((error: unknown) => {
           this.several = this.several.slice(at);
           throw error;
         });
       }
       if (this.several.length > 0) return;
-      if (file) return this.#keep(title, file);
+      if (file) return this.#keep(title, file, tags);
       if (!text) {
         throw new EngineError({
           code: 'empty-value',
@@ -236,18 +281,19 @@ export class Add extends Page {
       const mime = 'text/plain;charset=utf-8';
       const content = new TextEncoder().encode(text);
       const unique = this.#unique;
-      await session.engine.addValue({ title, kind: this.kind, fileName: null, mime, unique }, content);
+      await session.engine.addValue({ title, kind: this.kind, fileName: null, mime, unique, tags }, content);
       content.fill(0);
     });
     if (saved) this.#close();
   }
 
-  async #keep(title: string, file: File): Promise<void> {
+  async #keep(title: string, file: File, tags: string[]): Promise<void> {
     if (file.size > LARGEST) throw tooLarge(file);
     const content = new Uint8Array(await file.arrayBuffer());
     const mime = file.type || 'application/octet-stream';
     const { kind } = this;
-    await session.engine.addValue({ title, kind, fileName: file.name, mime, unique: this.#unique }, content);
+    const unique = this.#unique;
+    await session.engine.addValue({ title, kind, fileName: file.name, mime, unique, tags }, content);
     content.fill(0);
   }
 

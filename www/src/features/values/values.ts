@@ -167,7 +167,7 @@ export class Values extends Page {
         <span class="kind">${icon(value.kind)}</span>
         <span class="what">
           <span class="title">${value.title}</span>
-          <span class="muted small">${kinds[value.kind]} · ${size(value.size)}</span>
+          <span class="muted small">${kinds[value.kind]} · ${size(value.size)}${value.tags.map((tag) => ` · #${tag}`)}</span>
         </span>
         ${valueBadge(value.state)}
         <span class="reason small ${value.state === 'at-risk' || value.state === 'unrecoverable' ? '' : 'muted'}"
