@@ -248,3 +248,22 @@ fn a_move_with_words_and_a_file_waits_for_the_file() {
     wallet.run(&safes, 1000);
     assert_eq!((wallet.content(&value), state_of(&wallet, value)), (None, ("moved", None)));
 }
+
+/// The disk was full, the owner gave the trial up, and wants it once more: what had waited is not in its way.
+#[test]
+fn what_was_given_up_while_it_waited_can_begin_anew() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    wallet.handle(Event::Drill(backup)).unwrap();
+    let finish = Action::Finish(backup);
+    while !wallet.session.actions(&wallet.state, wallet.now()).contains(&finish) {
+        assert_eq!(wallet.run(&safes, 1), 1);
+    }
+    wallet.session.started(&finish, &wallet.state);
+    wallet.session.hindered(&finish, "There is no room.".to_owned());
+    wallet.handle(Event::Cancel(backup)).unwrap();
+    wallet.handle(Event::Drill(backup)).unwrap();
+    wallet.run(&safes, 1000);
+    assert!(wallet.state.backups[&backup].drilled.is_some());
+    assert_eq!(state_of(&wallet, value), ("protected", None));
+}

@@ -417,7 +417,12 @@ impl Session {
         self.recoveries.retain(|id, _| state.backups.get(id).is_some_and(Backup::is_gathering));
         let running = |id: BackupId| state.backups.get(&id).is_some_and(|b| b.operation.is_some());
         self.claims.retain(|id, _| running(*id));
-        self.hindrances.retain(|h| h.action.backup().is_none_or(running));
+        // What waits counts as begun, and is not to be in the way of what begins anew.
+        let over = |h: &Hindrance| !h.action.backup().is_none_or(running);
+        for hindrance in self.hindrances.iter().filter(|h| h.waits && over(h)) {
+            self.under_way.remove(&hindrance.action);
+        }
+        self.hindrances.retain(|h| !over(h));
         let held = |(backup, deposit): &(BackupId, DepositId)| {
             state.backups.get(backup).and_then(|b| b.deposit(deposit)).is_some_and(|d| d.stage == Stage::Held)
         };
