@@ -59,6 +59,7 @@ function objectOf(name) {
 export const DepositObject = objectOf('DepositObject');
 export const AccountObject = objectOf('AccountObject');
 export const OperatorObject = objectOf('OperatorObject');
+export const OwnerObject = objectOf('OwnerObject');
 
 export default class extends WorkerEntrypoint {
   async fetch(request) {

@@ -316,10 +316,21 @@ impl SealedBook {
         let plain = seal::open(key, &purpose(), &self.sealed).map_err(|_| BookError::WrongPassphrase)?;
         let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
         codec::expect_suite(book.suite)?;
-        let identities = book.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
-        for entry in &book.entries {
+        book.verify()?;
+        Ok(book)
+    }
+}
+
+impl Book {
+    /// Checks every safe and certificate.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub fn verify(&self) -> Result<(), BookError> {
+        let identities = self.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
+        for entry in &self.entries {
             entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
         }
-        Ok(book)
+        Ok(())
     }
 }

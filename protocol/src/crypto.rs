@@ -1,8 +1,10 @@
-//! The primitives, each named once. Nothing outside this file knows which cipher, curve or hash is in use.
+//! The primitives, each named once. Nothing outside this file and its module [`oprf`] knows which cipher, curve or hash is in use.
 //!
 //! In scope: thin typed wrappers with our labels, sizes and errors. Out of scope: formats ([`crate::seal`],
 //! [`crate::certificate`]) and any decision about keys. Randomness always comes in as a parameter; functions named
 //! `derive_…` are deterministic, `make_…` are random.
+
+pub mod oprf;
 
 use core::convert::Infallible;
 
@@ -457,6 +459,24 @@ impl HpkePrivateKey {
         XWing::sk_to_pk(&self.key).to_bytes().to_vec()
     }
 
+    /// Opens a question and keeps what seals its answer. Inverse of [`hpke_ask`].
+    ///
+    /// # Errors
+    /// If anything at all differs from what was sealed, the shared key included.
+    pub fn hear(&self, asked: &Asked, info: &[u8], psk: Option<Psk<'_>>) -> Result<Heard, CryptoError> {
+        let enc = <XWing as hpke::Kem>::EncappedKey::from_bytes(&asked.enc).map_err(|_| CryptoError)?;
+        let mode = match &psk {
+            None => OpModeR::Base,
+            Some(psk) => OpModeR::Psk(psk.bundle()?),
+        };
+        let mut context = hpke::setup_receiver::<AesGcm256, HkdfSha384, XWing>(&mode, &self.key, &enc, info)
+            .map_err(|_| CryptoError)?;
+        let question = context.open(&asked.ciphertext, b"").map(Zeroizing::new).map_err(|_| CryptoError)?;
+        let mut answer = Secret::blank();
+        context.export(ANSWER, &mut *answer.0).map_err(|_| CryptoError)?;
+        Ok(Heard { question, answer })
+    }
+
     /// HPKE base mode `OpenBase(enc, skR, info, aad, ct)`, RFC 9180 §6.1. Inverse of [`hpke_seal`].
     ///
     /// # Errors
@@ -498,6 +518,70 @@ pub fn hpke_seal<R: CryptoRng>(
     )
     .map_err(|_| CryptoError)?;
     Ok((enc.to_bytes().to_vec(), ciphertext))
+}
+
+/// A key that both sides have already, for HPKE's PSK mode: who opens it knows that the sender has it. 32 bytes, as RFC 9180 §9.5 asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Psk<'a> {
+    /// The key.
+    pub key: &'a Secret,
+    /// Which one it is.
+    pub id: &'a [u8],
+}
+
+impl<'a> Psk<'a> {
+    fn bundle(&self) -> Result<hpke::PskBundle<'a>, CryptoError> {
+        // The library panics far above this.
+        if self.id.is_empty() || self.id.len() > 256 {
+            return Err(CryptoError);
+        }
+        hpke::PskBundle::new(self.key.expose(), self.id).map_err(|_| CryptoError)
+    }
+}
+
+/// Exporter context (RFC 9180 §5.3) of what seals the answer to a question.
+const ANSWER: &[u8] = b"answer";
+
+/// A question to a safe, on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Encapsulated key, [`HPKE_ENC_LEN`] bytes.
+    pub enc: Vec<u8>,
+    /// Ciphertext.
+    pub ciphertext: Vec<u8>,
+}
+
+/// A question that was opened.
+#[derive(Debug)]
+pub struct Heard {
+    /// What was asked.
+    pub question: Zeroizing<Vec<u8>>,
+    /// Seals the answer. Only the asker has it too.
+    pub answer: Secret,
+}
+
+/// HPKE `SetupBaseS` or `SetupPSKS`, one `Seal` without associated data, and `Export("answer", 32)` for what comes back (RFC 9180 §5.1–5.3).
+///
+/// # Errors
+/// If the public key is not one.
+pub fn hpke_ask<R: CryptoRng>(
+    public: &[u8],
+    info: &[u8],
+    psk: Option<Psk<'_>>,
+    question: &[u8],
+    rng: &mut R,
+) -> Result<(Asked, Secret), CryptoError> {
+    let public = <XWing as hpke::Kem>::PublicKey::from_bytes(public).map_err(|_| CryptoError)?;
+    let mode = match &psk {
+        None => OpModeS::Base,
+        Some(psk) => OpModeS::Psk(psk.bundle()?),
+    };
+    let (enc, mut context) = hpke::setup_sender_with_rng::<AesGcm256, HkdfSha384, XWing>(&mode, &public, info, rng)
+        .map_err(|_| CryptoError)?;
+    let ciphertext = context.seal(question, b"").map_err(|_| CryptoError)?;
+    let mut answer = Secret::blank();
+    context.export(ANSWER, &mut *answer.0).map_err(|_| CryptoError)?;
+    Ok((Asked { enc: enc.to_bytes().to_vec(), ciphertext }, answer))
 }
 
 // ---- sharing and dispersal -------------------------------------------------------------------------------------

@@ -218,6 +218,9 @@ pub struct Descriptor {
     /// What it may have in common with other safes.
     #[n(9)]
     pub whereabouts: Option<Whereabouts>,
+    /// `Some(true)`: it keeps owners ([`crate::owner`]).
+    #[n(10)]
+    pub owners: Option<bool>,
 }
 
 /// A safe whose chain has been checked against its identity.

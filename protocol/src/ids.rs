@@ -124,6 +124,25 @@ hex_id!(
     /// Names who claims a unique value: a hash of the claimant's secret.
     ClaimantId, 32
 );
+hex_id!(
+    /// Names an owner at one safe: 256 bits out of the stretched recovery name and the safe's id ([`crate::owner::name`]).
+    AccountId, 32
+);
+hex_id!(
+    /// Names one enrolment of an owner at a group of safes; drawn by the wallet.
+    EnrolmentId, 16
+);
+hex_id!(
+    /// Names one try to log in; drawn by whoever tries.
+    GuessId, 16
+);
+hex_id!(
+    /// Names a device that takes its turn to write the owner's book; drawn by it.
+    DeviceId, 16
+);
+random_id!(DeviceId);
+random_id!(EnrolmentId);
+random_id!(GuessId);
 random_id!(DepositId);
 random_id!(BackupId);
 random_id!(ValueId);

@@ -24,6 +24,7 @@ pub mod evidence;
 pub mod identity;
 pub mod ids;
 pub mod layout;
+pub mod owner;
 pub mod padme;
 pub mod passphrase;
 pub mod piece_file;

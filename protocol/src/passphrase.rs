@@ -101,6 +101,14 @@ impl Stretch {
     /// # Errors
     /// [`CryptoError`] if memory is short.
     pub fn derive_key(&self, passphrase: &str) -> Result<Secret, CryptoError> {
-        derive_from_passphrase(passphrase.as_bytes(), &self.salt, self.cost)
+        self.derive_key_of(passphrase.as_bytes())
+    }
+
+    /// The key behind something else that is guessed like a passphrase.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if memory is short.
+    pub fn derive_key_of(&self, guessed: &[u8]) -> Result<Secret, CryptoError> {
+        derive_from_passphrase(guessed, &self.salt, self.cost)
     }
 }

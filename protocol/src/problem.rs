@@ -115,6 +115,18 @@ problems! {
     OverQuota 403 "over-quota"
         "The token allows no more"
         "Release deposits, or ask for a larger token.";
+    /// The question to an owner's account does not open with the key of whoever it names, or there is no such account: the two are not told apart.
+    NotOwner 403 "not-owner"
+        "This does not show that you are the owner"
+        "Log in again.";
+    /// The challenge is none of this safe and account, is over, or was used.
+    ChallengeExpired 403 "challenge-expired"
+        "The challenge does not count now"
+        "Look at the account again and ask with the new challenge.";
+    /// The account was opened by another wallet.
+    OwnerExists 409 "owner-exists"
+        "The account belongs to another wallet"
+        "Take another recovery name, or log in.";
     /// The operator's secret is missing or another one.
     Unauthorized 401 "unauthorized"
         "This is for the operator"

@@ -12,7 +12,8 @@ use protocol::{
     crypto::{Node, Secret, same_bytes},
     deposit::{MAX_STATEMENT_LEN, Statement},
     identity::{API_VERSION, Admission, Descriptor, Whereabouts},
-    ids::{AttemptId, DepositId, Seconds, TokenId},
+    ids::{AccountId, AttemptId, DepositId, Seconds, TokenId},
+    owner::messages::{MAX_QUESTION_LEN, Question},
     problem::Problem,
     register::MAX_REGISTER_LEN,
     sealed::Sealed,
@@ -23,6 +24,7 @@ use crate::{
     account::{self, Row, Use},
     machine::{Config, Keys, Removal, Reply, Request},
     operator::{self, DAILY_REMOVALS},
+    owner::{self, OWNER_BYTES},
     record::MAX_ATTEMPTS,
 };
 
@@ -71,6 +73,12 @@ pub trait Platform {
         token: &TokenId,
         request: account::Request,
     ) -> impl Future<Output = Result<account::Reply, Problem>>;
+    /// Runs one step of an owner's record: load, [`owner::step`], store, alarm.
+    fn owner(
+        &self,
+        account: &AccountId,
+        request: owner::Request,
+    ) -> impl Future<Output = Result<owner::Reply, Problem>>;
     /// Runs one step of the operator's object.
     fn operator(&self, request: operator::Request) -> impl Future<Output = Result<operator::Reply, Problem>>;
     /// Reads the body of the request, at most `most` bytes.
@@ -218,10 +226,14 @@ enum Route {
     Confirm(DepositId),
     Register(DepositId),
     Claim(DepositId, Verb),
+    Look(AccountId),
+    Open(AccountId),
+    Evaluate(AccountId),
+    Channel(AccountId),
 }
 
 /// Path, method, and content type of the request's body, for each route in the order of the specification.
-pub const ROUTES: [(&str, &str, Option<&str>); 11] = [
+pub const ROUTES: [(&str, &str, Option<&str>); 15] = [
     ("/.well-known/strongroom", "GET", None),
     ("/v1/health", "GET", None),
     ("/v1/usage", "GET", None),
@@ -233,6 +245,10 @@ pub const ROUTES: [(&str, &str, Option<&str>); 11] = [
     ("/v1/deposits/{id}/demand", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/register", "POST", Some(CBOR)),
     ("/v1/audits", "POST", Some(CBOR)),
+    ("/v1/owners/{account}", "GET", None),
+    ("/v1/owners/{account}/open", "POST", Some(CBOR)),
+    ("/v1/owners/{account}/evaluate", "POST", Some(CBOR)),
+    ("/v1/owners/{account}/channel", "POST", Some(CBOR)),
 ];
 
 impl Route {
@@ -249,6 +265,10 @@ impl Route {
             Self::Claim(..) => 7,
             Self::Register(_) => 9,
             Self::Audits => 10,
+            Self::Look(_) => 11,
+            Self::Open(_) => 12,
+            Self::Evaluate(_) => 13,
+            Self::Channel(_) => 14,
         }]
     }
 
@@ -260,6 +280,10 @@ impl Route {
             ["v1", "health"] => Self::Health,
             ["v1", "usage"] => Self::Usage,
             ["v1", "audits"] => Self::Audits,
+            ["v1", "owners", account] => Self::Look(account.parse().ok()?),
+            ["v1", "owners", account, "open"] => Self::Open(account.parse().ok()?),
+            ["v1", "owners", account, "evaluate"] => Self::Evaluate(account.parse().ok()?),
+            ["v1", "owners", account, "channel"] => Self::Channel(account.parse().ok()?),
             ["v1", "deposits", deposit] => Self::Deposit(id(deposit)?),
             ["v1", "deposits", deposit, "confirm"] => Self::Confirm(id(deposit)?),
             ["v1", "deposits", deposit, "register"] => Self::Register(id(deposit)?),
@@ -310,6 +334,16 @@ pub async fn handle<P: Platform>(platform: &mut P, head: &Head, safe: &Safe<'_>)
         Ok(Route::Confirm(id)) => confirm(platform, &id).await.map_err(Refusal::from),
         Ok(Route::Register(id)) => register(platform, &id).await.map_err(Refusal::from),
         Ok(Route::Claim(id, verb)) => claim(platform, &id, verb).await.map_err(Refusal::from),
+        Ok(Route::Look(account)) => owner(platform, &account, owner::Request::Look).await.map_err(Refusal::from),
+        Ok(Route::Open(account)) => open(platform, head, &account, safe).await,
+        Ok(Route::Evaluate(account)) => {
+            asked(platform, &account, owner::Request::Evaluate).await.map_err(Refusal::from)
+        }
+        Ok(Route::Channel(account)) => {
+            asked(platform, &account, |question| owner::Request::Channel(Box::new(question)))
+                .await
+                .map_err(Refusal::from)
+        }
         Err(refusal) => Err(refusal),
     };
     result.unwrap_or_else(|refusal| Answer::refusal(&refusal, safe.now))
@@ -328,6 +362,7 @@ fn descriptor(safe: &Safe<'_>) -> Vec<u8> {
         admission: if safe.policy.token_key.is_some() { Admission::Token } else { Admission::Open },
         time: safe.now,
         whereabouts: presence.whereabouts.clone(),
+        owners: safe.keys.owner.is_some().then_some(true),
     })
 }
 
@@ -527,6 +562,50 @@ async fn show<P: Platform>(
     let stored = p.get(&body_key(id, &attempt)).await?.ok_or(Problem::Unavailable)?;
     let (body, leaves) = without_leaves(&stored, length);
     Ok(groups.iter().map(|group| Slice::cut(body, &leaves, *group)).collect())
+}
+
+/// One step of an owner's record, and its answer.
+async fn owner<P: Platform>(p: &P, account: &AccountId, request: owner::Request) -> Result<Answer, Problem> {
+    match p.owner(account, request).await? {
+        owner::Reply::Look(look) => Ok(Answer::new(200, CBOR, look.0)),
+        owner::Reply::Answer(sealed) => Ok(Answer::new(200, OCTETS, sealed.0)),
+        owner::Reply::Refused(problem) => Err(problem),
+        _ => Err(Problem::Internal),
+    }
+}
+
+async fn question<P: Platform>(p: &mut P) -> Result<Question, Problem> {
+    let body = p.body(MAX_QUESTION_LEN as u64).await?;
+    Question::parse(&body).map_err(|_| Problem::Malformed)
+}
+
+async fn asked<P: Platform>(
+    p: &mut P,
+    account: &AccountId,
+    request: impl FnOnce(Question) -> owner::Request,
+) -> Result<Answer, Problem> {
+    let question = question(p).await?;
+    owner(p, account, request(question)).await
+}
+
+/// Opens an owner's account, under a token where the safe wants one.
+async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &Safe<'_>) -> Result<Answer, Refusal> {
+    let question = question(p).await?;
+    let Some(token) = admit(head, safe)? else {
+        return Ok(owner(p, account, owner::Request::Open(question, None)).await?);
+    };
+    reserve(p, token, owner::row(account), OWNER_BYTES).await?;
+    match owner(p, account, owner::Request::Open(question, Some(token.id))).await {
+        Ok(answer) => Ok(answer),
+        Err(problem) => {
+            // The row stays if it is that of the account as it is, opened before under the same token.
+            let opened = p.owner(account, owner::Request::Charge).await?;
+            if opened != owner::Reply::Opened(Some(token.id)) {
+                p.account(&token.id, account::Request::Free(owner::row(account))).await?;
+            }
+            Err(problem.into())
+        }
+    }
 }
 
 async fn usage<P: Platform>(p: &P, head: &Head, safe: &Safe<'_>) -> Result<Answer, Problem> {

@@ -74,6 +74,9 @@ pub struct Keys {
     pub signing: SigningKey,
     /// Opens what is sealed to the safe, by the serial of the entry that names the key: the current one, and those before it that still open.
     pub hpke: Vec<(u32, HpkePrivateKey)>,
+    /// Makes challenges, and what is shown of owners who are not there. Without it the safe keeps no owners. It never changes, or strangers could
+    /// tell by that who is not there.
+    pub owner: Option<Secret>,
 }
 
 impl Keys {
@@ -212,7 +215,7 @@ pub enum Reply {
 }
 
 /// Problems travel between Worker and object by their slug.
-mod slug {
+pub(crate) mod slug {
     use minicbor::{Decoder, Encoder, decode as d, encode as e};
     use protocol::problem::{ALL, Problem};
 

@@ -16,7 +16,7 @@ use protocol::{
     crypto::{CryptoError, HpkePrivateKey, Secret, blake3, expand_seed},
     deposit::{DEFAULT_BODY_LIMIT, LEASE},
     identity::{Identity, Limits, SafeKeys},
-    ids::{DepositId, SafeId, Seconds, TokenId},
+    ids::{AccountId, DepositId, SafeId, Seconds, TokenId},
     problem::Problem,
 };
 
@@ -25,6 +25,7 @@ use crate::{
     flow::{self, Answer, Head, Platform, Policy, Presence, Safe},
     machine::{self, CLAIM_LIMIT, CONFIRM_SPAN, Config, Keys, Reply, Request},
     operator::{self, Day, USAGE_PAGE},
+    owner::{self, record::OwnerRecord},
     record::Record,
 };
 
@@ -57,6 +58,7 @@ pub const FAULTS: [Fault; 6] =
 enum Op {
     Ledger(DepositId, Request),
     Account(TokenId, account::Request),
+    Owner(AccountId, Box<owner::Request>),
     Operator(operator::Request),
     Put(String, Vec<u8>),
     Get(String),
@@ -66,9 +68,18 @@ enum Op {
 enum Done {
     Ledger(Reply),
     Account(account::Reply),
+    Owner(owner::Reply),
     Operator(operator::Reply),
     Got(Option<Vec<u8>>),
     Nothing,
+}
+
+/// An owner's record and the head of the book beside it.
+#[derive(Debug, Clone, Default)]
+struct StoredOwner {
+    record: Vec<u8>,
+    head: Option<Vec<u8>>,
+    alarm: Option<Seconds>,
 }
 
 #[derive(Default)]
@@ -88,6 +99,7 @@ pub struct MemorySafe {
     drawn: Cell<u64>,
     records: RefCell<BTreeMap<DepositId, Vec<u8>>>,
     alarms: RefCell<BTreeMap<DepositId, Seconds>>,
+    owners: RefCell<BTreeMap<AccountId, StoredOwner>>,
     accounts: RefCell<BTreeMap<TokenId, AccountState>>,
     tokens: RefCell<BTreeSet<TokenId>>,
     day: Cell<Day>,
@@ -106,6 +118,7 @@ pub struct Snapshot {
     /// The ledger.
     pub records: BTreeMap<DepositId, Vec<u8>>,
     alarms: BTreeMap<DepositId, Seconds>,
+    owners: BTreeMap<AccountId, StoredOwner>,
     /// The bodies, by key.
     pub bodies: BTreeMap<String, Vec<u8>>,
 }
@@ -127,13 +140,18 @@ impl MemorySafe {
         Ok(Self {
             config: Config { safe: made.id(), url: format!("https://{name}.test"), entry: 1, limits: LIMITS },
             presence: Presence { name: name.to_owned(), identity, chain: made.chain.clone(), whereabouts: None },
-            keys: Keys { signing: made.signing.clone(), hpke: vec![(1, made.hpke.clone())] },
+            keys: Keys {
+                signing: made.signing.clone(),
+                hpke: vec![(1, made.hpke.clone())],
+                owner: Some(protocol::crypto::derive_secret(seed, "owner", b"")),
+            },
             policy: Policy::default(),
             operator: made,
             seed: seed.clone(),
             drawn: Cell::new(0),
             records: RefCell::default(),
             alarms: RefCell::default(),
+            owners: RefCell::default(),
             accounts: RefCell::default(),
             tokens: RefCell::default(),
             day: Cell::default(),
@@ -211,11 +229,20 @@ impl MemorySafe {
                 self.alarms.borrow_mut().insert(id, now + machine::ERASE_RETRY);
             }
         }
+        let awake = |stored: &StoredOwner| stored.alarm.is_some_and(|at| at <= now);
+        let due: Vec<AccountId> =
+            self.owners.borrow().iter().filter(|(_, stored)| awake(stored)).map(|(id, _)| *id).collect();
+        for account in due {
+            let call = Call { safe: self, now, body: None };
+            // What fails is due again the next time.
+            let _ = call.owner(&account, owner::Request::Alarm).await;
+        }
     }
 
     /// When the next object is to be woken.
     pub fn next_alarm(&self) -> Option<Seconds> {
-        self.alarms.borrow().values().min().copied()
+        let owners = self.owners.borrow();
+        self.alarms.borrow().values().copied().chain(owners.values().filter_map(|owner| owner.alarm)).min()
     }
 
     /// Faults by the number of the call, counted from now on.
@@ -258,6 +285,11 @@ impl MemorySafe {
         (self.records.borrow().len(), self.bodies.borrow().len())
     }
 
+    /// How many owners' records are stored.
+    pub fn owners(&self) -> usize {
+        self.owners.borrow().len()
+    }
+
     /// Keys of all stored bodies.
     pub fn body_keys(&self) -> Vec<String> {
         self.bodies.borrow().keys().cloned().collect()
@@ -294,7 +326,9 @@ impl MemorySafe {
         let records = self.records.borrow();
         let bodies = self.bodies.borrow();
         let keys = bodies.keys().flat_map(|key| key.bytes());
-        records.values().chain(bodies.values()).flatten().copied().chain(keys).collect()
+        let owners = self.owners.borrow();
+        let owners = owners.values().flat_map(|owner| owner.record.iter().chain(owner.head.iter().flatten()));
+        records.values().chain(bodies.values()).flatten().chain(owners).copied().chain(keys).collect()
     }
 
     /// Alters every stored body: what a bad disk or a dishonest operator does.
@@ -334,6 +368,7 @@ impl MemorySafe {
         Snapshot {
             records: self.records.borrow().clone(),
             alarms: self.alarms.borrow().clone(),
+            owners: self.owners.borrow().clone(),
             bodies: self.bodies.borrow().clone(),
         }
     }
@@ -342,6 +377,7 @@ impl MemorySafe {
     pub fn restore(&self, snapshot: Snapshot) {
         *self.records.borrow_mut() = snapshot.records;
         *self.alarms.borrow_mut() = snapshot.alarms;
+        *self.owners.borrow_mut() = snapshot.owners;
         *self.bodies.borrow_mut() = snapshot.bodies;
     }
 
@@ -355,6 +391,7 @@ impl MemorySafe {
         Ok(match op {
             Op::Ledger(deposit, request) => Done::Ledger(self.step(deposit, request.clone(), now)?),
             Op::Account(token, request) => Done::Account(self.account_step(token, request)),
+            Op::Owner(account, request) => Done::Owner(self.owner_step(account, (**request).clone(), now)?),
             Op::Operator(request) => Done::Operator(self.operator_step(request, now)),
             Op::Put(key, value) => {
                 let before = self.bodies.borrow_mut().insert(key.clone(), value.clone());
@@ -385,6 +422,26 @@ impl MemorySafe {
             Some(at) => self.alarms.borrow_mut().insert(*deposit, at),
             None => self.alarms.borrow_mut().remove(deposit),
         };
+        Ok(step.reply)
+    }
+
+    fn owner_step(&self, account: &AccountId, request: owner::Request, now: Seconds) -> Result<owner::Reply, Problem> {
+        let stored = self.owners.borrow().get(account).cloned();
+        let record = stored.as_ref().map(|stored| OwnerRecord::parse(&stored.record)).transpose();
+        let record = record.map_err(|_| Problem::Internal)?;
+        let before = stored.and_then(|stored| stored.head);
+        let mut rng = expand_seed(&self.draw());
+        let step = owner::step(account, record, before.clone(), request, now, &mut rng, &self.config, &self.keys);
+        match step.record {
+            Some(record) => {
+                let head = step.head.or(before);
+                let stored = StoredOwner { record: record.encode(), head, alarm: step.effects.alarm };
+                self.owners.borrow_mut().insert(*account, stored);
+            }
+            None => {
+                self.owners.borrow_mut().remove(account);
+            }
+        }
         Ok(step.reply)
     }
 
@@ -496,6 +553,13 @@ impl Platform for Call<'_> {
     async fn account(&self, token: &TokenId, request: account::Request) -> Result<account::Reply, Problem> {
         match self.call(Op::Account(*token, request)).await? {
             Done::Account(reply) => Ok(reply),
+            _ => Err(Problem::Internal),
+        }
+    }
+
+    async fn owner(&self, account: &AccountId, request: owner::Request) -> Result<owner::Reply, Problem> {
+        match self.call(Op::Owner(*account, Box::new(request))).await? {
+            Done::Owner(reply) => Ok(reply),
             _ => Err(Problem::Internal),
         }
     }

@@ -569,6 +569,45 @@ export class Wallet {
     await this.recoverRow(id).locator('a[href^="#/value/"]').waitFor();
   }
 
+  /** Fills in the enrolment; returns once it is committed on this device. */
+  async beginEnrolment(handle, passphrase) {
+    await this.click('nav-recover');
+    await this.fill('enrol-handle', handle);
+    await this.fill('enrol-passphrase', passphrase);
+    await this.fill('enrol-again', passphrase);
+    await this.click('enrol-submit');
+  }
+
+  /** Enrols the owner at all safes; gives the recovery name. */
+  async enrol(handle, passphrase) {
+    await this.beginEnrolment(handle, passphrase);
+    await this.find('owner', { enrolled: true }).waitFor();
+    await this.settledBook();
+    return (await this.find('owner-name').textContent()).trim();
+  }
+
+  /** All of the owner's safes have the newest book. */
+  async settledBook() {
+    await this.click('nav-recover');
+    await this.find('owner', { settled: true }).waitFor();
+  }
+
+  /** Looks for a recovery name at all safes; gives how many passphrases may be tried. */
+  async lookFor(name) {
+    await this.click('nav-recover');
+    await this.fill('return-name', name);
+    await this.fill('return-addresses', this.#product.safes.join('\n'));
+    await this.click('return-look');
+    return Number(await this.find('return-found').getAttribute('data-guesses'));
+  }
+
+  /** Comes back, or is told with this code why not. */
+  async comeBack(passphrase, code) {
+    await this.fill('return-passphrase', passphrase);
+    await this.click('return-submit');
+    await (code ? this.find('error-message', { code }) : this.find('return-report')).waitFor();
+  }
+
   recoverRow(id) {
     return this.find('recover-row', { 'value-id': id });
   }

@@ -23,6 +23,10 @@ use protocol::{
     identity::{Identity, parse_chain_text},
     ids::{BackupId, DepositId, Root, SafeId},
     layout::{Layout, SEGMENT_UNIT},
+    owner::{
+        enrolment::{Enrolment, may_be},
+        messages::{Action, Evaluated, Guess, Look, Opening, Outcome, Question},
+    },
     piece_file,
     plan::Plan,
     register::{MAX_REGISTER_LEN, Proposal, Register},
@@ -36,6 +40,7 @@ use safe_worker::{
     machine,
     memory::MemorySafe,
     operator,
+    owner::{self, record::OwnerRecord},
     record::Record,
 };
 use wallet_wasm::{
@@ -76,6 +81,11 @@ pub const DECODERS: &[Decoder] = &[
     decoder("book", book, &["book_file.txt"]),
     decoder("bundle", bundle, &["bundle_head.txt"]),
     decoder("chain-text", chain_text, &["chain_text.txt"]),
+    decoder(
+        "owner",
+        owner,
+        &["owner_enrolment.txt", "owner_look.txt", "owner_question.txt", "owner_record.txt", "owner_actions.txt"],
+    ),
     decoder("claim", claim, &["claim_retrieve.txt", "confirm.txt"]),
     decoder("descriptor", descriptor, &["descriptor.txt", "descriptor_placed.txt"]),
     decoder("envelope", envelope, &["envelope.txt", "envelope_head.txt"]),
@@ -251,6 +261,25 @@ fn register(bytes: &[u8]) {
     exact::<Proposal>(bytes);
     exact::<Register>(bytes);
     let _ = Sealed::parse(bytes, MAX_REGISTER_LEN);
+}
+
+fn owner(bytes: &[u8]) {
+    let _ = Look::parse(bytes);
+    let _ = Question::parse(bytes);
+    if let Ok(enrolment) = Enrolment::parse(bytes) {
+        assert!(may_be(usize::from(enrolment.threshold), enrolment.seats.len()));
+        assert!(codec::encode(&enrolment) == bytes, "a statement that is written otherwise");
+    }
+    if let Ok(record) = OwnerRecord::parse(bytes) {
+        assert!(record.encode() == bytes, "a record that is written otherwise");
+    }
+    exact::<Guess>(bytes);
+    exact::<Evaluated>(bytes);
+    exact::<Opening>(bytes);
+    exact::<Vec<Action>>(bytes);
+    exact::<Vec<Outcome>>(bytes);
+    exact::<owner::Request>(bytes);
+    exact::<owner::Reply>(bytes);
 }
 
 fn row(bytes: &[u8]) {

@@ -3,6 +3,9 @@
 
 pub mod decoders;
 pub mod fixture;
+pub mod in_memory;
+pub mod owner;
+pub mod owner_suite;
 pub mod plug;
 pub mod safe_suite;
 pub mod simulation;

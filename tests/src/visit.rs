@@ -177,10 +177,15 @@ impl<'a> Visit<'a> {
 
     /// The request that puts a deposit, with the visit's token where the safe wants one.
     pub fn put_ask(&mut self, deposit: &Deposit) -> Ask {
+        self.admitted(Ask::put(deposit))
+    }
+
+    /// A request with the visit's token where the safe wants one.
+    pub fn admitted(&mut self, ask: Ask) -> Ask {
         if self.admission.is_none() {
             self.admission = self.token(1 << 40, 1 << 20, u64::MAX).map(|(_, text)| text);
         }
-        Ask { token: self.admission.clone(), ..Ask::put(deposit) }
+        Ask { token: self.admission.clone(), ..ask }
     }
 
     /// `PUT` of a deposit.

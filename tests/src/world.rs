@@ -25,7 +25,7 @@ use wallet_wasm::{
     exchange::{self, Answer, Meaning, Request},
     keeping,
     machine::{Changes, Event, Prepared, Shown, WalletError, Wish, transition},
-    proving,
+    owner, proving,
     session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
     state::{Backup, Content, FaceWish, Operation, Row, State},
     store::{Commit, MemoryStore, Store, StoreError},
@@ -580,6 +580,9 @@ impl<'a, S: Store> Wallet<'a, S> {
 
     /// Does one action. `fault` strikes the exchange, if the action is one.
     pub fn act(&mut self, action: &Action, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
+        if let Action::Owner(safe, errand) = action {
+            return self.converse(safe, *errand, safes, fault);
+        }
         let then = match self.begin(action).map_err(Trouble::refusal)? {
             Then::Send(sending) => {
                 let answer = self.send(&sending, safes, fault);
@@ -594,6 +597,44 @@ impl<'a, S: Store> Wallet<'a, S> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// One errand of the owner, as the browser runs it: a look, a question, and what its answer means. `fault` strikes the question.
+    fn converse(
+        &mut self,
+        safe: &SafeId,
+        errand: owner::Errand,
+        safes: &Safes,
+        fault: Fault,
+    ) -> Result<(), WalletError> {
+        let now = self.now + self.ahead;
+        let Some(of) = self.state.owner.clone() else { return Ok(()) };
+        let look = owner::look_request(&self.state.safes[safe].url, &of.name_key, safe);
+        let meaning = match owner::read_look(safes.send(&look, Vec::new(), now)) {
+            Ok(look) => {
+                let mut rng = self.rng();
+                let (request, asked) = owner::question(&self.state, safe, errand, &look, &mut rng)?;
+                let send = || safes.send(&request, request.body.clone().unwrap(), now);
+                let answer = match fault {
+                    Fault::None => send(),
+                    Fault::LostBefore => None,
+                    Fault::LostAfter => send().and(None),
+                    Fault::Twice => send().and_then(|_| send()),
+                };
+                owner::interpret(&self.state, safe, errand, asked, answer)
+            }
+            Err(meaning) => meaning,
+        };
+        match meaning {
+            Meaning::Event(event) => {
+                self.session.reached(*safe);
+                self.handle(*event)?;
+            }
+            Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
+            Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
+            other => panic!("{other:?}"),
+        }
+        Ok(())
     }
 
     /// Does what is to be done here; what is to be sent is returned.

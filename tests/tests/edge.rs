@@ -28,7 +28,7 @@ use rand_core::Rng;
 use safe_worker::flow::{COSE, OCTETS};
 use tests::{
     fixture::secret,
-    safe_suite,
+    owner_suite, safe_suite,
     safe_suite::held_unique,
     visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
@@ -135,6 +135,7 @@ fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
 }
 
 safe_suite!(for_each_safe);
+owner_suite!(for_each_safe);
 
 #[test]
 fn any_origin_may_ask_without_credentials() {

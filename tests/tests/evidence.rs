@@ -40,6 +40,7 @@ fn descriptor_of(keys: &SafeKeys) -> Vec<u8> {
         admission: Admission::Open,
         time: NOW,
         whereabouts: None,
+        owners: None,
     })
 }
 

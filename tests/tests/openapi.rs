@@ -7,6 +7,7 @@ use protocol::{
     claim::{MAX_CLAIM_LEN, MAX_CONFIRM_LEN},
     deposit::{DEFAULT_BODY_LIMIT, MAX_STATEMENT_LEN},
     identity::API_VERSION,
+    owner::messages::MAX_QUESTION_LEN,
     problem::{ALL, Problem},
     register::MAX_REGISTER_LEN,
     token::MAX_TOKEN_LEN,
@@ -34,6 +35,10 @@ fn route(path: &str) -> (&'static str, &'static str, &'static [u16], u64) {
             ("Propose a claimant of a value that lives once.", CBOR, &[200], MAX_REGISTER_LEN as u64)
         }
         "/v1/audits" => ("Get slices of bodies, with proofs.", CBOR, &[200], MAX_AUDIT_LEN as u64),
+        "/v1/owners/{account}" => ("Look at an owner's account.", CBOR, &[200], 0),
+        "/v1/owners/{account}/open" => ("Open an owner's account.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
+        "/v1/owners/{account}/evaluate" => ("Guess a passphrase.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
+        "/v1/owners/{account}/channel" => ("Act as the owner.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
         other => panic!("{other} is not described"),
     }
 }
@@ -52,10 +57,16 @@ fn operation(path: &str, body: Option<&str>) -> Value {
         let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
         parameters.push(json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
     }
+    if path.contains("{account}") {
+        let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
+        parameters.push(json!({ "name": "account", "in": "path", "required": true, "schema": schema }));
+    }
     if path == "/v1/deposits/{id}" {
         let what = "An RFC 9651 byte sequence of the statement (deposit.md).";
         let statement = "^:[A-Za-z0-9+/]*={0,2}:$";
         parameters.push(header("Strongroom-Statement", true, MAX_STATEMENT_LEN * 4 / 3 + 8, what, statement));
+    }
+    if matches!(path, "/v1/deposits/{id}" | "/v1/owners/{account}/open") {
         let what = "Where the descriptor says so (safe.md).";
         parameters.push(header("Strongroom-Token", false, MAX_TOKEN_LEN, what, "^strongroom-token-[A-Za-z0-9_-]*$"));
     }

@@ -74,6 +74,7 @@ fn formats() -> Vec<Format> {
         admission: Admission::Open,
         time: NOW,
         whereabouts: None,
+        owners: None,
     };
     let claim = Claim::make(&secret(5), entry, &deposit, Verb::Retrieve, NOW + 60, &mut rng(5)).unwrap();
     let release = Release {

@@ -19,8 +19,17 @@ use protocol::{
     envelope::{Envelope, Head, PieceHead, Unsealed},
     evidence::{Testimony, Verdict, verify_testimony},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, IdentityError, Whereabouts, parse_chain_text},
-    ids::{AttemptId, BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId},
+    ids::{AttemptId, BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
+    owner::{
+        book::HeadContent,
+        enrolment::{Enrolling, Enrolment, Stretched},
+        messages::{
+            Action, Address, Challenge, CredentialKind, Epoch, Guesses, Head as OwnerHead, Look, Mark, NewCredential,
+            Proof, Question, Topic, Who,
+        },
+        name::NameKey,
+    },
     passphrase::Stretch,
     piece_file,
     plan::Plan,
@@ -35,6 +44,7 @@ use safe_worker::{
     flow::Answer,
     machine::{self, Removal},
     memory::LIMITS,
+    owner::record::{Kept, OwnerRecord, Try, Used},
     record::{Attempt, Charge, Record, Seen, State},
 };
 use tests::fixture::{
@@ -43,6 +53,7 @@ use tests::fixture::{
 };
 use wallet_wasm::{
     machine::Changes,
+    owner::{Making, Owner, Reached, Seat},
     rules::{Condition, Rule},
     state::{
         self, Activity, Backup, Claim as ClaimOfBackup, Content, Exhibit, FaceWish, Level, Next, Operation, PieceFault,
@@ -145,6 +156,7 @@ fn descriptor() {
         admission: Admission::Open,
         time: NOW,
         whereabouts: None,
+        owners: None,
     };
     let mut inputs = safe_fields();
     inputs.extend([
@@ -580,6 +592,85 @@ fn proposals() {
     assert_ne!(codec::encode(&refused), stored);
 }
 
+/// What owners and safes say to each other, and what a safe remembers of one.
+#[test]
+fn owners() {
+    let (safe, name) = (safe(), NameKey::new(secret(0x0a)));
+    let ids = [safe.keys.id(), SafeId([0xa1; 32]), SafeId([0xa2; 32])];
+    let enrolling = Enrolling::start(&secret(0xe), &ids, 2, PASSPHRASE, PassphraseCost::LEAST).unwrap();
+    let (stretch, output) = enrolling.to_stretch();
+    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    let made = enrolling.finish(&stretched, &name, 3).unwrap();
+    let inputs = [("safes", "safe, a1…, a2…; 2 of 3; generation 3".to_owned()), ("passphrase", PASSPHRASE.to_owned())];
+    let stored = pin("owner_enrolment.txt", "enrolment", &inputs, &made.statement);
+    assert_eq!(Enrolment::parse(&stored).unwrap(), made.enrolment);
+    let (staged, account) = (made.staged[0].1.clone(), name.account(&ids[0]));
+    let look = Look {
+        suite: SUITE,
+        challenge: [6; 32].into(),
+        time: NOW,
+        left: Guesses { now: 9, ever: 39, wait: Some(0) },
+        slots: [staged.slot.clone(), vec![7; 2160].into()],
+    };
+    let stored =
+        pin("owner_look.txt", "look", &[("slots", "of owner_enrolment, and 07…".into())], &codec::encode(&look));
+    assert_eq!(Look::parse(&stored).unwrap(), look);
+    // A question: sealed with randomness from a seed, opened by the safe.
+    let who = Who::Passphrase(staged.id, GuessId([5; 16]), [8; 32].into());
+    let proof = Proof { who, key: &staged.key, digest: &staged.digest };
+    let address = Address { safe: &ids[0], account: &account, topic: Topic::Channel };
+    let mark = Mark {
+        epoch: Epoch { counter: 2, holder: DeviceId([4; 16]) },
+        sequence: 5,
+        before: [3; 32].into(),
+        digest: blake3(b"head").into(),
+    };
+    let new = NewCredential {
+        kind: CredentialKind::Device,
+        key: secret(2),
+        note: vec![1, 2].into(),
+        wrap: Some(staged.wrap.clone()),
+    };
+    let actions = vec![
+        Action::Show,
+        Action::ReadHead,
+        Action::Stage(Box::new(staged.clone())),
+        Action::Commit(staged.id),
+        Action::Drop(staged.id),
+        Action::Refund(vec![GuessId([5; 16])]),
+        Action::Clear,
+        Action::Add(new.clone()),
+        Action::Revoke(2),
+        Action::Promise(mark.epoch),
+        Action::WriteHead(OwnerHead { mark, sealed: b"head".to_vec().into() }),
+    ];
+    let plain = pin("owner_actions.txt", "every action", &[], &codec::encode(&actions));
+    codec::decode::<Vec<Action>>(&plain, plain.len()).unwrap();
+    let challenge = Challenge::from([6; 32]);
+    let (question, _) =
+        Question::make(&address, &plain, safe.identity.entry(1).unwrap(), &challenge, Some(proof), &mut rng(9))
+            .unwrap();
+    let inputs = [("content", "owner_actions".to_owned()), ("key", hex_of(staged.key.expose()))];
+    let stored = pin("owner_question.txt", "question in a channel", &inputs, &codec::encode(&question));
+    let read = Question::parse(&stored).unwrap();
+    assert_eq!(read.open(&address, &safe.keys.hpke, Some(proof)).unwrap().question[..], plain);
+    let record = OwnerRecord {
+        suite: SUITE,
+        charge: Some(TokenId([6; 16])),
+        staged: None,
+        current: Some(staged.clone()),
+        previous: Some(staged),
+        tries: vec![Try { id: GuessId([5; 16]), enrolment: made.enrolment.id, blinded: [8; 32].into(), at: NOW }],
+        credentials: vec![Kept { number: 2, added: NOW, credential: new }],
+        next: 2,
+        used: vec![Used { challenge, expiry: NOW + 300 }],
+        promised: mark.epoch,
+        book: Some(mark),
+    };
+    let stored = pin("owner_record.txt", "what a safe remembers of an owner", &[], &record.encode());
+    assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
+}
+
 /// What the safe remembers, in each of its states.
 #[test]
 fn records() {
@@ -765,7 +856,35 @@ fn book_file() {
     assert_eq!(codec::encode(&read_book(&stored, PASSPHRASE).unwrap()), codec::encode(&book()));
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 20] {
+/// An owner with everything that can be in one.
+fn owner_row() -> Owner {
+    let ids = [safe().keys.id(), SafeId([0xa1; 32])];
+    let enrolling = Enrolling::start(&secret(0xe), &ids, 2, PASSPHRASE, PassphraseCost::LEAST).unwrap();
+    let (stretch, output) = enrolling.to_stretch();
+    let stretched = stretch.derive_key_of(output).unwrap();
+    let name = NameKey::new(secret(0x0a));
+    let made = enrolling.finish(&Stretched::new(stretched.clone()), &name, 1).unwrap();
+    let epoch = Epoch { counter: 1, holder: DeviceId([4; 16]) };
+    let content = HeadContent::new(book(), 2);
+    let head = content.seal(&made.root, epoch, 1, [0; 32], &mut rng(5)).unwrap();
+    let seat = |safe: SafeId, reached| Seat { number: Some(1), reached, promised: true, written: 1, safe };
+    Owner {
+        name: "alice-7kq4m2".into(),
+        name_key: name.expose().clone(),
+        credential: secret(0xc),
+        threshold: 2,
+        seats: vec![seat(ids[0], Reached::Proven), Seat::new(ids[1])],
+        making: Some(Making::of(&made, stretched)),
+        root: Some(made.root.expose().clone()),
+        epoch,
+        head: Some(head),
+        content: Some([6; 32].into()),
+        superseded: false,
+        left_out: 2,
+    }
+}
+
+fn rows() -> [(&'static str, &'static str, Row); 21] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -898,6 +1017,7 @@ fn rows() -> [(&'static str, &'static str, Row); 20] {
         ),
         ("row_activity.txt", "two lines", Row::Activity(lines)),
         ("row_value_rested.txt", "value 0, two tags, used at 100, left alone since 90", Row::Value(Box::new(rested))),
+        ("row_owner.txt", "an enrolment of 2 safes that is under way, and a head", Row::Owner(Box::new(owner_row()))),
         ("row_rules.txt", "four rules, one of them off; every condition", Row::Rules(rules)),
         ("row_retiring.txt", "safe 01…01 goes to safe 02…02; one backup is left", Row::Retiring(retiring)),
         ("row_exhibits.txt", "one certificate, three bytes of it", Row::Exhibits(vec![exhibit])),

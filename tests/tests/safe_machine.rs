@@ -113,7 +113,7 @@ impl Ledger {
     fn new() -> Self {
         let safe = TestSafe::make(1);
         let config = Config { safe: safe.id(), url: URL.into(), entry: 1, limits: LIMITS };
-        let keys = Keys { signing: safe.keys.signing.clone(), hpke: vec![(1, safe.keys.hpke.clone())] };
+        let keys = Keys { signing: safe.keys.signing.clone(), hpke: vec![(1, safe.keys.hpke.clone())], owner: None };
         let state = |seed: u64, body: &[u8]| Statement {
             lease: LEASE,
             unique: (seed == 1).then_some(true),

@@ -1,104 +1,29 @@
 //! The safe in memory: the suite of every safe, and what only a movable clock and open storage can show.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{cell::Cell, rc::Rc};
+use std::rc::Rc;
 
 use futures::executor::block_on;
 use protocol::{
     audit::AuditItem,
     claim::Verb,
     crypto::Secret,
-    ids::{ClaimantId, Seconds},
+    ids::ClaimantId,
     problem::Problem,
     register::{Next, Proposer, derive_claimant, quorum},
 };
 use rand_core::Rng;
 use safe_worker::{
-    flow::{COSE, Head, OCTETS, Policy, log_line},
+    flow::{COSE, OCTETS, log_line},
     machine::{ATTEMPT_SPAN, CLAIM_LIMIT, CONFIRM_SPAN, ERASE_RETRY},
-    memory::MemorySafe,
     record::{MAX_ATTEMPTS, MAX_NONCES},
 };
 use tests::{
-    fixture::{NOW, rng, secret},
-    safe_suite,
-    visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
+    fixture::{rng, secret},
+    in_memory::{InMemory, head_of},
+    owner_suite, safe_suite,
+    visit::{Ask, Deposit, SafeUnderTest, Visit, assert_refused, granted},
 };
-
-/// A safe and its clock, both shared with the test while a visit goes on.
-#[derive(Clone)]
-struct InMemory {
-    safe: Rc<MemorySafe>,
-    clock: Rc<Cell<Seconds>>,
-    tokens: bool,
-    drawn: u64,
-}
-
-impl InMemory {
-    fn new() -> Self {
-        Self::admitting(false)
-    }
-
-    fn admitting(tokens: bool) -> Self {
-        let policy = Policy { token_key: tokens.then(|| secret(51)), operator_secret: Some(secret(52)) };
-        let safe = MemorySafe::new("nordfels", &secret(1), NOW).unwrap().with_policy(policy);
-        Self { safe: Rc::new(safe), clock: Rc::new(Cell::new(NOW + 1000)), tokens, drawn: 0 }
-    }
-
-    fn wait(&self, seconds: Seconds) {
-        self.clock.set(self.clock.get() + seconds);
-    }
-
-    fn wake(&self) {
-        block_on(self.safe.run_alarms(self.clock.get()));
-    }
-}
-
-fn head_of(ask: &Ask) -> Head {
-    let (path, query) = ask.path.split_once('?').map_or((ask.path.as_str(), None), |(path, query)| (path, Some(query)));
-    Head {
-        method: ask.method.into(),
-        path: path.to_owned(),
-        query: query.map(str::to_owned),
-        statement: ask.statement.clone(),
-        token: ask.token.clone(),
-        authorization: ask.authorization.clone(),
-        content_type: ask.content_type.map(str::to_owned),
-        length: ask.length.then_some(ask.body.len() as u64),
-    }
-}
-
-impl SafeUnderTest for InMemory {
-    fn exchange(&mut self, ask: &Ask) -> Got {
-        let head = head_of(ask);
-        let answer = block_on(self.safe.handle(&head, ask.body.clone(), self.clock.get()));
-        let further = answer.header.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let headers =
-            [("content-type".to_owned(), answer.content_type.to_owned())].into_iter().chain(further).collect();
-        Got { status: answer.status, headers, body: answer.body }
-    }
-
-    fn url(&self) -> String {
-        self.safe.url().to_owned()
-    }
-
-    fn now(&self) -> Seconds {
-        self.clock.get()
-    }
-
-    fn token_key(&self) -> Option<Secret> {
-        self.tokens.then(|| secret(51))
-    }
-
-    fn operator_secret(&self) -> Option<Secret> {
-        Some(secret(52))
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.drawn += 1;
-        self.drawn
-    }
-}
 
 fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
     case(&mut InMemory::new());
@@ -106,6 +31,7 @@ fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
 }
 
 safe_suite!(for_each_safe);
+owner_suite!(for_each_safe);
 
 #[test]
 fn what_is_never_confirmed_is_removed() {

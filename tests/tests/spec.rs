@@ -17,15 +17,26 @@ use protocol::{
     codec::{self, Bytes},
     cose::Kind,
     crypto::{
-        self, Secret, blake3, blake3_commit, blake3_group, blake3_parent, blake3_root, derive_bytes, derive_secret,
+        self, PassphraseCost, Secret, blake3, blake3_commit, blake3_group, blake3_parent, blake3_root, derive_bytes,
+        derive_secret,
+        oprf::{self, Blinded},
         sha256,
     },
     deposit::{DEFAULT_BODY_LIMIT, DepositSecrets, Face, LEASE, Statement},
     envelope::Envelope,
     evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
-    ids::{BackupId, ClaimantId, DepositId, Nonce, Root, SafeId, TokenId, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
     layout::{Draft, Layout, Slot},
+    owner::{
+        book::HeadContent,
+        enrolment::{Enrolling, OwnerRoot, Stretched},
+        messages::{
+            Action, Address, Challenge, CredentialKind, Epoch, Evaluated, Guess, Guesses, Head, Mark, NewCredential,
+            Opening, Proof, Question, Topic, Who,
+        },
+        name::NameKey,
+    },
     plan::Plan,
     register::{Ballot, Proposal, Register, derive_claimant, seal_proposal},
     seal::{self, Purpose},
@@ -123,7 +134,7 @@ fn the_safe() -> TestSafe {
 fn rules(start: &str) -> String {
     let mut all = format!("start = {start}\n");
     let files = ["README.md", "safe.md", "deposit.md", "certificate.md", "audit.md", "evidence.md", "unique.md"];
-    for file in files.into_iter().chain(["plan.md", "piece.md", "recovery.md"]) {
+    for file in files.into_iter().chain(["plan.md", "piece.md", "recovery.md", "owner.md"]) {
         let text = fs::read_to_string(spec(file)).unwrap();
         for block in text.split("```cddl\n").skip(1) {
             all.push_str(block.split_once("```").unwrap().0);
@@ -188,6 +199,7 @@ fn safe() {
         admission: Admission::Open,
         time: NOW,
         whereabouts: None,
+        owners: None,
     });
     conforms("descriptor", &descriptor);
     example.output("descriptor", &descriptor);
@@ -393,6 +405,173 @@ fn unique() {
     let (entry, deposit) = (safe.identity.entry(1).unwrap(), DepositId([1; 16]));
     let made = seal_proposal(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
     conforms("register-request", &codec::encode(&made));
+}
+
+/// Randomness that is one given scalar.
+struct Scalar([u8; 32]);
+
+impl rand_core::TryRng for Scalar {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    /// 64 bytes, little-endian, are reduced: below the order they stay.
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        assert_eq!(out.len(), 64);
+        out[..32].copy_from_slice(&self.0);
+        out[32..].fill(0);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Scalar {}
+
+#[test]
+fn owner() {
+    let example = Example::read("owner.md", "owner");
+    let name = NameKey::new(Secret::from_bytes(array(&example.input("name-key"))));
+    let safes = [SafeId(array(&example.input("safe"))), SafeId(array(&example.input("other"))), SafeId([0xa2; 32])];
+    let passphrase = String::from_utf8(example.input("passphrase")).unwrap();
+    let account = name.account(&safes[0]);
+    assert_eq!(account.0, *derive_secret(name.expose(), "account", &safes[0].0).expose());
+    example.output("account", &account.0);
+    let draft = Enrolling::start(&secret(1), &safes, 2, &passphrase, PassphraseCost::LEAST).unwrap();
+    let (stretch, output) = draft.to_stretch();
+    let (stretched, output) = (stretch.derive_key_of(output).unwrap(), output.to_vec());
+    let made = draft.finish(&Stretched::new(stretched.clone()), &name, 1).unwrap();
+    conforms("enrolment", &made.statement);
+    made.staged.iter().for_each(|(_, staged)| conforms("staged", &codec::encode(staged)));
+    let given = |at: usize| &made.staged[at].1;
+    ["share-1", "share-2", "share-3"]
+        .iter()
+        .enumerate()
+        .for_each(|(at, f)| example.output(f, given(at).share.expose()));
+    let (blinding, blinded) =
+        Blinded::start(passphrase.as_bytes(), &mut Scalar(array(&example.input("blind")))).unwrap();
+    example.output("blinded", &blinded);
+    let answers =
+        [0, 2].map(|at| (at as u8 + 1, oprf::evaluate(&given(at).share, &blinded, &mut rng(2)).unwrap().element));
+    example.output("evaluated-1", &answers[0].1);
+    example.output("evaluated-3", &answers[1].1);
+    assert_eq!(blinding.finish(&answers).unwrap()[..], output);
+    example.output("output", &output);
+    example.output("stretched", stretched.expose());
+    example.output("enrolment", &made.statement);
+    let (id, safe) = (made.enrolment.id, &safes[0]);
+    assert_eq!(made.enrolment.result[..], derive_secret(&stretched, "result", &id.0).expose()[..]);
+    let id_at = blake3_commit("strongroom 1 enrolment at", &[&safe.0, &id.0]);
+    example.output("id-at", &id_at[..16]);
+    assert_eq!(given(0).id.0, id_at[..16]);
+    let digest = blake3_commit("strongroom 1 enrolment", &[&safe.0, &made.statement]);
+    example.output("digest", &digest);
+    assert_eq!(given(0).digest[..], digest);
+    example.output("key", given(0).key.expose());
+    assert!(derive_secret(&stretched, "authentication", &[&safe.0[..], &id.0].concat()).same_as(&given(0).key));
+    // The root, opened as the text says.
+    let root_key = derive_secret(&stretched, "root", &id.0);
+    let root = seal::open(&root_key, &Purpose { purpose: "root", object: &id.0, version: 0 }, &given(0).wrap).unwrap();
+    assert_eq!(root[..32], made.root.expose().expose()[..]);
+    let tag_key = derive_secret(made.root.expose(), "enrolment", b"");
+    assert_eq!(root[32..], crypto::mac(&tag_key, &made.statement));
+    // The line through two masked points, and what it opens.
+    let masks = derive_secret(name.expose(), "masks", b"");
+    let point = |at: usize| -> [u8; 32] { array(&given(at).slot[..32]) };
+    let points = [(&safes[0].0[..], &masks, &point(0)), (&safes[1].0[..], &masks, &point(1))];
+    let line = oprf::combine_line(points).unwrap();
+    example.output("line", line.expose());
+    example.output("masked", &point(0));
+    let slot_key = derive_secret(&line, "enrolment", &safe.0);
+    example.output("slot-key", slot_key.expose());
+    let purpose = Purpose { purpose: "enrolment", object: &safe.0, version: 0 };
+    let padded = seal::open(&slot_key, &purpose, &given(0).slot[32..]).unwrap();
+    assert_eq!((padded.len(), &padded[..2]), (2048, &(made.statement.len() as u16).to_be_bytes()[..]));
+    assert_eq!(padded[2..2 + made.statement.len()], made.statement);
+    // A channel.
+    let who = Who::Passphrase(given(0).id, GuessId([5; 16]), blinded.into());
+    let context = blake3_commit("strongroom 1 login", &[&digest, &[5; 16], &blinded]);
+    let psk_id = codec::encode(&(0u8, given(0).id));
+    example.output("psk-id", &psk_id);
+    let challenge = Challenge::from([6; 32]);
+    let info = codec::encode(&(SUITE, "channel", *safe, 1u32, account, challenge, Some(who), Bytes(context.to_vec())));
+    conforms("question-info", &info);
+    example.output("info", &info);
+    let test_safe = the_safe();
+    let entry = test_safe.identity.entry(1).unwrap();
+    let proof = Proof { who, key: &given(0).key, digest: &digest };
+    let address = Address { safe, account: &account, topic: Topic::Channel };
+    let plain = codec::encode(&vec![Action::Show]);
+    let (question, answering) = Question::make(&address, &plain, entry, &challenge, Some(proof), &mut rng(3)).unwrap();
+    conforms("question", &codec::encode(&question));
+    let asked = crypto::Asked { enc: question.enc.0.clone(), ciphertext: question.ciphertext.0.clone() };
+    let psk = crypto::Psk { key: &given(0).key, id: &psk_id };
+    let heard = test_safe.keys.hpke.hear(&asked, &info, Some(psk)).unwrap();
+    assert_eq!(heard.question[..], plain);
+    let purpose = Purpose { purpose: "answer", object: b"", version: 0 };
+    let sealed = seal::seal(&heard.answer, &[9; 32], &purpose, b"an answer").unwrap();
+    assert_eq!(answering.open(&sealed).unwrap()[..], *b"an answer");
+}
+
+#[test]
+fn what_owners_and_safes_say_conforms() {
+    let mut safe = tests::in_memory::InMemory::new();
+    let mut visit = tests::visit::Visit::new(&mut safe);
+    let (name, here) = (tests::owner::name(1), visit.identity.id());
+    let made = tests::owner::enrol(1, &[here, SafeId([1; 32])], 2, "a passphrase", &name, 1);
+    let account = name.account(&here);
+    conforms("look", &codec::encode(&visit.look(&account)));
+    let channel = visit.enrolled(&account, &secret(1), &made);
+    conforms("look", &codec::encode(&visit.look(&account)));
+    let (_, blinded) = Blinded::start(b"x", &mut rng(1)).unwrap();
+    let guess = tests::owner::guess_of(made.enrolment.id_at(&here), blinded, 1);
+    conforms("guess", &codec::encode(&guess));
+    conforms("guess", &codec::encode(&Guess { staging: Some(secret(1)), ..guess.clone() }));
+    conforms("evaluated", &codec::encode(&visit.guess(&account, &guess)));
+    conforms("evaluated", &codec::encode(&Evaluated::Locked(Guesses { now: 0, ever: 0, wait: None })));
+    conforms("opening", &codec::encode(&Opening { key: secret(1), note: vec![1].into() }));
+    // The head of a book, opened as the text says.
+    let (root, epoch) = (secret(4), Epoch { counter: 1, holder: DeviceId([1; 16]) });
+    let book = Book { suite: SUITE, written: NOW, safes: Vec::new(), entries: Vec::new() };
+    let content = HeadContent::new(book, 0);
+    conforms("head-content", &codec::encode(&content));
+    let head = content.seal(&OwnerRoot::new(root.clone()), epoch, 7, [2; 32], &mut rng(1)).unwrap();
+    conforms("head", &codec::encode(&head));
+    let object = codec::encode(&(epoch, minicbor::bytes::ByteArray::from([2; 32])));
+    conforms("head-object", &object);
+    let purpose = Purpose { purpose: "book head", object: &object, version: 7 };
+    let plain = seal::open(&derive_secret(&root, "book head", b""), &purpose, &head.sealed).unwrap();
+    let encoded = codec::encode(&content);
+    assert_eq!((plain.len(), &plain[..4]), (1024, &(encoded.len() as u32).to_be_bytes()[..]));
+    assert_eq!(plain[4..4 + encoded.len()], encoded);
+    let mark = Mark {
+        epoch: Epoch { counter: 1, holder: DeviceId([1; 16]) },
+        sequence: 1,
+        before: [0; 32].into(),
+        digest: blake3(b"head").into(),
+    };
+    let wrap = Some(Bytes(vec![0; 144]));
+    let new = NewCredential { kind: CredentialKind::Device, key: secret(2), note: vec![2].into(), wrap };
+    let actions = vec![
+        Action::Add(new),
+        Action::Promise(mark.epoch),
+        Action::WriteHead(Head { mark, sealed: b"head".to_vec().into() }),
+        Action::Show,
+        Action::ReadHead,
+        Action::Stage(Box::new(made.staged[0].1.clone())),
+        Action::Commit(made.staged[0].1.id),
+        Action::Drop(made.staged[0].1.id),
+        Action::Refund(vec![guess.id]),
+        Action::Clear,
+        Action::Promise(mark.epoch),
+        Action::Revoke(2),
+    ];
+    conforms("actions", &codec::encode(&actions));
+    conforms("outcomes", &codec::encode(&visit.act(&account, &channel, &actions)));
 }
 
 #[test]

@@ -957,3 +957,217 @@ fn the_files_of_vectors_are_all_read_by_a_test() {
         assert!(claim || named.contains(stem), "{name} is read by no test");
     }
 }
+
+// ---- the oblivious function of a passphrase -------------------------------------------------------------------------
+
+/// Randomness that is a list of given scalars.
+struct Scalars(Vec<[u8; 32]>);
+
+impl rand_core::TryRng for Scalars {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    /// 64 bytes, little-endian, are reduced: below the order they stay.
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        assert_eq!(out.len(), 64);
+        out[..32].copy_from_slice(&self.0.remove(0));
+        out[32..].fill(0);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Scalars {}
+
+/// RFC 9497 A.1.2 (ristretto255-SHA512, verifiable mode), vectors 1 and 2: the key as one share with index 1 of a polynomial of degree 0.
+#[test]
+fn the_oblivious_function_is_that_of_the_rfc() {
+    const KEY: [u8; 32] = hex!("e6f73f344b79b379f1a0dd37e07ff62e38d9f71345ce62ae3a9bc60b04ccd909");
+    const PUBLIC: [u8; 32] = hex!("c803e2cc6b05fc15064549b5920659ca4a77b2cca6f04f6b357009335476ad4e");
+    const BLIND: [u8; 32] = hex!("64d37aed22a27f5191de1c1d69fadb899d8862b58eb4220029e036ec4c1f6706");
+    const RANDOM: [u8; 32] = hex!("222a5e897cf59db8145db8d16e597e8facb80ae7d4e26d9881aa6f61d645fc0e");
+    /// Input, blinded element, evaluated element, proof, output.
+    type Vector = (&'static [u8], [u8; 32], [u8; 32], [u8; 64], [u8; 64]);
+    let vectors: [Vector; 2] = [
+        (
+            &hex!("00"),
+            hex!("863f330cc1a1259ed5a5998a23acfd37fb4351a793a5b3c090b642ddc439b945"),
+            hex!("aa8fa048764d5623868679402ff6108d2521884fa138cd7f9c7669a9a014267e"),
+            hex!(
+                "ddef93772692e535d1a53903db24367355cc2cc78de93b3be5a8ffcc6985dd06"
+                "6d4346421d17bf5117a2a1ff0fcb2a759f58a539dfbe857a40bce4cf49ec600d"
+            ),
+            hex!(
+                "b58cfbe118e0cb94d79b5fd6a6dafb98764dff49c14e1770b566e42402da1a7d"
+                "a4d8527693914139caee5bd03903af43a491351d23b430948dd50cde10d32b3c"
+            ),
+        ),
+        (
+            &[0x5a; 17],
+            hex!("cc0b2a350101881d8a4cba4c80241d74fb7dcbfde4a61fde2f91443c2bf9ef0c"),
+            hex!("60a59a57208d48aca71e9e850d22674b611f752bed48b36f7a91b372bd7ad468"),
+            hex!(
+                "401a0da6264f8cf45bb2f5264bc31e109155600babb3cd4e5af7d181a2c9dc0a"
+                "67154fabf031fd936051dec80b0b6ae29c9503493dde7393b722eafdf5a50b02"
+            ),
+            hex!(
+                "8a9a2f3c7f085b65933594309041fc1898d42d0858e59f90814ae90571a6df60"
+                "356f4610bf816f27afdd84f47719e480906d27ecd994985890e5f539e7ea74b6"
+            ),
+        ),
+    ];
+    let key = Secret::from_bytes(KEY);
+    assert_eq!(oprf::commitment(&key).unwrap(), PUBLIC);
+    for (input, blinded, evaluated, proof, output) in vectors {
+        let (blinding, element) = oprf::Blinded::start(input, &mut Scalars(vec![BLIND])).unwrap();
+        assert_eq!(element, blinded);
+        let answer = oprf::evaluate(&key, &element, &mut Scalars(vec![RANDOM])).unwrap();
+        assert_eq!((answer.element, answer.proof), (evaluated, proof));
+        blinding.check(&answer, &PUBLIC).unwrap();
+        for wrong in [
+            oprf::Evaluation { element: blinded, ..answer },
+            oprf::Evaluation { element: [0; 32], ..answer },
+            oprf::Evaluation { proof: flip(&proof, 0).try_into().unwrap(), ..answer },
+            oprf::Evaluation { proof: flip(&proof, 63).try_into().unwrap(), ..answer },
+        ] {
+            assert!(blinding.check(&wrong, &PUBLIC).is_err());
+        }
+        assert!(blinding.check(&answer, &blinded).is_err());
+        assert_eq!(blinding.finish(&[(1, answer.element)]).unwrap()[..], output);
+    }
+}
+
+/// The order of the group, little-endian (RFC 9496 §4.4): no scalar, but what would be zero.
+const ORDER: [u8; 32] = hex!("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+
+#[test]
+fn shares_and_elements_that_are_none_are_refused() {
+    let (blinding, element) = oprf::Blinded::start(b"x", &mut rng(1)).unwrap();
+    for share in [[0; 32], ORDER, [0xff; 32]] {
+        let share = Secret::from_bytes(share);
+        assert!(oprf::commitment(&share).is_err());
+        assert!(oprf::evaluate(&share, &element, &mut rng(2)).is_err());
+    }
+    let share = oprf::make_key_shares(2, 2, &mut rng(3)).unwrap().remove(0);
+    // The identity, what is no encoding, and a second encoding of something.
+    for none in [[0; 32], [0xff; 32], ORDER, {
+        let mut odd = element;
+        odd[0] ^= 1;
+        odd
+    }] {
+        assert!(oprf::evaluate(&share, &none, &mut rng(2)).is_err(), "{none:?}");
+        assert!(oprf::check_commitments(2, &[none, element]).is_err());
+    }
+    for (t, n) in [(0, 3), (1, 3), (4, 3)] {
+        assert!(oprf::make_key_shares(t, n, &mut rng(3)).is_err());
+    }
+    for points in [&[(0, element)][..], &[(1, element), (1, element)], &[(1, element), (2, [0; 32])]] {
+        let (again, _) = oprf::Blinded::start(b"x", &mut rng(1)).unwrap();
+        assert!(again.finish(points).is_err());
+    }
+    drop(blinding);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any t shares give what the whole key gives, fewer or altered ones something else; and so do the commitments.
+    #[test]
+    fn any_threshold_of_shares_is_the_key(
+        seed in any::<u64>(),
+        (n, t) in (2u8..8).prop_flat_map(|n| (Just(n), 2..=n)),
+        order in Just((0u8..8).collect::<Vec<_>>()).prop_shuffle(),
+        input in proptest::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let mut rng = rng(seed);
+        let shares = oprf::make_key_shares(t, n, &mut rng).unwrap();
+        let commitments: Vec<_> = shares.iter().map(|share| oprf::commitment(share).unwrap()).collect();
+        oprf::check_commitments(t, &commitments).unwrap();
+        if t > 2 {
+            prop_assert!(oprf::check_commitments(t - 1, &commitments).is_err());
+        }
+        let run = |chosen: &[u8], rng: &mut _| {
+            let (blinding, element) = oprf::Blinded::start(&input, rng).unwrap();
+            let answers: Vec<_> = chosen
+                .iter()
+                .map(|at| {
+                    let answer = oprf::evaluate(&shares[usize::from(*at)], &element, rng).unwrap();
+                    blinding.check(&answer, &commitments[usize::from(*at)]).unwrap();
+                    (at + 1, answer.element)
+                })
+                .collect();
+            blinding.finish(&answers).unwrap()
+        };
+        let first: Vec<u8> = (0..t).collect();
+        let some: Vec<u8> = order.iter().copied().filter(|at| *at < n).take(usize::from(t)).collect();
+        let output = run(&first, &mut rng);
+        prop_assert_eq!(&output, &run(&some, &mut rng));
+        prop_assert_ne!(&output, &run(&some[1..], &mut rng));
+        // The slow way: a third curve library has it from the polynomial's value at zero.
+        let weights = |at: &[u8]| -> Vec<curve25519_dalek::Scalar> {
+            let x = |at: &u8| curve25519_dalek::Scalar::from(u64::from(*at) + 1);
+            at.iter()
+                .map(|i| {
+                    at.iter().filter(|j| *j != i).fold(curve25519_dalek::Scalar::ONE, |w, j| w * x(j) * (x(j) - x(i)).invert())
+                })
+                .collect()
+        };
+        let scalar = |share: &Secret| curve25519_dalek::Scalar::from_canonical_bytes(*share.expose()).unwrap();
+        let key: curve25519_dalek::Scalar =
+            weights(&some).iter().zip(&some).map(|(w, at)| w * scalar(&shares[usize::from(*at)])).sum();
+        let server = voprf::VoprfServer::<voprf::Ristretto255>::new_with_key(&key.to_bytes()).unwrap();
+        prop_assert_eq!(server.evaluate(&input).unwrap()[..].to_vec(), output.to_vec());
+    }
+
+    /// Any two points of a line give its secret; one masked point is as good as any other.
+    #[test]
+    fn any_two_points_of_a_line_are_its_secret(seed in any::<u64>(), names in proptest::collection::btree_set(any::<[u8; 4]>(), 3..6)) {
+        let mut rng = rng(seed);
+        let line = oprf::Line::make_random(&mut rng);
+        let mask = Secret::make_random(&mut rng);
+        let points: Vec<_> = names.iter().map(|name| (&name[..], line.masked(name, &mask))).collect();
+        for (i, (a, at_a)) in points.iter().enumerate() {
+            for (b, at_b) in &points[..i] {
+                prop_assert!(oprf::combine_line([(a, &mask, at_a), (b, &mask, at_b)]).unwrap().same_as(&line.secret()));
+                let other = Secret::make_random(&mut rng);
+                prop_assert!(!oprf::combine_line([(a, &other, at_a), (b, &mask, at_b)]).unwrap().same_as(&line.secret()));
+            }
+            prop_assert!(oprf::combine_line([(a, &mask, at_a), (a, &mask, at_a)]).is_err());
+            prop_assert!(oprf::combine_line([(a, &mask, &ORDER), (&[9; 5], &mask, at_a)]).is_err());
+        }
+    }
+}
+
+// ---- a question and its answer --------------------------------------------------------------------------------------
+
+#[test]
+fn a_question_opens_with_the_key_that_both_have_and_for_what_it_was_asked() {
+    let mut rng = rng(1);
+    let key = HpkePrivateKey::from_seed(Secret::make_random(&mut rng)).unwrap();
+    let shared = Secret::make_random(&mut rng);
+    let psk = |id: &'static [u8]| Psk { key: &shared, id };
+    let (asked, answer) = hpke_ask(&key.public(), b"info", Some(psk(b"id")), b"question", &mut rng).unwrap();
+    let heard = key.hear(&asked, b"info", Some(psk(b"id"))).unwrap();
+    assert_eq!(heard.question[..], *b"question");
+    assert!(heard.answer.same_as(&answer));
+    let other = Secret::make_random(&mut rng);
+    assert!(key.hear(&asked, b"info", None).is_err());
+    assert!(key.hear(&asked, b"info", Some(psk(b"ie"))).is_err());
+    assert!(key.hear(&asked, b"info", Some(Psk { key: &other, id: b"id" })).is_err());
+    assert!(key.hear(&asked, b"infp", Some(psk(b"id"))).is_err());
+    assert!(hpke_ask(&key.public(), b"info", Some(psk(b"")), b"question", &mut rng).is_err());
+    assert!(hpke_ask(&key.public(), b"info", Some(psk(&[1; 257])), b"question", &mut rng).is_err());
+    assert!(hpke_ask(&[0; 3], b"info", None, b"question", &mut rng).is_err());
+    let (asked, one) = hpke_ask(&key.public(), b"info", None, b"question", &mut rng).unwrap();
+    assert!(key.hear(&asked, b"info", Some(psk(b"id"))).is_err());
+    // In base mode it is what everybody's library opens.
+    assert_eq!(key.open(&asked.enc, b"info", b"", &asked.ciphertext).unwrap()[..], *b"question");
+    let (_, two) = hpke_ask(&key.public(), b"info", None, b"question", &mut rng).unwrap();
+    assert!(!one.same_as(&two));
+}

@@ -124,6 +124,7 @@ fn descriptor_of(known: &KnownSafe) -> Vec<u8> {
         admission: Admission::Open,
         time: 0,
         whereabouts: None,
+        owners: None,
     })
 }
 

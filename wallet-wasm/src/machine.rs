@@ -5,6 +5,7 @@
 
 mod claiming;
 mod moving;
+mod owning;
 mod retiring;
 mod returning;
 mod ruling;
@@ -20,12 +21,16 @@ use protocol::{
     identity::{Identity, IdentityError},
     ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
+    owner::messages::Mark,
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
 use rand_core::CryptoRng;
 
+pub use owning::Enrol;
+
 use crate::{
+    owner::{Reached, Return},
     room::{Room, say_bytes},
     rules::{Rule, RuleError},
     state::{
@@ -193,6 +198,18 @@ pub enum Event {
     Used(ValueId),
     /// The owner lets rules see again to a value that they leave alone.
     FollowRules(ValueId),
+    /// The owner enrols at safes.
+    Enrol(Box<Enrol>),
+    /// An enrolment has come so far at a safe, under this number of the wallet's credential.
+    OwnerReached(SafeId, Reached, Option<u32>),
+    /// A safe has promised this wallet's epoch, and says where the book stands.
+    OwnerPromised(SafeId, Option<Mark>),
+    /// A safe has the head of this number.
+    OwnerWritten(SafeId, u64),
+    /// Another device writes the book.
+    OwnerSuperseded,
+    /// The owner has come back on this device.
+    OwnerReturned(Box<Return>),
     /// Something worth a line of activity.
     Note(Level, String),
 }
@@ -274,6 +291,7 @@ pub fn transition<R: CryptoRng>(
 ) -> Result<Changes, WalletError> {
     let mut t = Transition { state, now, changes: Changes::default(), notes: Vec::new() };
     t.run(event, rng)?;
+    t.keep_book(rng)?;
     if !t.notes.is_empty() {
         let mut activity = state.activity.clone();
         activity.append(&mut t.notes);
@@ -339,6 +357,12 @@ impl Transition<'_> {
             Event::ApplyRule(value, room) => self.apply_rule(&value, &room, rng),
             Event::Used(value) => self.used(&value),
             Event::FollowRules(value) => self.follow_rules(&value),
+            Event::Enrol(new) => self.enrol(*new),
+            Event::OwnerReached(safe, reached, number) => self.owner_reached(&safe, reached, number),
+            Event::OwnerPromised(safe, there) => self.owner_promised(&safe, there),
+            Event::OwnerWritten(safe, sequence) => self.owner_written(&safe, sequence),
+            Event::OwnerSuperseded => self.owner_superseded(),
+            Event::OwnerReturned(back) => self.owner_returned(*back),
             Event::Note(level, text) => {
                 self.note(level, text);
                 Ok(())
@@ -941,28 +965,35 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
         if entries.iter().any(|e| e.backup == backup.id) {
             continue;
         }
-        let finished = backup.finished.ok_or(WalletError::NoBackup)?;
         if backup.must_claim() && backup.values.iter().any(|meta| state.is_local(&meta.id)) {
             return Err(WalletError::Busy);
         }
-        let deposits = backup.deposits.iter().map(|d| {
-            let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
-            Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate })
-        });
-        entries.push(BookEntry {
-            backup: backup.id,
-            values: backup.values.clone(),
-            plan: backup.plan.clone(),
-            bundle: backup.bundle,
-            segment_len: backup.segment_len,
-            finished,
-            deposits: deposits.collect::<Result<_, WalletError>>()?,
-            pieces: backup.kept.clone(),
-        });
+        entries.push(entry_of(backup)?);
     }
     let used = |safe: &&KnownSafe| entries.iter().flat_map(|e| &e.deposits).any(|d| d.safe == safe.id);
     let safes = state.safes.values().filter(used).map(|safe| KnownSafe { token: None, ..safe.clone() }).collect();
     Ok(Book { suite: SUITE, written: now, safes, entries })
+}
+
+/// What a book says of a backup.
+///
+/// # Errors
+/// [`WalletError::NoBackup`] if not all of its certificates are there.
+pub fn entry_of(backup: &Backup) -> Result<BookEntry, WalletError> {
+    let deposits = backup.deposits.iter().map(|d| {
+        let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
+        Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate })
+    });
+    Ok(BookEntry {
+        backup: backup.id,
+        values: backup.values.clone(),
+        plan: backup.plan.clone(),
+        bundle: backup.bundle,
+        segment_len: backup.segment_len,
+        finished: backup.finished.ok_or(WalletError::NoBackup)?,
+        deposits: deposits.collect::<Result<_, WalletError>>()?,
+        pieces: backup.kept.clone(),
+    })
 }
 
 /// A token as the owner pasted it; none if it is nothing or too long to be one.

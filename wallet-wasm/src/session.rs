@@ -22,7 +22,7 @@ use protocol::{
 use crate::{
     claiming::{Claiming, Outcome, Told},
     machine::Event,
-    retiring,
+    owner, retiring,
     room::{self, Room},
     rules,
     state::{Backup, Deposit, Operation, Stage, State},
@@ -96,6 +96,8 @@ pub enum Action {
     ApplyRule(ValueId),
     /// Report that a backup leaves a safe that retires: [`crate::machine::Event::Replace`].
     Replace(BackupId),
+    /// Say something to a safe as its owner.
+    Owner(SafeId, owner::Errand),
 }
 
 impl Action {
@@ -108,7 +110,7 @@ impl Action {
             | Self::Finish(backup)
             | Self::Vacate(backup)
             | Self::Replace(backup) => Some(*backup),
-            Self::Audit(_) | Self::ApplyRule(_) => None,
+            Self::Audit(_) | Self::ApplyRule(_) | Self::Owner(..) => None,
         }
     }
 }
@@ -261,6 +263,8 @@ pub struct Session {
     pub recoveries: Map<BackupId, Recovery>,
     /// Deposits that a safe refuses, with its words.
     pub refusals: Map<DepositId, String>,
+    /// Safes that refuse their owner, with their words.
+    pub owner_refusals: Map<SafeId, String>,
     /// Claims to what lives once, by backup.
     claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
@@ -280,7 +284,7 @@ impl Session {
             Action::Send(backup, deposit, _) => {
                 state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe)
             }
-            Action::Audit(safe) => Some(*safe),
+            Action::Audit(safe) | Action::Owner(safe, _) => Some(*safe),
             _ => None,
         };
         self.under_way.insert(action.clone(), safe);
@@ -365,6 +369,7 @@ impl Session {
             safe.pause = 0;
         }
         self.refusals.clear();
+        self.owner_refusals.clear();
         self.claims.iter_mut().for_each(|(_, claiming)| claiming.retry());
         self.resume(|_| true);
         for (_, recovery) in self.recoveries.iter_mut() {
@@ -542,6 +547,18 @@ impl Session {
         self.renewals.retain(|(_, id)| id != deposit);
     }
 
+    fn owner_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+        let Some(owner) = &state.owner else { return };
+        for seat in owner.seats.iter().filter(|seat| !self.owner_refusals.contains_key(&seat.safe)) {
+            let Some(errand) = owner.next(seat).filter(|_| state.safes.contains_key(&seat.safe)) else { continue };
+            let action = Action::Owner(seat.safe, errand);
+            if !self.under_way.contains_key(&action) && self.may_send(&seat.safe, now, planned) {
+                *planned.entry(seat.safe).or_default() += 1;
+                list.push(action);
+            }
+        }
+    }
+
     fn upkeep_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
         for safe in upkeep::due_safes(state, now) {
             let action = Action::Audit(safe);
@@ -575,6 +592,8 @@ impl Session {
         let mut planned = Map::new();
         let room = self.room(state);
         let suspended = room::suspended(state, room.free);
+        let behind = state.owner.as_ref().is_some_and(owner::Owner::is_behind);
+        self.owner_actions(state, now, &mut list, &mut planned);
         for backup in state.backups.values() {
             match backup.operation {
                 // It is not begun, and nothing of it kept in memory, before there is room for it.
@@ -583,6 +602,8 @@ impl Session {
                 Some(Operation::Recover | Operation::Drill) => {
                     self.recover_actions(backup, now, &mut list, &mut planned);
                 }
+                // Nothing goes before the book at the safes names what is in its place.
+                Some(Operation::Vacate | Operation::Release) if behind => {}
                 Some(Operation::Vacate) => {
                     let action = Action::Vacate(backup.id);
                     list.extend((!self.under_way.contains_key(&action)).then_some(action));

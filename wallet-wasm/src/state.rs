@@ -19,7 +19,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use crate::rules::Rule;
+use crate::{owner::Owner, rules::Rule};
 
 /// Longest record, bytes: a backup of 20 safes × 64 segments with 3 KiB a deposit.
 pub const MAX_RECORD_LEN: usize = 4 * 1024 * 1024;
@@ -599,6 +599,8 @@ pub struct State {
     pub retiring: Vec<Retirement>,
     /// Evidence, oldest first.
     pub exhibits: Vec<Exhibit>,
+    /// The owner, once enrolled at safes.
+    pub owner: Option<Owner>,
     /// What [`Self::identity`] has checked: a chain is checked once, not with every message.
     identities: RefCell<Map<SafeId, (KnownSafe, Identity)>>,
 }
@@ -632,6 +634,9 @@ pub enum Row {
     /// The evidence.
     #[n(7)]
     Exhibits(#[n(0)] Vec<Exhibit>),
+    /// The owner.
+    #[n(8)]
+    Owner(#[n(0)] Box<Owner>),
 }
 
 /// Name of a record.
@@ -654,6 +659,8 @@ pub enum Key {
     Retiring,
     /// The evidence.
     Exhibits,
+    /// The owner.
+    Owner,
 }
 
 impl core::fmt::Display for Key {
@@ -667,6 +674,7 @@ impl core::fmt::Display for Key {
             Self::Settings => f.write_str("settings"),
             Self::Retiring => f.write_str("retiring"),
             Self::Exhibits => f.write_str("exhibits"),
+            Self::Owner => f.write_str("owner"),
         }
     }
 }
@@ -683,6 +691,7 @@ impl Row {
             Self::Settings(_) => Key::Settings,
             Self::Retiring(_) => Key::Retiring,
             Self::Exhibits(_) => Key::Exhibits,
+            Self::Owner(_) => Key::Owner,
         }
     }
 
@@ -720,6 +729,7 @@ impl State {
             Row::Settings(settings) => self.settings = settings,
             Row::Retiring(retiring) => self.retiring = retiring,
             Row::Exhibits(exhibits) => self.exhibits = exhibits,
+            Row::Owner(owner) => self.owner = Some(*owner),
         }
     }
 
@@ -734,6 +744,7 @@ impl State {
             Key::Settings => self.settings = Settings::default(),
             Key::Retiring => self.retiring.clear(),
             Key::Exhibits => self.exhibits.clear(),
+            Key::Owner => self.owner = None,
         }
     }
 

@@ -8,6 +8,7 @@ use protocol::{
     identity::Whereabouts,
     ids::{SafeId, Seconds},
     layout::{Layout, Slot},
+    owner::budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
     plan::Place,
 };
 use serde::Serialize;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::{
     claiming,
     drafts::{self, RuleDraft},
+    owner::{Errand, Owner, Seat},
     retiring, room, rules,
     session::{Contact, Fetch, Recovery, Session},
     state::{Activity, Backup, Deposit, Exhibit, Level, Operation, Retirement, Stage, State, Then, Value},
@@ -39,8 +41,39 @@ pub struct WalletView {
     pub room: RoomView,
     /// Evidence, newest first.
     pub exhibits: Vec<KeptExhibit>,
+    /// The owner, once enrolled.
+    pub owner: Option<OwnerView>,
     /// Whether this window works, or follows another one that does.
     pub leading: bool,
+}
+
+/// The owner.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct OwnerView {
+    pub name: String,
+    pub threshold: u8,
+    pub enrolled: bool,
+    pub seats: Vec<OwnerSeatView>,
+    pub superseded: bool,
+    pub written: usize,
+    pub quorum: usize,
+    pub left_out: u32,
+    pub guesses_prompt: u64,
+    pub guesses_lifetime: u64,
+}
+
+/// One of the owner's safes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct OwnerSeatView {
+    pub nickname: String,
+    pub done: bool,
+    pub known: bool,
+    pub step: &'static str,
+    pub trouble: Option<String>,
 }
 
 /// The certificate of a piece that was not shown, kept when its backup went.
@@ -249,7 +282,51 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
         rules: state.rules.iter().map(|rule| drafts::draw(state, rule)).collect(),
         room: draw_room(state, session, now),
         exhibits: state.exhibits.iter().rev().map(|exhibit| draw_exhibit(state, exhibit)).collect(),
+        owner: state.owner.as_ref().map(|owner| draw_owner(state, session, owner)),
         leading: true,
+    }
+}
+
+fn draw_owner(state: &State, session: &Session, owner: &Owner) -> OwnerView {
+    let n = u32::try_from(owner.seats.len()).unwrap_or(u32::MAX);
+    let bound = |each| group_bound(n, owner.threshold.into(), 0, each).unwrap_or(u64::MAX);
+    OwnerView {
+        name: owner.name.clone(),
+        threshold: owner.threshold,
+        enrolled: owner.root.is_some() && owner.making.is_none(),
+        seats: owner.seats.iter().map(|seat| draw_seat(state, session, owner, seat)).collect(),
+        superseded: owner.superseded,
+        written: owner.written(),
+        quorum: owner.quorum(),
+        left_out: owner.left_out,
+        guesses_prompt: bound(PROMPT_GUESSES),
+        guesses_lifetime: bound(LIFETIME_GUESSES),
+    }
+}
+
+fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> OwnerSeatView {
+    let errand = owner.next(seat);
+    let step = match errand {
+        Some(Errand::Open) => "opens an account",
+        Some(Errand::Stage) => "takes its part",
+        Some(Errand::Evaluate | Errand::Show) => "is being tried",
+        Some(Errand::Commit) => "puts it in force",
+        Some(Errand::Promise | Errand::Write) => "takes the book",
+        None if owner.making.is_some() => "waits for the others",
+        None if seat.number.is_none() => "does not know this device yet",
+        None => "is ready",
+    };
+    let away = |(contact, detail): (Contact, Option<&str>)| match contact {
+        Contact::Away | Contact::NotItself => Some(detail.unwrap_or("does not answer").to_owned()),
+        _ => None,
+    };
+    let refused = session.owner_refusals.get(&seat.safe).cloned();
+    OwnerSeatView {
+        nickname: state.nickname(&seat.safe),
+        done: errand.is_none() && owner.making.is_none() && seat.number.is_some(),
+        known: owner.making.is_some() || seat.number.is_some(),
+        step,
+        trouble: refused.or_else(|| errand.and_then(|_| away(session.contact(&seat.safe)))),
     }
 }
 

@@ -76,6 +76,7 @@ class Safe {
           DEPOSITS: { className: 'DepositObject', useSQLite: true },
           ACCOUNTS: { className: 'AccountObject', useSQLite: true },
           OPERATOR: { className: 'OperatorObject', useSQLite: true },
+          OWNERS: { className: 'OwnerObject', useSQLite: true },
         },
         durableObjectsPersist: `${dir}/objects`,
         bindings: {

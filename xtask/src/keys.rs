@@ -34,6 +34,9 @@ pub struct Keys {
     /// What the operator shows to see usage figures, hex: the secret `OPERATOR_SECRET`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_secret: Option<String>,
+    /// What the safe makes of owners who are not there, hex: the secret `OWNER_KEY`. It never changes. A safe that has it keeps owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_key: Option<String>,
     /// The identity chain, base64url of its CBOR: the variable `CHAIN`.
     pub chain: String,
 }
@@ -84,7 +87,13 @@ impl Keys {
     /// Reads `file`, or makes new keys and writes them there.
     pub fn read_or_make(file: &Path) -> Result<Self> {
         if file.exists() {
-            return Self::read(file);
+            let mut keys = Self::read(file)?;
+            // A safe from before there were owners.
+            if keys.owner_key.is_none() {
+                keys.owner_key = Some(fresh_hex()?);
+                keys.replace(file)?;
+            }
+            return Ok(keys);
         }
         let keys = Self::make()?;
         keys.write(file)?;
@@ -104,6 +113,7 @@ impl Keys {
             hpke_key_previous: None,
             token_key: None,
             operator_secret: Some(fresh_hex()?),
+            owner_key: Some(fresh_hex()?),
         })
     }
 
@@ -130,6 +140,7 @@ impl Keys {
             ("HPKE_KEY_PREVIOUS", &self.hpke_key_previous),
             ("TOKEN_KEY", &self.token_key),
             ("OPERATOR_SECRET", &self.operator_secret),
+            ("OWNER_KEY", &self.owner_key),
         ];
         let given = optional.into_iter().filter_map(|(name, secret)| Some((name, secret.as_deref()?)));
         [("SIGNING_KEY", self.signing_key.as_str()), ("HPKE_KEY", &self.hpke_key)].into_iter().chain(given).collect()

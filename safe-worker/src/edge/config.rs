@@ -71,7 +71,7 @@ fn read(env: &Env) -> Result<Safe, String> {
     let config = Config { safe: verified.id(), url, entry: entry.serial, limits: LIMITS };
     let log = var("LOG_REQUESTS").is_ok_and(|value| value == "1");
     let presence = Presence { name, identity, chain, whereabouts: whereabouts.stated() };
-    Ok(Safe { config, keys: Keys { signing, hpke: opens }, presence, policy, log })
+    Ok(Safe { config, keys: Keys { signing, hpke: opens, owner: secret(env, "OWNER_KEY")? }, presence, policy, log })
 }
 
 /// A secret in hex; `None` where it is not set, or set to nothing.

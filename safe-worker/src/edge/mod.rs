@@ -4,12 +4,14 @@
 
 mod config;
 mod object;
+mod owner;
 mod tally;
 
 use minicbor::{Decode, Encode};
 use protocol::{
     codec,
-    ids::{DepositId, Seconds, TokenId},
+    ids::{AccountId, DepositId, Seconds, TokenId},
+    owner::messages::MAX_QUESTION_LEN,
     problem::Problem,
 };
 use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, Result, event, kv::KvStore};
@@ -18,7 +20,7 @@ use crate::{
     account,
     flow::{self, Answer, Head, Platform, STATEMENT_HEADER, TOKEN_HEADER},
     machine::{Reply, Request as Ask},
-    operator,
+    operator, owner as owners,
 };
 
 /// KV binding of the bodies.
@@ -29,8 +31,12 @@ const DEPOSITS: &str = "DEPOSITS";
 const ACCOUNTS: &str = "ACCOUNTS";
 /// Durable Object binding of what belongs to the safe as a whole.
 const OPERATOR: &str = "OPERATOR";
+/// Durable Object binding of the owners' records.
+const OWNERS: &str = "OWNERS";
 /// Longest message between Worker and object, bytes: a claim, a statement or a record's signed statement with its head.
 pub(crate) const MAX_MESSAGE_LEN: usize = 8 * 1024;
+/// Longest message between Worker and an owner's object, bytes: a question or its answer, which hold the head of a book, with its head.
+pub(crate) const MAX_OWNER_MESSAGE_LEN: usize = MAX_QUESTION_LEN + 32 * 1024;
 
 /// Seconds since 1970. In a Worker the clock stands still while it computes, which is all that is needed here.
 pub(crate) fn now() -> Seconds {
@@ -44,7 +50,13 @@ pub(crate) fn unavailable<E: core::fmt::Display>(error: E) -> Problem {
 }
 
 /// Asks an object, found by its name.
-async fn ask<Q: Encode<()>, R>(env: &Env, binding: &str, name: &str, message: &Q) -> core::result::Result<R, Problem>
+async fn ask<Q: Encode<()>, R>(
+    env: &Env,
+    binding: &str,
+    name: &str,
+    message: &Q,
+    most: usize,
+) -> core::result::Result<R, Problem>
 where
     R: Encode<()> + for<'b> Decode<'b, ()>,
 {
@@ -56,7 +68,7 @@ where
     let request = Request::new_with_init("https://object/", &init).map_err(unavailable)?;
     let mut response = stub.fetch_with_request(request).await.map_err(unavailable)?;
     let bytes = response.bytes().await.map_err(unavailable)?;
-    codec::decode(&bytes, MAX_MESSAGE_LEN).map_err(unavailable)
+    codec::decode(&bytes, most).map_err(unavailable)
 }
 
 /// What requests and alarms have in common: KV, and the objects but the deposit's own.
@@ -72,11 +84,11 @@ impl Shared<'_> {
         token: &TokenId,
         request: account::Request,
     ) -> core::result::Result<account::Reply, Problem> {
-        ask(self.0, ACCOUNTS, &token.to_string(), &request).await
+        ask(self.0, ACCOUNTS, &token.to_string(), &request, MAX_MESSAGE_LEN).await
     }
 
     pub(crate) async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {
-        ask(self.0, OPERATOR, "operator", &request).await
+        ask(self.0, OPERATOR, "operator", &request, MAX_MESSAGE_LEN).await
     }
 
     pub(crate) async fn delete(&self, key: &str) -> core::result::Result<(), Problem> {
@@ -92,7 +104,7 @@ struct Edge<'a> {
 
 impl Platform for Edge<'_> {
     async fn ledger(&self, deposit: &DepositId, request: Ask) -> core::result::Result<Reply, Problem> {
-        ask(self.shared.0, DEPOSITS, &deposit.to_string(), &(*deposit, request)).await
+        ask(self.shared.0, DEPOSITS, &deposit.to_string(), &(*deposit, request), MAX_MESSAGE_LEN).await
     }
 
     async fn account(
@@ -101,6 +113,15 @@ impl Platform for Edge<'_> {
         request: account::Request,
     ) -> core::result::Result<account::Reply, Problem> {
         self.shared.account(token, request).await
+    }
+
+    async fn owner(
+        &self,
+        account: &AccountId,
+        request: owners::Request,
+    ) -> core::result::Result<owners::Reply, Problem> {
+        let message = (*account, request);
+        ask(self.shared.0, OWNERS, &account.to_string(), &message, MAX_OWNER_MESSAGE_LEN).await
     }
 
     async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {

@@ -6,7 +6,7 @@
 use protocol::{
     codec,
     crypto::{Secret, expand_seed},
-    ids::{DepositId, TokenId},
+    ids::{AccountId, DepositId, TokenId},
     problem::Problem,
 };
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use crate::{
     edge::{MAX_MESSAGE_LEN, Shared, config, now, unavailable},
     flow::{self, Platform},
     machine::{self, ERASE_RETRY, Reply, Request as Ask},
-    operator,
+    operator, owner,
     record::Record,
 };
 
@@ -114,6 +114,11 @@ impl Platform for Alarm<'_> {
         self.shared.account(token, request).await
     }
 
+    // An owner's record has nothing to do with a deposit's alarm.
+    async fn owner(&self, _: &AccountId, _: owner::Request) -> core::result::Result<owner::Reply, Problem> {
+        Err(Problem::Internal)
+    }
+
     async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {
         self.shared.operator(request).await
     }
@@ -137,7 +142,7 @@ impl Platform for Alarm<'_> {
     }
 }
 
-fn date(seconds: u64) -> ScheduledTime {
+pub(super) fn date(seconds: u64) -> ScheduledTime {
     ScheduledTime::new(js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(seconds as f64 * 1000.0)))
 }
 

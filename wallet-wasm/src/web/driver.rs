@@ -38,6 +38,7 @@ use crate::{
         error::{EngineError, NOT_SIGNED, UNKNOWN},
         jobs::{Arriving, Unpacked},
         net::{self, Received},
+        owner::Coming,
         store::{RexieStore, bytes},
     },
 };
@@ -118,6 +119,8 @@ pub(crate) struct Driver {
     open: RefCell<Option<Open>>,
     /// Counts unlocks: what began before a lock must not touch what is open after it.
     unlocks: Cell<u64>,
+    /// Somebody is coming back.
+    pub(crate) coming: RefCell<Option<Coming>>,
     committing: Mutex<()>,
     pub(crate) making: Mutex<()>,
     listener: RefCell<Option<Function>>,
@@ -140,6 +143,7 @@ impl Driver {
             stretch,
             open: RefCell::new(None),
             unlocks: Cell::new(0),
+            coming: RefCell::new(None),
             committing: Mutex::new(()),
             making: Mutex::new(()),
             listener: RefCell::new(None),
@@ -178,9 +182,19 @@ impl Driver {
         stretch: &Stretch,
         passphrase: &str,
     ) -> LocalBoxFuture<'static, Result<Secret, EngineError>> {
+        self.derive_key_of(stretch, passphrase.as_bytes())
+    }
+
+    /// The same for something else that is guessed.
+    pub(crate) fn derive_key_of(
+        &self,
+        stretch: &Stretch,
+        guessed: &[u8],
+    ) -> LocalBoxFuture<'static, Result<Secret, EngineError>> {
         let PassphraseCost { memory_kib, passes, lanes } = stretch.cost;
         let salt = Uint8Array::from(stretch.salt.as_slice());
-        let arguments = Array::of5(&passphrase.into(), &salt, &memory_kib.into(), &passes.into(), &lanes.into());
+        let guessed = Uint8Array::from(guessed);
+        let arguments = Array::of5(&guessed, &salt, &memory_kib.into(), &passes.into(), &lanes.into());
         let promise = self
             .stretch
             .apply(&JsValue::NULL, &arguments)
@@ -197,6 +211,7 @@ impl Driver {
     pub(crate) fn lock(&self) {
         self.unlocks.set(self.unlocks.get() + 1);
         *self.open.borrow_mut() = None;
+        *self.coming.borrow_mut() = None;
         *self.listener.borrow_mut() = None;
     }
 
@@ -389,6 +404,7 @@ impl Driver {
             Action::Vacate(backup) => self.handle(Event::Vacate(*backup)).await,
             Action::Audit(safe) => self.audit(safe).await,
             Action::Replace(backup) => self.handle(Event::Replace(*backup)).await,
+            Action::Owner(safe, errand) => self.converse(*safe, *errand).await,
             Action::ApplyRule(value) => {
                 let room = self.with(|open| open.session.room(&open.state))?;
                 self.handle(Event::ApplyRule(*value, room)).await
@@ -478,7 +494,7 @@ impl Driver {
     }
 
     /// What keeps a safe from being understood, whatever was asked.
-    async fn hindered_by_safe(self: &Rc<Self>, safe: SafeId, meaning: Meaning) -> Result<(), EngineError> {
+    pub(crate) async fn hindered_by_safe(self: &Rc<Self>, safe: SafeId, meaning: Meaning) -> Result<(), EngineError> {
         match meaning {
             Meaning::Clock(theirs) => self.with(|open| open.session.set_clock(safe, theirs, now())),
             Meaning::Later(contact, why) => self.with(|open| open.session.failed(safe, contact, why, now())),

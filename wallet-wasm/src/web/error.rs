@@ -49,7 +49,7 @@ impl EngineError {
         &self.0.message
     }
 
-    fn of(code: &'static str, error: &dyn core::fmt::Display, next: Option<&'static str>) -> Self {
+    pub(crate) fn of(code: &'static str, error: &dyn core::fmt::Display, next: Option<&'static str>) -> Self {
         Self(Box::new(Parts { code, message: Cow::Owned(sentence(&error.to_string())), next }))
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod examine;
 mod jobs;
 mod net;
+mod owner;
 mod safes;
 mod store;
 
@@ -53,9 +54,9 @@ pub struct Engine {
 /// Argon2id of a passphrase, 32 bytes; nothing if the cost is out of range. It takes as much memory as it costs, and a wasm memory never
 /// shrinks, so the host had better call it in an instance that ends afterwards.
 #[wasm_bindgen]
-pub fn stretch(passphrase: &str, salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
+pub fn stretch(passphrase: &[u8], salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
     let stretch = Stretch::new(salt, PassphraseCost { memory_kib, passes, lanes }).ok()?;
-    Some(stretch.derive_key(passphrase).ok()?.expose().to_vec())
+    Some(stretch.derive_key_of(passphrase).ok()?.expose().to_vec())
 }
 
 /// What a value is, as the page says it.
@@ -584,6 +585,26 @@ impl Engine {
             driver.look_at_safes();
             to_js(&report)
         })
+    }
+
+    /// Enrols the owner at safes: a handle, a passphrase, how many of the safes must answer, and which. Returns the recovery name.
+    pub fn enrol(&self, handle: String, passphrase: String, threshold: u8, safes: Vec<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { Ok(driver.enrol(&handle, &passphrase, threshold, &safes).await?.into()) })
+    }
+
+    /// Looks whether safes at these addresses know a name, and what is left of its guesses. Nothing is counted.
+    #[wasm_bindgen(js_name = lookForOwner)]
+    pub fn look_for_owner(&self, name: String, addresses: Vec<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.look_for_owner(&name, &addresses).await?) })
+    }
+
+    /// Comes back with the passphrase, after [`Self::look_for_owner`].
+    #[wasm_bindgen(js_name = comeBack)]
+    pub fn come_back(&self, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.come_back(&passphrase).await?) })
     }
 
     /// Looks into signed files; with `ask`, asks the safe that the first certificate points to. Needs no open wallet.

@@ -72,7 +72,7 @@ pub(crate) async fn fetch_descriptor(url: &str) -> Result<Option<Vec<u8>>, Engin
     if answer.status == 200 { Ok(Some(answer.body)) } else { Err(EngineError::new(stranger)) }
 }
 
-async fn ask(
+pub(crate) async fn ask(
     url: &str,
     pinned: Option<SafeId>,
     nickname: &str,

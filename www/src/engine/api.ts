@@ -203,8 +203,70 @@ export interface WalletView {
   rules: Rule[];
   room: RoomView;
   exhibits: KeptExhibit[];
+  /** Null until the owner is enrolled at safes, or while nobody has come back. */
+  owner: OwnerView | null;
   /** This window works; false: another window of this wallet does, and this one follows it until its owner does something here. */
   leading: boolean;
+}
+
+/** Who comes back with a name and a passphrase. */
+export interface OwnerView {
+  /** The recovery name. */
+  name: string;
+  /** How many of the safes must answer. */
+  threshold: number;
+  /** In force at all safes. */
+  enrolled: boolean;
+  seats: OwnerSeat[];
+  /** Another device keeps the book at the safes by now. */
+  superseded: boolean;
+  /** How many safes have the newest book; it counts from `quorum` on. */
+  written: number;
+  quorum: number;
+  /** Backups that the book at the safes has no room for. */
+  leftOut: number;
+  /** How many passphrases anybody could try at once, and ever. */
+  guessesPrompt: number;
+  guessesLifetime: number;
+}
+
+/** One of the owner's safes. */
+export interface OwnerSeat {
+  nickname: string;
+  done: boolean;
+  /** False: it was away when this device came back, and does not know it. `lookForOwner` and `comeBack` again let it know. */
+  known: boolean;
+  /** What it does, as a phrase that follows its name. */
+  step: string;
+  /** What keeps it, as such a phrase. */
+  trouble: string | null;
+}
+
+/** What safes show of a name. */
+export interface LookReport {
+  name: string;
+  threshold: number;
+  /** How many safes the owner has enrolled at. */
+  seats: number;
+  /** Names of the safes that know it. */
+  answered: string[];
+  /** Addresses at which nobody answered. */
+  silent: string[];
+  /** Passphrases that may be tried now, and ever. */
+  guesses: number;
+  guessesEver: number;
+  /** Seconds until the next one; null: none will be. */
+  wait: number | null;
+}
+
+/** What coming back has brought. */
+export interface CameBack {
+  /** Titles of the values in the book. */
+  values: string[];
+  /** Backups that the book had no room for. */
+  leftOut: number;
+  /** Names of safes that answered wrongly. */
+  wrong: string[];
 }
 
 /** The certificate of a piece that its safe did not show, kept as evidence when the backup was renewed: `certificate` gives it. */
@@ -546,6 +608,16 @@ export interface Engine {
   exportCertificates(ids: string[], passphrase: string): Promise<Uint8Array>;
   /** Inverse of `exportCertificates`. Error `wrong-passphrase`, `not-a-certificate-file`. */
   importCertificates(file: Uint8Array, passphrase: string): Promise<ImportReport>;
+
+  /** Enrols the owner at safes, of which `threshold` must answer later. Returns the recovery name: the handle, and six characters that make it hard to guess. */
+  enrol(handle: string, passphrase: string, threshold: number, safes: string[]): Promise<string>;
+  /** Looks whether safes at these addresses know a name. Costs no guess. */
+  lookForOwner(name: string, addresses: string[]): Promise<LookReport>;
+  /**
+   * Comes back with the passphrase, after `lookForOwner`; again, for safes that were away, or to take the book back from another device. Costs a
+   * guess, which is given back if it is the right one.
+   */
+  comeBack(passphrase: string): Promise<CameBack>;
   /** The signed certificate of one deposit, also of one that is kept as evidence; COSE_Sign1 bytes, for a file. */
   certificate(depositId: string): Promise<Uint8Array>;
   /** Forgets one that is kept as evidence. */

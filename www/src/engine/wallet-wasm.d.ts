@@ -37,9 +37,9 @@ interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'r
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
 }
 
-/** Argon2id of a passphrase; undefined if the cost is out of range. */
+/** Argon2id of a passphrase, or of what is guessed like one; undefined if the cost is out of range. */
 export declare function stretch(
-  passphrase: string,
+  passphrase: Uint8Array,
   salt: Uint8Array,
   memoryKib: number,
   passes: number,

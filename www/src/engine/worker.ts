@@ -144,6 +144,11 @@ const host = {
 
   exportCertificates: (ids: string[], passphrase: string) =>
     handOver(engine().exportCertificates(ids, passphrase)),
+  enrol: here((handle: string, passphrase: string, threshold: number, safes: string[]) =>
+    engine().enrol(handle, passphrase, threshold, safes),
+  ),
+  lookForOwner: (name: string, addresses: string[]) => engine().lookForOwner(name, addresses),
+  comeBack: here((passphrase: string) => engine().comeBack(passphrase)),
   importCertificates: here((file: Uint8Array, passphrase: string) =>
     engine().importCertificates(file, passphrase),
   ),

@@ -11,6 +11,8 @@ import '../../shared/progress.ts';
 import { base } from '../../shared/styles.ts';
 import { kinds, valueBadge } from '../../shared/words.ts';
 import { givenForm } from './given.ts';
+import './owner.ts';
+import './return.ts';
 
 /** Brings values back: certificates come in with a file, the content comes from the safes. */
 @customElement('sr-recover')
@@ -83,7 +85,9 @@ export class Recover extends Page {
               </ul>`
         }
       </section>
+      <sr-return .owner=${this.view.owner}></sr-return>
       ${this.#import()}
+      <sr-owner .owner=${this.view.owner} .safes=${this.view.safes}></sr-owner>
     </div>`;
   }
 

@@ -1,0 +1,19 @@
+//! The owner: who comes with nothing but a recovery name, a passphrase and the addresses of the safes.
+//!
+//! ```text
+//! name ──Argon2id──▶ account at each safe, mask of the enrolment
+//!   look       the enrolment's statement, byte-equal at t safes; guesses left            nothing is counted
+//!   evaluate   the passphrase, blinded ─▶ each safe with its share, with proof           counted first, then answered
+//!              t answers ─▶ Argon2id ─▶ the statement's result? ─▶ a key for each safe
+//!   channel    under that key: the root, which opens the book; credentials; enrolments
+//! ```
+//!
+//! In the order of the flow: the [`name`]; the [`enrolment`] that all safes state alike; the [`messages`] to a safe; the [`budget`] of guesses; the
+//! [`login`]; and the head of the [`book`] that it opens. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
+
+pub mod book;
+pub mod budget;
+pub mod enrolment;
+pub mod login;
+pub mod messages;
+pub mod name;

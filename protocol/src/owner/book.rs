@@ -1,0 +1,109 @@
+//! The head of the owner's book, as the safes keep it: who has the owner's root reads from it how every value comes back.
+//!
+//! It is written whole, in turns ([`crate::owner::messages::Epoch`]); its place in the row of heads is bound into it, so that no safe can pass an older one off as a newer.
+
+use minicbor::{Decode, Encode};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::{
+    SUITE,
+    book::{Book, BookError, KnownSafe},
+    codec::{self, CodecError},
+    crypto::{CryptoError, Secret, blake3},
+    owner::{
+        enrolment::OwnerRoot,
+        messages::{Epoch, Head, MAX_HEAD_LEN, Mark},
+    },
+    padme::padded_len,
+    seal::{self, Purpose, sealed_len},
+};
+
+/// What a head says.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct HeadContent {
+    /// Format generation.
+    #[n(0)]
+    pub suite: u8,
+    /// The book.
+    #[n(1)]
+    pub book: Book,
+    /// Backups that there was no room for.
+    #[n(2)]
+    pub left_out: u32,
+}
+
+/// Whether a content of so many bytes fits into a head.
+pub fn fits(len: usize) -> bool {
+    sealed_len(padded_len(len as u64 + 4)) <= MAX_HEAD_LEN as u64
+}
+
+fn object(epoch: &Epoch, before: &[u8; 32]) -> Vec<u8> {
+    codec::encode(&(*epoch, minicbor::bytes::ByteArray::from(*before)))
+}
+
+fn key(root: &OwnerRoot) -> Secret {
+    root.derive("book head")
+}
+
+impl HeadContent {
+    /// Seals it as the head of this epoch and number, behind another one. Inverse of [`Self::open`].
+    ///
+    /// # Errors
+    /// [`CryptoError`] if it does not fit ([`fits`]).
+    pub fn seal<R: CryptoRng>(
+        &self,
+        root: &OwnerRoot,
+        epoch: Epoch,
+        sequence: u64,
+        before: [u8; 32],
+        rng: &mut R,
+    ) -> Result<Head, CryptoError> {
+        let content = Zeroizing::new(codec::encode(self));
+        if !fits(content.len()) {
+            return Err(CryptoError);
+        }
+        let padded = usize::try_from(padded_len(content.len() as u64 + 4)).map_err(|_| CryptoError)?;
+        let mut plain = Zeroizing::new(vec![0; padded]);
+        plain[..4].copy_from_slice(&u32::try_from(content.len()).map_err(|_| CryptoError)?.to_be_bytes());
+        plain[4..4 + content.len()].copy_from_slice(&content);
+        let mut salt = [0; 32];
+        rng.fill_bytes(&mut salt);
+        let object = object(&epoch, &before);
+        let purpose = Purpose { purpose: "book head", object: &object, version: sequence };
+        let sealed = seal::seal(&key(root), &salt, &purpose, &plain)?;
+        let mark = Mark { epoch, sequence, before: before.into(), digest: blake3(&sealed).into() };
+        Ok(Head { mark, sealed: sealed.into() })
+    }
+
+    /// Opens a head that a safe handed out, and checks everything in it.
+    ///
+    /// # Errors
+    /// [`BookError`] if it was not made by the owner for this place, or does not hold.
+    pub fn open(root: &OwnerRoot, head: &Head) -> Result<Self, BookError> {
+        let object = object(&head.mark.epoch, &head.mark.before);
+        let purpose = Purpose { purpose: "book head", object: &object, version: head.mark.sequence };
+        let malformed = BookError::Malformed(CodecError::Malformed);
+        if blake3(&head.sealed) != *head.mark.digest {
+            return Err(malformed);
+        }
+        let plain = seal::open(&key(root), &purpose, &head.sealed).map_err(|_| BookError::WrongPassphrase)?;
+        let (length, rest) = plain.split_first_chunk::<4>().ok_or_else(|| malformed.clone())?;
+        let content = usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length));
+        let content: Self = codec::decode(content.ok_or(malformed)?, MAX_HEAD_LEN)?;
+        codec::expect_suite(content.suite)?;
+        content.book.verify()?;
+        Ok(content)
+    }
+
+    /// Of a book, and how many backups are not in it.
+    pub const fn new(book: Book, left_out: u32) -> Self {
+        Self { suite: SUITE, book, left_out }
+    }
+
+    /// The safes in it.
+    pub fn safes(&self) -> &[KnownSafe] {
+        &self.book.safes
+    }
+}

@@ -1,0 +1,488 @@
+//! The owner machine: what happens to one owner's record.
+//!
+//! ```text
+//! (none) ──guess──▶ only tries ──open──▶ credentials ──stage──▶ + staged ──commit──▶ + current (+ previous)
+//!   ▲                   │ a month after the last try
+//!   └───────────────────┘
+//! ```
+//!
+//! As for a deposit: the shell loads, calls [`step`], stores, and answers. A guess is in the record before its answer leaves. An account that is not there answers like one
+//! that is: with slots, shares and keys that stand in, drawn from a secret of the safe. Spec: `spec/owner.md`.
+
+pub mod record;
+
+use minicbor::{Decode, Encode, bytes::ByteArray};
+use protocol::{
+    SUITE,
+    codec::{self, Bytes},
+    crypto::{
+        CryptoError, Heard, Secret, blake3, derive_secret, expand_seed,
+        oprf::{commitment, derive_share, derive_stand_in, evaluate},
+    },
+    deposit::recognises,
+    ids::{AccountId, AttemptId, DepositId, EnrolmentId, GuessId, Seconds, TokenId},
+    owner::{
+        budget::left,
+        enrolment::{SLOT_LEN, Staged, WRAP_LEN},
+        messages::{
+            Account, Action, Address, Evaluated, Guess, Guesses, Head, Look, MAX_ACTIONS, MAX_CREDENTIALS,
+            MAX_HEAD_LEN, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential, Opening, Outcome, Proof, Question, Refusal,
+            Topic, Who, check_challenge, make_challenge, seal_answer,
+        },
+    },
+    problem::Problem,
+};
+use rand_core::{CryptoRng, Rng};
+
+use self::record::{Kept, MAX_USED, OwnerRecord, Try, Used};
+use crate::{
+    account::Row,
+    machine::{Config, Effects, Keys, slug},
+};
+
+/// What an owner's record is counted as in its token's account, bytes: the longest head, and as much again for all else.
+pub const OWNER_BYTES: u64 = 2 * MAX_HEAD_LEN as u64;
+/// How long tries at an account that is not there are remembered after the last one, seconds: a month. Who waits as long can tell that it is not there.
+pub const STRANGER_SPAN: Seconds = 30 * 86_400;
+
+/// What is asked of an owner's object.
+#[derive(Debug, Clone, Encode, Decode)]
+#[non_exhaustive]
+pub enum Request {
+    /// Anybody looks.
+    #[n(0)]
+    Look,
+    /// A question to open an account, admitted by this token where the safe wants one.
+    #[n(1)]
+    Open(#[n(0)] Question, #[n(1)] Option<TokenId>),
+    /// A blinded passphrase.
+    #[n(2)]
+    Evaluate(#[n(0)] Question),
+    /// The owner acts.
+    #[n(3)]
+    Channel(#[n(0)] Box<Question>),
+    /// The alarm went off.
+    #[n(4)]
+    Alarm,
+    /// Under which token the account was opened.
+    #[n(5)]
+    Charge,
+}
+
+/// What it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The look, encoded.
+    #[n(0)]
+    Look(#[n(0)] Bytes),
+    /// A sealed answer.
+    #[n(1)]
+    Answer(#[n(0)] Bytes),
+    /// The account was opened, under this token.
+    #[n(2)]
+    Opened(#[n(0)] Option<TokenId>),
+    /// Nothing more to do.
+    #[n(3)]
+    Done,
+    /// No.
+    #[n(4)]
+    Refused(#[cbor(n(0), with = "slug")] Problem),
+}
+
+/// Result of a step.
+#[derive(Debug)]
+pub struct Step {
+    /// The answer.
+    pub reply: Reply,
+    /// The record to be stored; `None`: to be removed.
+    pub record: Option<OwnerRecord>,
+    /// The head to be stored in place of the one before.
+    pub head: Option<Vec<u8>>,
+    /// The rest.
+    pub effects: Effects,
+}
+
+/// The row of an owner's record in its token's account.
+pub fn row(account: &AccountId) -> Row {
+    let (mut deposit, mut opened) = ([0; 16], [0; 16]);
+    deposit.copy_from_slice(&account.0[..16]);
+    opened.copy_from_slice(&account.0[16..]);
+    Row { deposit: DepositId(deposit), opened: AttemptId(opened) }
+}
+
+/// One step of one owner's record. `head` is the stored one.
+#[allow(clippy::too_many_arguments, reason = "what a step depends on, each of another kind")]
+pub fn step<R: CryptoRng>(
+    account: &AccountId,
+    record: Option<OwnerRecord>,
+    head: Option<Vec<u8>>,
+    request: Request,
+    now: Seconds,
+    rng: &mut R,
+    config: &Config,
+    keys: &Keys,
+) -> Step {
+    let Some(secret) = &keys.owner else {
+        return Step { reply: Reply::Refused(Problem::NoSuchPath), record, head: None, effects: Effects::default() };
+    };
+    let record = record.unwrap_or_default();
+    let mut machine = Machine { account: *account, now, config, keys, secret, record, head, written: false };
+    machine.record.used.retain(|used| now < used.expiry);
+    let reply = match request {
+        Request::Look => Ok(machine.look(rng)),
+        Request::Open(question, token) => machine.open(&question, token, rng),
+        Request::Evaluate(question) => machine.evaluate(&question, rng),
+        Request::Channel(question) => machine.channel(&question, rng),
+        Request::Alarm => Ok(machine.forget()),
+        Request::Charge if machine.record.next > 0 => Ok(Reply::Opened(machine.record.charge)),
+        Request::Charge => Ok(Reply::Done),
+    };
+    machine.finish(reply.unwrap_or_else(Reply::Refused))
+}
+
+struct Machine<'a> {
+    account: AccountId,
+    now: Seconds,
+    config: &'a Config,
+    keys: &'a Keys,
+    secret: &'a Secret,
+    record: OwnerRecord,
+    head: Option<Vec<u8>>,
+    written: bool,
+}
+
+impl Machine<'_> {
+    fn finish(self, reply: Reply) -> Step {
+        let blank = self.record.is_blank();
+        // Whoever opened an account is remembered; who only guessed, for a while.
+        let stranger = self.record.credentials.is_empty() && self.record.next == 0;
+        let last = self.record.tries.iter().map(|one| one.at).max();
+        let alarm = last.filter(|_| stranger).map(|last| last.saturating_add(STRANGER_SPAN));
+        Step {
+            reply,
+            record: (!blank).then_some(self.record),
+            head: self.head.filter(|_| self.written),
+            effects: Effects { alarm },
+        }
+    }
+
+    fn forget(&mut self) -> Reply {
+        let last = self.record.tries.iter().map(|one| one.at).max();
+        let over = last.is_none_or(|last| last.saturating_add(STRANGER_SPAN) <= self.now);
+        if self.record.credentials.is_empty() && self.record.next == 0 && over {
+            self.record.tries.clear();
+        }
+        Reply::Done
+    }
+
+    fn guesses(&self) -> Guesses {
+        let counted = u32::try_from(self.record.tries.len()).unwrap_or(u32::MAX);
+        let last = self.record.tries.iter().map(|one| one.at).max().unwrap_or(0);
+        let left = left(counted, last, self.now);
+        Guesses { now: left.now, ever: left.ever, wait: left.wait }
+    }
+
+    /// What is shown in place of an enrolment that is not there: as long, and as random.
+    fn stand_in(&self, which: u8) -> Vec<u8> {
+        let mut slot = vec![0; SLOT_LEN];
+        let context = [&self.account.0[..], &[which]].concat();
+        slot[..32].copy_from_slice(&derive_stand_in(self.secret, &context));
+        expand_seed(&derive_secret(self.secret, "slot", &context)).fill_bytes(&mut slot[32..]);
+        slot
+    }
+
+    fn look<R: CryptoRng>(&self, rng: &mut R) -> Reply {
+        let shown = |which: u8, kept: &Option<Staged>| {
+            // Made in any case, so that it takes as long.
+            let stand_in = self.stand_in(which);
+            Bytes(kept.as_ref().map_or(stand_in, |enrolment| enrolment.slot.0.clone()))
+        };
+        let look = Look {
+            suite: SUITE,
+            challenge: make_challenge(self.secret, &self.account, self.now, rng),
+            time: self.now,
+            left: self.guesses(),
+            slots: [shown(0, &self.record.current), shown(1, &self.record.previous)],
+        };
+        Reply::Look(codec::encode(&look).into())
+    }
+
+    /// Checks the challenge and opens a question.
+    fn hear(&self, question: &Question, topic: Topic, proof: Option<Proof<'_>>) -> Result<Heard, Problem> {
+        let expiry = check_challenge(self.secret, &self.account, &question.challenge);
+        if expiry.is_none_or(|expiry| self.now >= expiry) {
+            return Err(Problem::ChallengeExpired);
+        }
+        let address = Address { safe: &self.config.safe, account: &self.account, topic };
+        let key = self.keys.hpke(question.entry).map_err(|_| Problem::ClaimUnreadable)?;
+        let unreadable = if topic == Topic::Channel { Problem::NotOwner } else { Problem::ClaimUnreadable };
+        question.open(&address, key, proof).map_err(|CryptoError| unreadable)
+    }
+
+    fn answer<T: Encode<()>, R: CryptoRng>(heard: &Heard, answer: &T, rng: &mut R) -> Result<Reply, Problem> {
+        let sealed = seal_answer(&heard.answer, &codec::encode(answer), rng).map_err(|_| Problem::Internal)?;
+        Ok(Reply::Answer(sealed.into()))
+    }
+
+    fn open<R: CryptoRng>(
+        &mut self,
+        question: &Question,
+        token: Option<TokenId>,
+        rng: &mut R,
+    ) -> Result<Reply, Problem> {
+        let heard = self.hear(question, Topic::Open, None)?;
+        let opening: Opening = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        if opening.note.len() > MAX_NOTE_LEN {
+            return Err(Problem::Malformed);
+        }
+        let record = &mut self.record;
+        let known = record.credentials.iter().find(|kept| kept.credential.key.same_as(&opening.key));
+        let number = match known {
+            Some(kept) => kept.number,
+            // Closed or not: whoever was here first is the owner.
+            None if record.next > 0 => return Err(Problem::OwnerExists),
+            None => {
+                record.charge = token;
+                let Opening { key, note } = opening;
+                let kind = protocol::owner::messages::CredentialKind::Wallet;
+                record.add(NewCredential { kind, key, note, wrap: None }, self.now)
+            }
+        };
+        Self::answer(&heard, &Outcome::Added(number), rng)
+    }
+
+    fn evaluate<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
+        let heard = self.hear(question, Topic::Evaluate, None)?;
+        let guess: Guess = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        let record = &self.record;
+        let staged = record.staged.as_ref().filter(|staged| staged.id == guess.enrolment);
+        let tried = staged.filter(|staged| guess.staging.as_ref().is_some_and(|s| recognises(&staged.staging, s)));
+        let share = match (tried, record.in_force(&guess.enrolment)) {
+            (Some(enrolment), _) | (None, Some(enrolment)) => enrolment.share.clone(),
+            (None, None) => derive_share(self.secret, &[&self.account.0[..], &guess.enrolment.0].concat()),
+        };
+        // First, so that what is no element is not counted.
+        let made = evaluate(&share, &guess.blinded, rng).map_err(|_| Problem::Malformed)?;
+        if tried.is_none() && !record.has_answered(&guess.enrolment, &guess.blinded) {
+            let left = self.guesses();
+            if left.now == 0 {
+                return Self::answer(&heard, &Evaluated::Locked(left), rng);
+            }
+            let Guess { id, enrolment, blinded, .. } = guess;
+            self.record.tries.push(Try { id, enrolment, blinded, at: self.now });
+        }
+        Self::answer(&heard, &Evaluated::done(made.element, made.proof, self.guesses()), rng)
+    }
+
+    fn channel<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
+        let who = question.who.ok_or(Problem::Malformed)?;
+        // Whoever is not known is heard with a key that nobody has.
+        let nobody = (derive_secret(self.secret, "nobody", &self.account.0), [0; 32]);
+        let (key, digest) = self.record.proof_of(&who).unwrap_or(nobody);
+        let heard = self.hear(question, Topic::Channel, Some(Proof { who, key: &key, digest: &digest }))?;
+        let expiry = check_challenge(self.secret, &self.account, &question.challenge).unwrap_or(0);
+        let used = Used { challenge: question.challenge, expiry };
+        if self.record.used.contains(&used) {
+            return Err(Problem::ChallengeExpired);
+        }
+        if self.record.used.len() >= MAX_USED {
+            return Err(Problem::Unavailable);
+        }
+        self.record.used.push(used);
+        let actions: Vec<Action> = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        if actions.len() > MAX_ACTIONS {
+            return Err(Problem::Malformed);
+        }
+        let outcomes: Vec<Outcome> = actions.into_iter().map(|action| self.act(&who, action)).collect();
+        Self::answer(&heard, &outcomes, rng)
+    }
+
+    fn act(&mut self, who: &Who, action: Action) -> Outcome {
+        if !matches!(action, Action::Show) && self.record.is_only_staged(who) {
+            return Outcome::Refused(Refusal::NotAllowed);
+        }
+        let done = match action {
+            Action::Show => return Outcome::Account(self.show(who)),
+            Action::ReadHead => return Outcome::Head(self.read_head()),
+            Action::Stage(staged) => self.stage(*staged),
+            Action::Commit(id) => self.commit(&id),
+            Action::Drop(id) => self.drop_enrolment(&id),
+            Action::Refund(tries) => self.refund(&tries),
+            Action::Clear => {
+                self.record.tries.clear();
+                Ok(())
+            }
+            Action::Add(credential) => match self.add(credential) {
+                Ok(number) => return Outcome::Added(number),
+                Err(refusal) => Err(refusal),
+            },
+            Action::Revoke(number) => self.revoke(number),
+            Action::Promise(epoch) if epoch < self.record.promised => Err(Refusal::Superseded),
+            Action::Promise(epoch) => {
+                self.record.promised = epoch;
+                return Outcome::Promised(self.record.book);
+            }
+            Action::WriteHead(head) => self.write_head(head),
+            _ => Err(Refusal::Malformed),
+        };
+        done.map_or_else(Outcome::Refused, |()| Outcome::Done)
+    }
+
+    fn show(&self, who: &Who) -> Account {
+        let record = &self.record;
+        let id = |enrolment: &Option<Staged>| enrolment.as_ref().map(|one| one.id);
+        let wrap = match who {
+            Who::Passphrase(id, ..) => record.any(id).map(|enrolment| enrolment.wrap.clone()),
+            _ => None,
+        };
+        Account {
+            staged: id(&record.staged),
+            current: id(&record.current),
+            previous: id(&record.previous),
+            wrap,
+            tries: record.tries.iter().map(|one| (one.id, one.at)).collect(),
+            credentials: record.credentials.iter().map(Kept::listed).collect(),
+            promised: record.promised,
+            book: record.book,
+            generation: record.current.as_ref().map_or(0, |current| current.generation),
+        }
+    }
+
+    fn read_head(&self) -> Option<Head> {
+        let mark = self.record.book?;
+        self.head.clone().map(|sealed| Head { mark, sealed: sealed.into() })
+    }
+
+    fn stage(&mut self, staged: Staged) -> Result<(), Refusal> {
+        let form = staged.slot.len() == SLOT_LEN && staged.wrap.len() == WRAP_LEN;
+        if !form || commitment(&staged.share).is_err() {
+            return Err(Refusal::Malformed);
+        }
+        let record = &mut self.record;
+        match &record.current {
+            // A retry that comes after the commit.
+            Some(current) if current.id == staged.id => Ok(()),
+            Some(current) if staged.generation <= current.generation => Err(Refusal::OutOfOrder),
+            _ => {
+                record.staged = Some(staged);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, id: &EnrolmentId) -> Result<(), Refusal> {
+        let record = &mut self.record;
+        if record.current.as_ref().is_some_and(|current| current.id == *id) {
+            return Ok(());
+        }
+        let staged = record.staged.take_if(|staged| staged.id == *id).ok_or(Refusal::Unknown)?;
+        record.previous = record.current.replace(staged);
+        Ok(())
+    }
+
+    fn drop_enrolment(&mut self, id: &EnrolmentId) -> Result<(), Refusal> {
+        let record = &mut self.record;
+        if record.current.as_ref().is_some_and(|current| current.id == *id) {
+            return Err(Refusal::NotAllowed);
+        }
+        record.staged.take_if(|staged| staged.id == *id);
+        record.previous.take_if(|previous| previous.id == *id);
+        Ok(())
+    }
+
+    /// Only those that the owner names: whoever guessed in between does not know them.
+    fn refund(&mut self, tries: &[GuessId]) -> Result<(), Refusal> {
+        self.record.tries.retain(|one| !tries.contains(&one.id));
+        Ok(())
+    }
+
+    fn add(&mut self, new: NewCredential) -> Result<u32, Refusal> {
+        let record = &mut self.record;
+        if let Some(kept) = record.credentials.iter().find(|kept| kept.credential.key.same_as(&new.key)) {
+            return Ok(kept.number);
+        }
+        let wrapped = new.wrap.as_ref().is_none_or(|wrap| wrap.len() == WRAP_LEN);
+        if record.credentials.len() >= MAX_CREDENTIALS || new.note.len() > MAX_NOTE_LEN || !wrapped {
+            return Err(Refusal::Malformed);
+        }
+        Ok(record.add(new, self.now))
+    }
+
+    fn revoke(&mut self, number: u32) -> Result<(), Refusal> {
+        let record = &mut self.record;
+        if number == 0 || number > record.next {
+            return Err(Refusal::Unknown);
+        }
+        record.credentials.retain(|kept| kept.number != number);
+        Ok(())
+    }
+
+    fn write_head(&mut self, head: Head) -> Result<(), Refusal> {
+        let Head { mark, sealed } = head;
+        if sealed.is_empty() || sealed.len() > MAX_HEAD_LEN || blake3(&sealed) != *mark.digest {
+            return Err(Refusal::Malformed);
+        }
+        let record = &mut self.record;
+        if mark.epoch < record.promised {
+            return Err(Refusal::Superseded);
+        }
+        if let Some(book) = &record.book {
+            if *book == mark {
+                return Ok(());
+            }
+            // Within one turn, one after the other; whose turn begins writes anew the newest of what all safes have.
+            let next = mark.sequence.checked_sub(1) == Some(book.sequence);
+            let follows = mark.sequence > book.sequence && (!next || mark.before == book.digest);
+            if mark.epoch == book.epoch && !follows {
+                return Err(Refusal::OutOfOrder);
+            }
+        }
+        record.promised = mark.epoch;
+        record.book = Some(mark);
+        self.head = Some(sealed.0);
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl OwnerRecord {
+    /// Adds a credential under the next number.
+    fn add(&mut self, credential: NewCredential, now: Seconds) -> u32 {
+        self.next = self.next.saturating_add(1);
+        self.credentials.push(Kept { number: self.next, added: now, credential });
+        self.next
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Staged> {
+        [&self.current, &self.previous, &self.staged].into_iter().flatten()
+    }
+
+    fn any(&self, id: &EnrolmentId) -> Option<&Staged> {
+        self.all().find(|enrolment| enrolment.id == *id)
+    }
+
+    fn in_force(&self, id: &EnrolmentId) -> Option<&Staged> {
+        [&self.current, &self.previous].into_iter().flatten().find(|enrolment| enrolment.id == *id)
+    }
+
+    fn is_only_staged(&self, who: &Who) -> bool {
+        matches!(who, Who::Passphrase(id, ..) if self.in_force(id).is_none())
+    }
+
+    fn has_answered(&self, enrolment: &EnrolmentId, blinded: &ByteArray<32>) -> bool {
+        self.tries.iter().any(|one| one.enrolment == *enrolment && one.blinded == *blinded)
+    }
+
+    /// The key and digest of whoever asks.
+    fn proof_of(&self, who: &Who) -> Option<(Secret, [u8; 32])> {
+        match who {
+            Who::Passphrase(id, ..) => self.any(id).map(|one| (one.key.clone(), *one.digest)),
+            Who::Credential(number) => {
+                let kept = self.credentials.iter().find(|kept| kept.number == *number)?;
+                Some((kept.credential.key.clone(), [0; 32]))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a safe remembers of one owner: one record in one Durable Object, and beside it the head of the book.
+
+use minicbor::{Decode, Encode, bytes::ByteArray};
+use protocol::{
+    SUITE,
+    codec::{self, CodecError},
+    ids::{EnrolmentId, GuessId, Seconds, TokenId},
+    owner::{
+        enrolment::Staged,
+        messages::{Challenge, Credential, Epoch, Mark, NewCredential},
+    },
+};
+
+/// Longest record, bytes: three enrolments of 2.6 KiB, 16 credentials of 600 bytes, 40 tries of 90, 64 challenges of 48.
+pub const MAX_OWNER_RECORD_LEN: usize = 32 * 1024;
+/// Most challenges remembered within their validity.
+pub const MAX_USED: usize = 64;
+
+/// One counted try.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Try {
+    /// Its id, drawn by whoever tried.
+    #[n(0)]
+    pub id: GuessId,
+    /// Whose share was used.
+    #[n(1)]
+    pub enrolment: EnrolmentId,
+    /// The blinded element: the same one again is not counted again.
+    #[n(2)]
+    pub blinded: ByteArray<32>,
+    /// When it came.
+    #[n(3)]
+    pub at: Seconds,
+}
+
+/// A credential.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Kept {
+    /// Its number.
+    #[n(0)]
+    pub number: u32,
+    /// When it was added.
+    #[n(1)]
+    pub added: Seconds,
+    /// As it was added.
+    #[n(2)]
+    pub credential: NewCredential,
+}
+
+impl Kept {
+    /// As its owner sees it.
+    pub(super) fn listed(&self) -> Credential {
+        let NewCredential { kind, note, wrap, .. } = &self.credential;
+        Credential { number: self.number, kind: *kind, note: note.clone(), wrap: wrap.clone(), added: self.added }
+    }
+}
+
+/// A challenge that was used in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Used {
+    /// The challenge.
+    #[n(0)]
+    pub challenge: Challenge,
+    /// When it would have ended.
+    #[n(1)]
+    pub expiry: Seconds,
+}
+
+/// The record.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct OwnerRecord {
+    /// Format generation.
+    #[n(0)]
+    pub suite: u8,
+    /// The token under which the account was opened.
+    #[n(1)]
+    pub charge: Option<TokenId>,
+    /// An enrolment that is being made.
+    #[n(2)]
+    pub staged: Option<Staged>,
+    /// The one in force.
+    #[n(3)]
+    pub current: Option<Staged>,
+    /// The one before it.
+    #[n(4)]
+    pub previous: Option<Staged>,
+    /// Counted tries.
+    #[n(5)]
+    pub tries: Vec<Try>,
+    /// Credentials.
+    #[n(6)]
+    pub credentials: Vec<Kept>,
+    /// Number of the newest credential; 0 before the account is opened.
+    #[n(7)]
+    pub next: u32,
+    /// Challenges used in channels.
+    #[n(8)]
+    pub used: Vec<Used>,
+    /// Nobody below this epoch writes the book.
+    #[n(9)]
+    pub promised: Epoch,
+    /// Where the book stands.
+    #[n(10)]
+    pub book: Option<Mark>,
+}
+
+impl Default for OwnerRecord {
+    fn default() -> Self {
+        Self {
+            suite: SUITE,
+            charge: None,
+            staged: None,
+            current: None,
+            previous: None,
+            tries: Vec::new(),
+            credentials: Vec::new(),
+            next: 0,
+            used: Vec::new(),
+            promised: Epoch::NONE,
+            book: None,
+        }
+    }
+}
+
+impl OwnerRecord {
+    /// Whether nothing is remembered.
+    pub(super) fn is_blank(&self) -> bool {
+        self.next == 0 && self.tries.is_empty()
+    }
+
+    /// Stored form. Inverse of [`Self::parse`].
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads the stored form. A record that does not parse is an error, never an empty one: an empty one would have all guesses left.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
+        let record: Self = codec::decode(bytes, MAX_OWNER_RECORD_LEN)?;
+        codec::expect_suite(record.suite)?;
+        Ok(record)
+    }
+}

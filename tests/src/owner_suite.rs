@@ -1,0 +1,596 @@
+//! What every safe does for owners, whoever built it: one suite, run as [`crate::safe_suite`] is. Spec: `spec/owner.md`.
+
+#![allow(missing_docs, reason = "a case says by its name what it checks")]
+
+use protocol::{
+    codec,
+    crypto::{Secret, blake3, oprf::Blinded},
+    ids::{AccountId, DeviceId, EnrolmentId, GuessId, SafeId},
+    owner::{
+        budget::{LIFETIME_GUESSES, PROMPT_GUESSES},
+        enrolment::{Made, Stretched},
+        login::{Agreed, Attempt, ChannelKey, Known, LoginError, agree},
+        messages::{
+            Account, Action, CredentialKind, Epoch, Evaluated, Guess, Guesses, Head, Look, MAX_HEAD_LEN, Mark,
+            NewCredential, Outcome, Refusal, Topic,
+        },
+        name::NameKey,
+    },
+    problem::Problem,
+};
+use safe_worker::flow::{CBOR, OCTETS};
+
+use crate::{
+    fixture::rng,
+    owner::{PASSPHRASE, enrol, given, guess_of, look_ask, name, question_ask},
+    visit::{Ask, SafeUnderTest, Visit, assert_refused, granted},
+};
+
+/// One `#[test]` per case, as [`crate::safe_suite!`].
+#[macro_export]
+macro_rules! owner_suite {
+    ($each:path) => {
+        $crate::owner_suite!($each:
+            an_owner_comes_back_with_name_and_passphrase
+            a_name_that_is_not_known_is_answered_like_one_that_is
+            a_guess_is_counted_once
+            after_ten_guesses_the_next_waits
+            only_own_tries_are_given_back
+            an_enrolment_is_staged_tried_and_put_in_force
+            an_enrolment_that_does_not_fit_is_refused
+            a_question_counts_at_one_safe_account_and_path_once
+            only_the_owner_acts
+            credentials_come_and_go
+            an_account_belongs_to_who_opened_it
+            the_book_is_written_in_turns
+            noise_is_no_question
+        );
+    };
+    ($each:path: $($case:ident)*) => {
+        $(#[test]
+        fn $case() {
+            $each($crate::owner_suite::$case);
+        })*
+    };
+}
+
+/// An owner of 2 of 3 safes, of which one is under test; the others are played.
+struct Party {
+    name: NameKey,
+    account: AccountId,
+    made: Made,
+    key: Secret,
+    seed: u64,
+}
+
+const OTHERS: [SafeId; 2] = [SafeId([0xa1; 32]), SafeId([0xa2; 32])];
+
+impl Party {
+    fn new(visit: &mut Visit<'_>) -> Self {
+        let seed = visit.safe.draw();
+        let name = name(seed);
+        let here = visit.identity.id();
+        let made = enrol(seed, &[here, OTHERS[0], OTHERS[1]], 2, PASSPHRASE, &name, 1);
+        let account = name.account(&here);
+        Self { name, account, made, key: Secret::make_random(&mut rng(seed)), seed }
+    }
+
+    /// What the safes would show that are not under test.
+    fn looks(&self, here: Look, at: SafeId) -> Vec<(SafeId, Look)> {
+        let played = OTHERS.iter().map(|id| {
+            let mut look = here.clone();
+            look.slots[0] = given(&self.made, id).slot;
+            (*id, look)
+        });
+        [(at, here.clone())].into_iter().chain(played).collect()
+    }
+
+    fn agreed(&self, visit: &mut Visit<'_>) -> Agreed {
+        let look = visit.look(&self.account);
+        agree(&self.name, &self.looks(look, visit.identity.id()), 3).unwrap()
+    }
+
+    fn attempt(&self, visit: &mut Visit<'_>, passphrase: &str, seed: u64) -> Attempt {
+        self.agreed(visit).start(passphrase, &mut rng(seed)).unwrap()
+    }
+
+    /// What the enrolment is called here.
+    fn id(&self, visit: &Visit<'_>) -> EnrolmentId {
+        self.made.enrolment.id_at(&visit.identity.id())
+    }
+
+    /// Logs in with the safe under test and one that is played.
+    fn log_in(&self, visit: &mut Visit<'_>, passphrase: &str, seed: u64) -> Result<Known, LoginError> {
+        let mut attempt = self.attempt(visit, passphrase, seed);
+        let guess = attempt.guess_at(&visit.identity.id());
+        attempt.take(&visit.identity.id(), &visit.guess(&self.account, &guess))?;
+        let played = given(&self.made, &OTHERS[1]);
+        let answer =
+            protocol::crypto::oprf::evaluate(&played.share, &attempt.guess_at(&OTHERS[1]).blinded, &mut rng(seed + 1))?;
+        let left = Guesses { now: 1, ever: 1, wait: Some(0) };
+        attempt.take(&OTHERS[1], &Evaluated::done(answer.element, answer.proof, left))?;
+        let waiting = attempt.finish()?;
+        let (stretch, output) = waiting.to_stretch();
+        let stretched = Stretched::new(stretch.derive_key_of(output)?);
+        waiting.finish(stretched)
+    }
+}
+
+fn account_of(outcome: &Outcome) -> &Account {
+    match outcome {
+        Outcome::Account(account) => account,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A blinded element that nobody has sent yet.
+fn fresh(visit: &mut Visit<'_>) -> [u8; 32] {
+    Blinded::start(b"something", &mut visit.rng()).unwrap().1
+}
+
+pub fn an_owner_comes_back_with_name_and_passphrase(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    assert_eq!(visit.descriptor.owners, Some(true));
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let known = party.log_in(&mut visit, PASSPHRASE, 1).unwrap();
+    let outcomes =
+        visit.act(&party.account, &known.channel(&here), &[Action::Show, Action::Refund(vec![known.guess_at(&here)])]);
+    let account = account_of(&outcomes[0]);
+    assert_eq!((account.current, account.staged, account.previous), (Some(party.id(&visit)), None, None));
+    assert_eq!(account.tries.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [known.guess_at(&here)]);
+    let root = known.open_root(account.wrap.as_ref().unwrap()).unwrap();
+    assert!(root.expose().same_as(party.made.root.expose()));
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES);
+    // Another passphrase is recognised as such, and its try stays counted.
+    assert_eq!(
+        party.log_in(&mut visit, "a wardrobe full of lighthouse keeper", 2).unwrap_err(),
+        LoginError::WrongPassphrase
+    );
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 1);
+}
+
+pub fn a_name_that_is_not_known_is_answered_like_one_that_is(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let stranger = name(visit.safe.draw()).account(&visit.identity.id());
+    let raw = |visit: &mut Visit<'_>, account| granted(visit.ask(&look_ask(account)), 200, CBOR);
+    let (known, unknown) = (raw(&mut visit, &party.account), raw(&mut visit, &stranger));
+    assert_eq!(known.len(), unknown.len());
+    let (known, unknown) = (Look::parse(&known).unwrap(), Look::parse(&unknown).unwrap());
+    assert_eq!(known.left, unknown.left);
+    // What is shown stays the same from look to look, is no other account's, and the two slots differ.
+    let again = visit.look(&stranger);
+    assert_eq!((&again.slots, again.challenge == unknown.challenge), (&unknown.slots, false));
+    assert_ne!(unknown.slots[0], unknown.slots[1]);
+    assert_ne!(unknown.slots[1], known.slots[1]);
+    // A guess is answered, proven, counted, and answered again for nothing.
+    for account in [party.account, stranger] {
+        let guess = guess_of(EnrolmentId([9; 16]), fresh(&mut visit), 3);
+        let Evaluated::Done(first, _, left) = visit.guess(&account, &guess) else { panic!("locked") };
+        assert_eq!(left.now, PROMPT_GUESSES - 1);
+        let Evaluated::Done(second, _, left) = visit.guess(&account, &guess) else { panic!("locked") };
+        assert_eq!((first, left.now), (second, PROMPT_GUESSES - 1));
+        assert_eq!(visit.look(&account).left.now, PROMPT_GUESSES - 1);
+        // Whoever has no key is not the owner, in the same words.
+        let key = ChannelKey::of_credential(1, Secret::make_random(&mut rng(4)));
+        assert_refused(&visit.try_act(&account, &key, &[Action::Show]).0, Problem::NotOwner);
+    }
+}
+
+pub fn a_guess_is_counted_once(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let mut attempt = party.attempt(&mut visit, PASSPHRASE, 1);
+    let guess = attempt.guess_at(&visit.identity.id());
+    let answers: Vec<_> = (0..3).map(|_| visit.guess(&party.account, &guess)).collect();
+    for answer in &answers {
+        attempt.take(&here, answer).unwrap();
+        let Evaluated::Done(_, _, left) = answer else { panic!("locked") };
+        assert_eq!((left.now, left.ever), (PROMPT_GUESSES - 1, LIFETIME_GUESSES - 1));
+    }
+    assert_eq!(attempt.missing(), 1, "one safe is one answer, however often it answers");
+    // Under another id it is the same element still.
+    visit.guess(&party.account, &Guess { id: GuessId([1; 16]), ..guess.clone() });
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 1);
+    // For another enrolment it is another key, and counts.
+    visit.guess(&party.account, &Guess { enrolment: EnrolmentId([1; 16]), ..guess });
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 2);
+    // An element that is none, or the identity, gets nothing and costs nothing.
+    for blinded in [[0; 32], [0xff; 32]] {
+        let guess = codec::encode(&guess_of(party.id(&visit), blinded, 5));
+        assert_refused(&visit.ask_owner(&party.account, Topic::Evaluate, &guess, None).0, Problem::Malformed);
+    }
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 2);
+}
+
+pub fn after_ten_guesses_the_next_waits(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    let id = party.id(&visit);
+    let first = guess_of(id, fresh(&mut visit), 0);
+    visit.guess(&party.account, &first);
+    for n in 1..PROMPT_GUESSES {
+        let guess = guess_of(id, fresh(&mut visit), n.into());
+        let Evaluated::Done(_, _, left) = visit.guess(&party.account, &guess) else { panic!("locked") };
+        assert_eq!(left.now, PROMPT_GUESSES - 1 - n);
+    }
+    for _ in 0..3 {
+        let guess = guess_of(id, fresh(&mut visit), 99);
+        let Evaluated::Locked(left) = visit.guess(&party.account, &guess) else { panic!("answered") };
+        assert_eq!((left.now, left.ever), (0, LIFETIME_GUESSES - PROMPT_GUESSES));
+        assert!(left.wait.is_some_and(|wait| wait > 86_000 && wait <= 86_400));
+    }
+    // What was answered is answered again; what is not the passphrase's path is open as before.
+    assert!(matches!(visit.guess(&party.account, &first), Evaluated::Done(..)));
+    let outcomes = visit.act(&party.account, &channel, &[Action::Show]);
+    assert_eq!(account_of(&outcomes[0]).tries.len(), PROMPT_GUESSES as usize);
+    // A new enrolment gives no new guesses.
+    let next = enrol(party.seed + 1, &[visit.identity.id(), OTHERS[0]], 2, "something else entirely", &party.name, 2);
+    let staged = Box::new(given(&next, &visit.identity.id()));
+    visit.act(
+        &party.account,
+        &channel,
+        &[Action::Stage(staged), Action::Commit(next.enrolment.id_at(&visit.identity.id()))],
+    );
+    let guess = guess_of(next.enrolment.id_at(&visit.identity.id()), fresh(&mut visit), 100);
+    assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Locked(_)));
+    // The owner forgets them all, knowing what it means.
+    assert_eq!(visit.act(&party.account, &channel, &[Action::Clear]), [Outcome::Done]);
+    assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Done(..)));
+}
+
+pub fn only_own_tries_are_given_back(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    let guesses: Vec<_> = (0..3).map(|n| guess_of(party.id(&visit), fresh(&mut visit), n)).collect();
+    for guess in &guesses {
+        visit.guess(&party.account, guess);
+    }
+    let mine = Action::Refund(vec![guesses[1].id, GuessId([7; 16])]);
+    let outcomes = visit.act(&party.account, &channel, &[mine, Action::Show]);
+    let left: Vec<_> = account_of(&outcomes[1]).tries.iter().map(|(id, _)| *id).collect();
+    assert_eq!(left, [guesses[0].id, guesses[2].id]);
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 2);
+    // Given back, it is forgotten, and counts anew.
+    visit.guess(&party.account, &guesses[1]);
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 3);
+}
+
+pub fn an_enrolment_is_staged_tried_and_put_in_force(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    let channel = visit.opened(&party.account, &party.key);
+    let before = visit.look(&party.account);
+    let staged = Action::Stage(Box::new(given(&party.made, &here)));
+    let id = party.id(&visit);
+    for _ in 0..2 {
+        assert_eq!(visit.act(&party.account, &channel, std::slice::from_ref(&staged)), [Outcome::Done]);
+    }
+    // It is not shown, and answers to who has the staging secret only, who is not counted.
+    assert_eq!(visit.look(&party.account).slots, before.slots);
+    let blinded = fresh(&mut visit);
+    let commitment = party.made.enrolment.seat(&here).map(|(_, c)| *c).unwrap();
+    let proven = |visit: &mut Visit<'_>, staging| {
+        let (blinding, element) = Blinded::start(b"x", &mut rng(8)).unwrap();
+        let guess = Guess { staging, ..guess_of(id, element, 8) };
+        let Evaluated::Done(element, proof, left) = visit.guess(&party.account, &guess) else { panic!("locked") };
+        let evaluation = protocol::crypto::oprf::Evaluation { element: *element, proof: *proof };
+        (blinding.check(&evaluation, &commitment).is_ok(), left.now)
+    };
+    assert_eq!(proven(&mut visit, Some(party.made.staging_at(&here))), (true, PROMPT_GUESSES));
+    assert_eq!(proven(&mut visit, Some(Secret::make_random(&mut rng(1)))), (false, PROMPT_GUESSES - 1));
+    assert!(!proven(&mut visit, None).0);
+    // In a channel of its passphrase the root can be read, and nothing else be done.
+    let known = trial(&party, &mut visit);
+    let outcomes = visit.act(&party.account, &known.channel(&here), &[Action::Show, Action::Clear, Action::Commit(id)]);
+    let root = known.open_root(account_of(&outcomes[0]).wrap.as_ref().unwrap()).unwrap();
+    assert!(root.expose().same_as(party.made.root.expose()));
+    let not_allowed = Outcome::Refused(Refusal::NotAllowed);
+    assert_eq!(outcomes[1..], [not_allowed.clone(), not_allowed]);
+    // In force; the same again changes nothing; the next one has this one behind it.
+    let unknown = Action::Commit(EnrolmentId([3; 16]));
+    assert_eq!(visit.act(&party.account, &channel, &[unknown]), [Outcome::Refused(Refusal::Unknown)]);
+    for _ in 0..2 {
+        let outcomes = visit.act(&party.account, &channel, &[Action::Commit(id), staged.clone()]);
+        assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
+    }
+    assert_eq!(visit.look(&party.account).slots[0], given(&party.made, &here).slot);
+    let next = enrol(party.seed + 1, &[here, OTHERS[0], OTHERS[1]], 2, "another one", &party.name, 2);
+    let (mine, other) = (given(&next, &here), next.enrolment.id_at(&here));
+    let actions = [Action::Stage(Box::new(mine.clone())), Action::Commit(other), Action::Show, Action::Drop(other)];
+    let outcomes = visit.act(&party.account, &channel, &actions);
+    let account = account_of(&outcomes[2]);
+    assert_eq!((account.current, account.previous, account.generation), (Some(other), Some(id), 2));
+    assert_eq!(outcomes[3], Outcome::Refused(Refusal::NotAllowed));
+    let look = visit.look(&party.account);
+    assert_eq!(look.slots, [mine.slot, given(&party.made, &here).slot]);
+    // Who still has the passphrase of the one before it is still the owner, until that is dropped.
+    assert!(matches!(visit.guess(&party.account, &guess_of(id, blinded, 1)), Evaluated::Done(..)));
+    assert!(matches!(visit.act(&party.account, &known.channel(&here), &[Action::Show])[..], [Outcome::Account(_)]));
+    assert_eq!(
+        visit.act(&party.account, &channel, &[Action::Drop(id), Action::Drop(id)]),
+        [Outcome::Done, Outcome::Done]
+    );
+    assert_refused(&visit.try_act(&party.account, &known.channel(&here), &[Action::Show]).0, Problem::NotOwner);
+    // What is older than what is in force is not staged any more.
+    let stale = enrol(party.seed + 2, &[here, OTHERS[0]], 2, "a third one", &party.name, 2);
+    let stale = Action::Stage(Box::new(given(&stale, &here)));
+    assert_eq!(visit.act(&party.account, &channel, &[stale]), [Outcome::Refused(Refusal::OutOfOrder)]);
+}
+
+/// A login on the staged enrolment.
+fn trial(party: &Party, visit: &mut Visit<'_>) -> Known {
+    let mut here = visit.look(&party.account);
+    here.slots[0] = given(&party.made, &visit.identity.id()).slot;
+    let agreed = agree(&party.name, &party.looks(here, visit.identity.id()), 3).unwrap();
+    let mut attempt = agreed.start(PASSPHRASE, &mut rng(5)).unwrap();
+    let guess =
+        Guess { staging: Some(party.made.staging_at(&visit.identity.id())), ..attempt.guess_at(&visit.identity.id()) };
+    attempt.take(&visit.identity.id(), &visit.guess(&party.account, &guess)).unwrap();
+    let played = given(&party.made, &OTHERS[0]);
+    let answer =
+        protocol::crypto::oprf::evaluate(&played.share, &attempt.guess_at(&OTHERS[0]).blinded, &mut rng(6)).unwrap();
+    let left = Guesses { now: 1, ever: 1, wait: Some(0) };
+    attempt.take(&OTHERS[0], &Evaluated::done(answer.element, answer.proof, left)).unwrap();
+    let waiting = attempt.finish().unwrap();
+    let (stretch, output) = waiting.to_stretch();
+    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    waiting.finish(stretched).unwrap()
+}
+
+pub fn an_enrolment_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    let channel = visit.opened(&party.account, &party.key);
+    let good = given(&party.made, &here);
+    let bad = [
+        {
+            let mut s = good.clone();
+            s.slot.0.pop();
+            s
+        },
+        {
+            let mut s = good.clone();
+            s.wrap.0.push(0);
+            s
+        },
+        {
+            let mut s = good.clone();
+            s.share = Secret::from_bytes([0; 32]);
+            s
+        },
+        {
+            let mut s = good.clone();
+            s.share = Secret::from_bytes([0xff; 32]);
+            s
+        },
+    ];
+    for staged in bad {
+        let outcome = visit.act(&party.account, &channel, &[Action::Stage(Box::new(staged))]);
+        assert_eq!(outcome, [Outcome::Refused(Refusal::Malformed)]);
+    }
+    let outcomes = visit.act(&party.account, &channel, &[Action::Show]);
+    assert_eq!(account_of(&outcomes[0]).staged, None);
+}
+
+pub fn a_question_counts_at_one_safe_account_and_path_once(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    let add = |n: u8| {
+        let (kind, key) = (CredentialKind::Device, Secret::from_bytes([n; 32]));
+        codec::encode(&vec![Action::Add(NewCredential { kind, key, note: vec![n].into(), wrap: None })])
+    };
+    let challenge = visit.look(&party.account).challenge;
+    let proof = channel.proof();
+    let (question, answering) = visit.question(&party.account, Topic::Channel, &add(1), &challenge, Some(proof));
+    // On another path, at another account, to another safe, for somebody else.
+    let ask = |path: &str| Ask::post_to(&format!("/v1/owners/{}/{path}", party.account), codec::encode(&question));
+    let as_open = visit.admitted(ask("open"));
+    for ask in [as_open, ask("evaluate")] {
+        assert_refused(&visit.ask(&ask), Problem::ClaimUnreadable);
+    }
+    let other = Party::new(&mut visit);
+    visit.enrolled(&other.account, &other.key, &other.made);
+    let moved = question_ask(&other.account, Topic::Channel, &question);
+    assert_refused(&visit.ask(&moved), Problem::ChallengeExpired);
+    let theirs = visit.look(&other.account).challenge;
+    let moved = protocol::owner::messages::Question { challenge: theirs, ..question.clone() };
+    assert_refused(&visit.ask(&question_ask(&other.account, Topic::Channel, &moved)), Problem::NotOwner);
+    let mut stranger = rng(9);
+    let elsewhere =
+        protocol::owner::messages::Address { safe: &OTHERS[0], account: &party.account, topic: Topic::Channel };
+    let entry = visit.entry();
+    let (elsewhere, _) =
+        protocol::owner::messages::Question::make(&elsewhere, &add(1), &entry, &challenge, Some(proof), &mut stranger)
+            .unwrap();
+    assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &elsewhere)), Problem::NotOwner);
+    let who = Some(protocol::owner::messages::Who::Credential(2));
+    let renamed = protocol::owner::messages::Question { who, ..question.clone() };
+    assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &renamed)), Problem::NotOwner);
+    // Altered anywhere.
+    for at in 0..2 {
+        let mut altered = question.clone();
+        let bytes = if at == 0 { &mut altered.enc } else { &mut altered.ciphertext };
+        bytes.0[5] ^= 1;
+        assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &altered)), Problem::NotOwner);
+    }
+    // Once, as it was meant.
+    let sealed = granted(visit.ask(&question_ask(&party.account, Topic::Channel, &question)), 200, OCTETS);
+    assert_eq!(answering.read::<Vec<Outcome>>(&sealed).unwrap(), [Outcome::Added(2)]);
+    for _ in 0..2 {
+        let again = visit.ask(&question_ask(&party.account, Topic::Channel, &question));
+        assert_refused(&again, Problem::ChallengeExpired);
+    }
+    // An answer is for who asked, and sent back it is no question.
+    let (_, another) = visit.question(&party.account, Topic::Channel, &add(1), &challenge, Some(proof));
+    assert!(another.open(&sealed).is_err());
+    let reflected = Ask::post_to(&format!("/v1/owners/{}/channel", party.account), sealed);
+    assert_refused(&visit.ask(&reflected), Problem::Malformed);
+    // A challenge that was made up, or altered.
+    let made_up = protocol::owner::messages::Challenge::from([0xff; 32]);
+    let mut later = *challenge;
+    later[7] ^= 0x40;
+    for challenge in [made_up, later.into()] {
+        let (question, _) = visit.question(&party.account, Topic::Channel, &add(3), &challenge, Some(proof));
+        assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &question)), Problem::ChallengeExpired);
+    }
+    let outcomes = visit.act(&party.account, &channel, &[Action::Show]);
+    assert_eq!(account_of(&outcomes[0]).credentials.len(), 2);
+}
+
+pub fn only_the_owner_acts(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let other = Party::new(&mut visit);
+    visit.enrolled(&other.account, &other.key, &other.made);
+    let known = party.log_in(&mut visit, PASSPHRASE, 1).unwrap();
+    let theirs = other.log_in(&mut visit, PASSPHRASE, 1).unwrap();
+    // The key of another owner, of another safe, of a number that has another key.
+    let keys = [
+        theirs.channel(&here),
+        known.channel(&OTHERS[0]),
+        ChannelKey::of_credential(1, other.key.clone()),
+        ChannelKey::of_credential(2, party.key.clone()),
+        ChannelKey::of_credential(0, party.key.clone()),
+    ];
+    for key in &keys {
+        assert_refused(&visit.try_act(&party.account, key, &[Action::Clear]).0, Problem::NotOwner);
+    }
+    // A statement that differs in anything makes another channel.
+    let downgraded = enrol(party.seed, &[here, OTHERS[0]], 2, PASSPHRASE, &party.name, 1);
+    assert_ne!(downgraded.statement, party.made.statement);
+    let digest = protocol::owner::enrolment::derive_digest(&here, &downgraded.statement);
+    let mine = known.channel(&here);
+    let proof = protocol::owner::messages::Proof { digest: &digest, ..mine.proof() };
+    let plain = codec::encode(&vec![Action::Show]);
+    assert_refused(&visit.ask_owner(&party.account, Topic::Channel, &plain, Some(proof)).0, Problem::NotOwner);
+    assert_eq!(visit.act(&party.account, &mine, &[Action::Clear]), [Outcome::Done]);
+}
+
+pub fn credentials_come_and_go(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let wallet = visit.enrolled(&party.account, &party.key, &party.made);
+    let key = Secret::make_random(&mut visit.rng());
+    let wrap = Some(given(&party.made, &visit.identity.id()).wrap);
+    let new =
+        NewCredential { kind: CredentialKind::Device, key: key.clone(), note: vec![5; 40].into(), wrap: wrap.clone() };
+    for _ in 0..2 {
+        assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(new.clone())]), [Outcome::Added(2)]);
+    }
+    let device = ChannelKey::of_credential(2, key);
+    let outcomes = visit.act(&party.account, &device, &[Action::Show]);
+    let listed = account_of(&outcomes[0]).credentials.clone();
+    assert_eq!(
+        listed.iter().map(|one| (one.number, one.kind)).collect::<Vec<_>>(),
+        [(1, CredentialKind::Wallet), (2, CredentialKind::Device)]
+    );
+    assert_eq!((listed[1].note.len(), &listed[1].wrap), (40, &wrap));
+    assert!(listed[1].added.abs_diff(visit.now()) <= 60);
+    // Lost: it is revoked, by whoever else is the owner, and its number is not given again.
+    assert_eq!(
+        visit.act(&party.account, &wallet, &[Action::Revoke(2), Action::Revoke(2)]),
+        [Outcome::Done, Outcome::Done]
+    );
+    assert_refused(&visit.try_act(&party.account, &device, &[Action::Show]).0, Problem::NotOwner);
+    let unknown = Outcome::Refused(Refusal::Unknown);
+    assert_eq!(visit.act(&party.account, &wallet, &[Action::Revoke(0), Action::Revoke(3)]), [unknown.clone(), unknown]);
+    let another = NewCredential { key: Secret::make_random(&mut visit.rng()), ..new.clone() };
+    assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(another)]), [Outcome::Added(3)]);
+    let long = NewCredential { key: Secret::make_random(&mut visit.rng()), note: vec![0; 257].into(), ..new };
+    assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(long)]), [Outcome::Refused(Refusal::Malformed)]);
+}
+
+pub fn an_account_belongs_to_who_opened_it(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    // Tries that came before it was opened stay counted.
+    let early = guess_of(EnrolmentId([1; 16]), fresh(&mut visit), 1);
+    visit.guess(&party.account, &early);
+    let channel = visit.opened(&party.account, &party.key);
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES - 1);
+    granted(visit.open_owner(&party.account, &party.key), 200, OCTETS);
+    let other = Secret::make_random(&mut visit.rng());
+    assert_refused(&visit.open_owner(&party.account, &other), Problem::OwnerExists);
+    let outcomes = visit.act(&party.account, &channel, &[Action::Show]);
+    assert_eq!(account_of(&outcomes[0]).credentials.len(), 1);
+    // Without any credential left it is still nobody else's.
+    assert_eq!(visit.act(&party.account, &channel, &[Action::Revoke(1)]), [Outcome::Done]);
+    assert_refused(&visit.open_owner(&party.account, &other), Problem::OwnerExists);
+}
+
+fn head(epoch: Epoch, sequence: u64, before: [u8; 32], content: &[u8]) -> Head {
+    let mark = Mark { epoch, sequence, before: before.into(), digest: blake3(content).into() };
+    Head { mark, sealed: content.to_vec().into() }
+}
+
+pub fn the_book_is_written_in_turns(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    let turn = |counter, holder: u8| Epoch { counter, holder: DeviceId([holder; 16]) };
+    let mut act = |action: Action| visit.act(&party.account, &channel, &[action]).remove(0);
+    assert_eq!(act(Action::ReadHead), Outcome::Head(None));
+    let (mine, theirs) = (turn(1, 1), turn(1, 2));
+    assert_eq!(act(Action::Promise(mine)), Outcome::Promised(None));
+    let first = head(mine, 1, [0; 32], b"first");
+    for _ in 0..2 {
+        assert_eq!(act(Action::WriteHead(first.clone())), Outcome::Done);
+    }
+    let second = head(mine, 2, *first.mark.digest, b"second");
+    // Out of line: not after this one, or not the next, or not what it says.
+    let lies = head(mine, 2, [1; 32], b"second");
+    assert_eq!(act(Action::WriteHead(lies)), Outcome::Refused(Refusal::OutOfOrder));
+    assert_eq!(act(Action::WriteHead(head(mine, 1, [0; 32], b"another"))), Outcome::Refused(Refusal::OutOfOrder));
+    let swapped = Head { sealed: b"third".to_vec().into(), ..second.clone() };
+    assert_eq!(act(Action::WriteHead(swapped)), Outcome::Refused(Refusal::Malformed));
+    let long = head(mine, 2, *first.mark.digest, &vec![7; MAX_HEAD_LEN + 1]);
+    assert_eq!(act(Action::WriteHead(long)), Outcome::Refused(Refusal::Malformed));
+    assert_eq!(act(Action::WriteHead(second.clone())), Outcome::Done);
+    assert_eq!(act(Action::ReadHead), Outcome::Head(Some(second.clone())));
+    // One that was missed is made good.
+    let fourth = head(mine, 4, [4; 32], &vec![7; MAX_HEAD_LEN]);
+    assert_eq!(act(Action::WriteHead(fourth.clone())), Outcome::Done);
+    assert_eq!(act(Action::ReadHead), Outcome::Head(Some(fourth.clone())));
+    // Another device takes its turn; the first one is told.
+    assert_eq!(act(Action::Promise(theirs)), Outcome::Promised(Some(fourth.mark)));
+    let fifth = head(mine, 5, *fourth.mark.digest, b"fifth");
+    assert_eq!(act(Action::WriteHead(fifth)), Outcome::Refused(Refusal::Superseded));
+    assert_eq!(act(Action::Promise(mine)), Outcome::Refused(Refusal::Superseded));
+    let anew = head(theirs, 4, [4; 32], b"fourth, written by the second device");
+    assert_eq!(act(Action::WriteHead(anew.clone())), Outcome::Done);
+    assert_eq!(act(Action::ReadHead), Outcome::Head(Some(anew)));
+}
+
+pub fn noise_is_no_question(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    let path = |tail: &str| format!("/v1/owners/{}{tail}", party.account);
+    for tail in ["/open", "/evaluate", "/channel"] {
+        for body in [vec![], vec![0xff; 40], vec![0xa0], vec![0; 2000]] {
+            let ask = visit.admitted(Ask::post_to(&path(tail), body));
+            assert_refused(&visit.ask(&ask), Problem::Malformed);
+        }
+        assert_refused(&visit.ask(&Ask::get(&path(tail))), Problem::MethodNotAllowed);
+        let typed = Ask { content_type: Some("text/plain"), ..Ask::post_to(&path(tail), vec![1]) };
+        assert_refused(&visit.ask(&typed), Problem::UnsupportedMediaType);
+    }
+    for tail in ["0", "/", "/nothing"] {
+        assert_refused(&visit.ask(&Ask::get(&path(tail))), Problem::NoSuchPath);
+    }
+    // Sealed, and still not what is expected.
+    for plain in [vec![], vec![0xff; 10], codec::encode(&1u8), codec::encode(&vec![Action::Show; 17])] {
+        let got = visit.ask_owner(&party.account, Topic::Channel, &plain, Some(channel.proof())).0;
+        assert_refused(&got, Problem::Malformed);
+        assert_refused(&visit.ask_owner(&party.account, Topic::Evaluate, &plain, None).0, Problem::Malformed);
+    }
+    assert_eq!(visit.look(&party.account).left.now, PROMPT_GUESSES);
+}

@@ -1,0 +1,539 @@
+//! An owner and a group of safes: what every subset of safes, every state of an enrolment, and every scheduler of guesses can and cannot do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use protocol::{
+    codec,
+    crypto::{
+        Secret, expand_seed,
+        oprf::{Blinded, commitment, evaluate},
+    },
+    ids::SafeId,
+    owner::{
+        budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
+        enrolment::{Enrolment, EnrolmentError, Made, Stretched},
+        login::{Agreed, ChannelKey, Known, LoginError, agree},
+        messages::{Action, Evaluated, Look, Outcome, Topic},
+        name::NameKey,
+    },
+};
+use rand_core::{CryptoRng, Rng};
+use safe_worker::memory::Fault;
+use tests::{
+    fixture::{rng, secret},
+    in_memory::InMemory,
+    owner::{PASSPHRASE, enrol, given, guess_of, name, question_ask},
+    visit::Visit,
+};
+
+/// An owner's group.
+struct Group {
+    safes: Vec<InMemory>,
+    ids: Vec<SafeId>,
+    name: NameKey,
+    made: Made,
+    channels: Vec<ChannelKey>,
+    threshold: u8,
+}
+
+impl Group {
+    fn new(n: u64, t: u8, seed: u64) -> Self {
+        let mut safes = InMemory::several(n);
+        let ids: Vec<_> = safes.iter_mut().map(|safe| Visit::new(safe).identity.id()).collect();
+        let name = name(seed);
+        let made = enrol(seed, &ids, t, PASSPHRASE, &name, 1);
+        let mut channels = Vec::new();
+        for (safe, id) in safes.iter_mut().zip(&ids) {
+            let key = Secret::make_random(&mut rng(seed));
+            channels.push(Visit::new(safe).enrolled(&name.account(id), &key, &made));
+        }
+        Self { safes, ids, name, made, channels, threshold: t }
+    }
+
+    fn act(&mut self, at: usize, action: Action) -> Outcome {
+        let account = self.name.account(&self.ids[at]);
+        Visit::new(&mut self.safes[at]).act(&account, &self.channels[at], &[action]).remove(0)
+    }
+
+    fn look(&mut self, at: usize) -> (SafeId, Look) {
+        let account = self.name.account(&self.ids[at]);
+        (self.ids[at], Visit::new(&mut self.safes[at]).look(&account))
+    }
+
+    fn looks(&mut self, at: &[usize]) -> Vec<(SafeId, Look)> {
+        at.iter().map(|at| self.look(*at)).collect()
+    }
+
+    /// Logs in where it is possible, with these safes answering out of all that were named.
+    fn log_in(&mut self, at: &[usize], passphrase: &str, rng: &mut impl CryptoRng) -> Result<Known, LoginError> {
+        let looks = self.looks(at);
+        let agreed = agree(&self.name, &looks, self.ids.len())?;
+        self.go_on(agreed, passphrase, rng).0
+    }
+
+    /// The rest of a login, and who answered wrongly.
+    fn go_on(
+        &mut self,
+        agreed: Agreed,
+        passphrase: &str,
+        rng: &mut impl CryptoRng,
+    ) -> (Result<Known, LoginError>, Vec<SafeId>) {
+        let shown_by = agreed.shown_by.clone();
+        let mut attempt = agreed.start(passphrase, rng).unwrap();
+        let mut wrong = Vec::new();
+        for id in shown_by {
+            let at = self.ids.iter().position(|one| *one == id).unwrap();
+            let guess = attempt.guess_at(&id);
+            let answer = Visit::new(&mut self.safes[at]).guess(&self.name.account(&id), &guess);
+            if attempt.take(&id, &answer).is_err() {
+                wrong.push(id);
+            }
+        }
+        let known = attempt.finish().and_then(|waiting| {
+            let (stretch, output) = waiting.to_stretch();
+            let stretched = Stretched::new(stretch.derive_key_of(output)?);
+            waiting.finish(stretched)
+        });
+        (known, wrong)
+    }
+
+    fn root(&mut self, known: &Known, at: usize) -> Secret {
+        let (account, channel) = (self.name.account(&self.ids[at]), known.channel(&self.ids[at]));
+        let outcomes = Visit::new(&mut self.safes[at]).act(&account, &channel, &[Action::Show]);
+        let Outcome::Account(shown) = &outcomes[0] else { panic!("{outcomes:?}") };
+        known.open_root(shown.wrap.as_ref().unwrap()).unwrap().expose().clone()
+    }
+}
+
+/// Every subset of `n`, as lists of positions.
+fn subsets(n: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..1u32 << n).map(move |bits| (0..n).filter(|i| bits & (1 << i) != 0).collect())
+}
+
+#[test]
+fn exactly_the_groups_of_the_threshold_bring_the_owner_back() {
+    for (n, t) in [(3, 2), (5, 3)] {
+        let mut group = Group::new(n, t, 1);
+        for at in subsets(n as usize) {
+            let mut random = rng(at.iter().fold(7, |sum, at| sum * 31 + *at as u64));
+            let known = group.log_in(&at, PASSPHRASE, &mut random);
+            match known {
+                Ok(known) => {
+                    assert!(at.len() >= usize::from(t));
+                    assert!(group.root(&known, at[0]).same_as(group.made.root.expose()));
+                    for safe in at {
+                        assert_eq!(group.act(safe, Action::Clear), Outcome::Done);
+                    }
+                }
+                Err(LoginError::TooFew { answered, needed }) => {
+                    assert_eq!((answered, needed), (at.len(), usize::from(t)));
+                    assert!((2..usize::from(t)).contains(&at.len()));
+                }
+                Err(error) => {
+                    assert_eq!(error, LoginError::UnknownName, "one safe does not say whether it knows a name");
+                    assert!(at.len() < 2);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_safes_dead_and_one_that_lies_are_named_and_left_out() {
+    // One of five lies in its evaluation: four answer, three of them well.
+    let mut group = Group::new(5, 3, 2);
+    let looks = group.looks(&[0, 1, 2, 3]);
+    let agreed = agree(&group.name, &looks, 5).unwrap();
+    let liar = group.ids[1];
+    let account = group.name.account(&liar);
+    let mut attempt = agreed.start(PASSPHRASE, &mut rng(3)).unwrap();
+    let left = Visit::new(&mut group.safes[1]).look(&account).left;
+    let share = Secret::from_bytes([1; 32].map(|b: u8| b & 0x0f));
+    let lie = evaluate(&share, &attempt.guess_at(&liar).blinded, &mut rng(4)).unwrap();
+    assert_eq!(attempt.take(&liar, &Evaluated::done(lie.element, lie.proof, left)), Err(LoginError::WrongAnswer));
+    // The proof of another, the answer of another, another's place: all the same.
+    let other = group.ids[0];
+    let guess = attempt.guess_at(&other);
+    let answer = Visit::new(&mut group.safes[0]).guess(&group.name.account(&other), &guess);
+    assert_eq!(attempt.take(&liar, &answer), Err(LoginError::WrongAnswer));
+    let Evaluated::Done(element, ..) = answer else { panic!("locked") };
+    let mixed = Evaluated::done(*element, lie.proof, left);
+    assert_eq!(attempt.take(&other, &mixed), Err(LoginError::WrongAnswer));
+    assert_eq!(attempt.take(&other, &Evaluated::Locked(left)), Err(LoginError::WrongAnswer));
+    assert_eq!(attempt.take(&SafeId([1; 32]), &answer), Err(LoginError::WrongAnswer));
+    assert_eq!(attempt.missing(), 3);
+    attempt.take(&other, &answer).unwrap();
+    assert_eq!(attempt.missing(), 2);
+    assert_eq!(attempt.finish().err(), Some(LoginError::TooFew { answered: 1, needed: 3 }));
+    // In full: it shows another slot and evaluates with its own share, two are dead, three are well.
+    let (known, wrong) = {
+        let looks = group.looks(&[0, 1, 2, 3]);
+        let agreed = agree(&group.name, &looks, 5).unwrap();
+        let honest = Agreed { shown_by: vec![group.ids[0], group.ids[2], group.ids[3]], ..agreed };
+        group.go_on(honest, PASSPHRASE, &mut rng(5))
+    };
+    assert!(wrong.is_empty());
+    known.unwrap();
+}
+
+#[test]
+fn a_statement_that_was_made_up_is_not_followed() {
+    let mut group = Group::new(5, 3, 2);
+    let looks = group.looks(&[0, 1, 2, 3, 4]);
+    let honest = agree(&group.name, &looks, 5).unwrap();
+    assert_eq!(honest.statement, group.made.statement);
+    // Two safes that know the name state a newer enrolment of their own, with two seats.
+    let forged = enrol(77, &group.ids[..2], 2, "what they would like it to be", &group.name, 9);
+    let replaced = |with: &dyn Fn(usize) -> bool, made: &Made, slot: usize| {
+        let mut looks = looks.clone();
+        for (at, (id, look)) in looks.iter_mut().enumerate().filter(|(at, _)| with(*at)) {
+            let _ = at;
+            if let Some((_, staged)) = made.staged.iter().find(|(safe, _)| safe == id) {
+                look.slots[slot] = staged.slot.clone();
+            }
+        }
+        looks
+    };
+    // Beside three honest ones, which are enough: too few of the named stand behind it.
+    let two = replaced(&|at| at < 2, &forged, 0);
+    assert_eq!(agree(&group.name, &two, 5), Err(LoginError::Contradiction));
+    // Where it is their second slot, the honest statement is still at all five, and newer does not help what too few say.
+    let both = replaced(&|at| at < 2, &forged, 1);
+    assert_eq!(agree(&group.name, &both, 5), Err(LoginError::Contradiction));
+    // One alone is not heard at all.
+    let lone = enrol(78, &[group.ids[0], group.ids[4]], 2, "alone", &group.name, 9);
+    let one = replaced(&|at| at == 0, &lone, 0);
+    assert_eq!(agree(&group.name, &one, 5).unwrap().statement, group.made.statement);
+    // A slot of another safe, cut short, or altered, opens nothing.
+    for alter in [
+        |looks: &mut Vec<(SafeId, Look)>| looks[0].1.slots[0] = looks[1].1.slots[0].clone(),
+        |looks: &mut Vec<(SafeId, Look)>| looks[0].1.slots[0].0.truncate(2000),
+        |looks: &mut Vec<(SafeId, Look)>| looks[0].1.slots[0].0[40] ^= 1,
+        |looks: &mut Vec<(SafeId, Look)>| looks[0].1.slots[0].0[2000] ^= 1,
+    ] {
+        let mut altered = looks.clone();
+        alter(&mut altered);
+        let agreed = agree(&group.name, &altered, 5).unwrap();
+        assert_eq!((agreed.statement, agreed.shown_by.len()), (group.made.statement.clone(), 4));
+    }
+    // Under another name nothing is known.
+    assert_eq!(agree(&name(99), &looks, 5), Err(LoginError::UnknownName));
+}
+
+#[test]
+fn a_statement_is_checked_before_anything_of_the_passphrase_is_used() {
+    let group = Group::new(5, 3, 2);
+    let good = &group.made.enrolment;
+    assert_eq!(Enrolment::parse(&codec::encode(good)).as_ref(), Ok(good));
+    let refused = |alter: &dyn Fn(&mut Enrolment)| {
+        let mut bad = good.clone();
+        alter(&mut bad);
+        Enrolment::parse(&codec::encode(&bad)).unwrap_err()
+    };
+    assert_eq!(refused(&|e| e.threshold = 2), EnrolmentError::Threshold);
+    assert_eq!(refused(&|e| e.threshold = 6), EnrolmentError::Threshold);
+    assert_eq!(refused(&|e| e.seats.clear()), EnrolmentError::Threshold);
+    assert_eq!(refused(&|e| e.seats[1].safe = e.seats[0].safe), EnrolmentError::Threshold);
+    assert_eq!(refused(&|e| e.cost.memory_kib = 8), EnrolmentError::Cost);
+    assert_eq!(refused(&|e| e.cost.memory_kib = 1 << 30), EnrolmentError::Cost);
+    // A threshold that the polynomial does not have, a share of another key, no key at all.
+    assert_eq!(refused(&|e| e.seats.swap(0, 1)), EnrolmentError::Commitments);
+    assert_eq!(
+        refused(&|e| e.seats[4].commitment = commitment(&secret(3)).unwrap().into()),
+        EnrolmentError::Commitments
+    );
+    assert_eq!(refused(&|e| e.seats[0].commitment = [0; 32].into()), EnrolmentError::Commitments);
+    assert_eq!(refused(&|e| e.seats[0].commitment = [0xff; 32].into()), EnrolmentError::Commitments);
+    assert!(matches!(refused(&|e| e.suite = 2), EnrolmentError::Malformed(_)));
+}
+
+/// How far the second enrolment has come at one safe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reached {
+    Nothing,
+    Staged,
+    Committed,
+    Dropped,
+}
+
+#[test]
+fn whatever_was_written_of_a_new_enrolment_the_owner_comes_back() {
+    const NEW: &str = "another passphrase altogether";
+    const REACHED: [Reached; 4] = [Reached::Nothing, Reached::Staged, Reached::Committed, Reached::Dropped];
+    let all: Vec<usize> = (0..5).collect();
+    // All that a wallet may leave behind: it stages everywhere before it commits, and drops what was before only once t + f have committed.
+    for case in 0..4u32.pow(5) {
+        let reached: Vec<_> = (0..5).map(|at| REACHED[(case / 4u32.pow(at) % 4) as usize]).collect();
+        let count = |least: Reached| reached.iter().filter(|one| **one as u8 >= least as u8).count();
+        let ordered = reached.windows(2).all(|pair| pair[0] as u8 >= pair[1] as u8);
+        let lawful = (count(Reached::Committed) == 0 || count(Reached::Staged) == 5)
+            && (count(Reached::Dropped) == 0 || count(Reached::Committed) >= 4);
+        // Safes are alike, so one order stands for all.
+        if !lawful || !ordered {
+            continue;
+        }
+        let mut group = Group::new(5, 3, 3);
+        let next = enrol(33, &group.ids, 3, NEW, &group.name, 2);
+        for (at, reached) in reached.iter().enumerate() {
+            let staged = Action::Stage(Box::new(given(&next, &group.ids[at])));
+            let steps = [
+                staged,
+                Action::Commit(next.enrolment.id_at(&group.ids[at])),
+                Action::Drop(group.made.enrolment.id_at(&group.ids[at])),
+            ];
+            for step in steps.into_iter().take(*reached as usize) {
+                assert_eq!(group.act(at, step), Outcome::Done);
+            }
+        }
+        let committed = count(Reached::Committed);
+        // With one safe lying: it is away, or set back to where the second enrolment had not begun.
+        for liar in 0..5 {
+            let present: Vec<_> = all.iter().copied().filter(|at| *at != liar).collect();
+            let looks = group.looks(&present);
+            let agreed = agree(&group.name, &looks, 5).unwrap();
+            let fresh = agreed.enrolment.id == next.enrolment.id;
+            // Before anything is dropped both passphrases are known to the owner's wallet; after that the new one is enough.
+            assert!(fresh || count(Reached::Dropped) == 0, "{reached:?} without {liar}");
+            assert_eq!(fresh, committed - usize::from(reached[liar] as u8 >= Reached::Committed as u8) >= 3);
+            let passphrase = if fresh { NEW } else { PASSPHRASE };
+            let made = if fresh { &next } else { &group.made };
+            let (root, statement) = (made.root.expose().clone(), made.statement.clone());
+            assert_eq!(agreed.statement, statement);
+            let (known, wrong) = group.go_on(agreed, passphrase, &mut rng(u64::from(case) * 8 + liar as u64));
+            let known = known.unwrap_or_else(|e| panic!("{reached:?} without {liar}: {e}"));
+            assert!(wrong.is_empty());
+            let at = present.into_iter().find(|at| known.agreed().shown_by.contains(&group.ids[*at])).unwrap();
+            assert!(group.root(&known, at).same_as(&root));
+            (0..5).for_each(|at| drop(group.act(at, Action::Clear)));
+        }
+    }
+}
+
+#[test]
+fn a_safe_that_stops_in_the_middle_has_counted_or_not_answered() {
+    for fault in safe_worker::memory::FAULTS {
+        let mut group = Group::new(2, 2, 4);
+        let account = group.name.account(&group.ids[0]);
+        let (_, element) = Blinded::start(b"guess", &mut rng(1)).unwrap();
+        let guess = guess_of(group.made.enrolment.id_at(&group.ids[0]), element, 1);
+        let mut visit = Visit::new(&mut group.safes[0]);
+        let challenge = visit.look(&account).challenge;
+        let (question, _) = visit.question(&account, Topic::Evaluate, &codec::encode(&guess), &challenge, None);
+        let ask = question_ask(&account, Topic::Evaluate, &question);
+        group.safes[0].safe.set_faults([(1, fault)]);
+        let got = group.safes[0].try_exchange(&ask);
+        let answered = got.is_some_and(|got| got.status == 200);
+        group.safes[0].safe.catch_up();
+        group.safes[0].safe.set_faults([]);
+        let counted = PROMPT_GUESSES - Visit::new(&mut group.safes[0]).look(&account).left.now;
+        assert!(!answered || counted == 1, "{fault:?}");
+        assert!(counted <= 1);
+        // Asked again, it is the same guess.
+        assert!(matches!(Visit::new(&mut group.safes[0]).guess(&account, &guess), Evaluated::Done(..)));
+        assert_eq!(Visit::new(&mut group.safes[0]).look(&account).left.now, PROMPT_GUESSES - 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn tries_at_a_name_that_is_not_there_are_forgotten_after_a_month() {
+    let mut safe = InMemory::new();
+    let account = name(5).account(&Visit::new(&mut safe).identity.id());
+    for n in 0..3 {
+        let (_, element) = Blinded::start(b"guess", &mut rng(n)).unwrap();
+        Visit::new(&mut safe).guess(&account, &guess_of(protocol::ids::EnrolmentId([1; 16]), element, n));
+        safe.wait(86_400);
+    }
+    assert_eq!(safe.safe.owners(), 1);
+    safe.wait(26 * 86_400);
+    safe.wake();
+    assert_eq!((safe.safe.owners(), Visit::new(&mut safe).look(&account).left.now), (1, PROMPT_GUESSES - 3));
+    safe.wait(4 * 86_400);
+    safe.wake();
+    assert_eq!((safe.safe.owners(), Visit::new(&mut safe).look(&account).left.now), (0, PROMPT_GUESSES));
+}
+
+#[test]
+fn a_look_leaves_nothing_behind() {
+    let mut safe = InMemory::new();
+    let account = name(5).account(&Visit::new(&mut safe).identity.id());
+    (0..3).for_each(|_| drop(Visit::new(&mut safe).look(&account)));
+    assert_eq!(safe.safe.owners(), 0);
+}
+
+#[test]
+fn what_the_safes_store_tells_nothing_of_the_owner() {
+    let mut group = Group::new(5, 3, 6);
+    group.log_in(&[0, 1, 2, 3, 4], PASSPHRASE, &mut rng(1)).unwrap();
+    let dumps: Vec<_> = group.safes.iter().map(|safe| safe.safe.dump()).collect();
+    let holds = |dump: &[u8], bytes: &[u8]| dump.windows(bytes.len()).any(|window| window == bytes);
+    for (at, dump) in dumps.iter().enumerate() {
+        let made = &group.made;
+        for absent in
+            [PASSPHRASE.as_bytes(), group.name.expose().expose(), made.root.expose().expose(), &made.statement[40..72]]
+        {
+            assert!(!holds(dump, absent));
+        }
+        assert!(holds(dump, given(made, &group.ids[at]).share.expose()), "the search finds what is there");
+        // Nothing at one safe is also at another: what they store does not show that it is one owner's.
+        for (other, id) in group.ids.iter().enumerate().filter(|(other, _)| *other != at) {
+            let theirs = given(made, id);
+            let account = group.name.account(id);
+            for alien in [
+                &theirs.share.expose()[..],
+                &theirs.key.expose()[..],
+                &theirs.slot[..32],
+                &theirs.digest[..],
+                &account.0,
+            ] {
+                assert!(!holds(dump, alien), "of {other} at {at}");
+            }
+        }
+    }
+}
+
+/// Guesses as an adversary makes them who knows the name: some at once, some again, answers lost, Workers stopped, safes set back; while the owner logs in, and enrols anew.
+struct Adversary<'a, R> {
+    group: &'a mut Group,
+    random: &'a mut R,
+    /// Safes that are set back after every answer.
+    rolled_back: usize,
+    /// What was guessed: enrolment, element, and which safes have answered.
+    guesses: Vec<(Enrolment, [u8; 32], u64, Vec<usize>)>,
+}
+
+impl<R: CryptoRng> Adversary<'_, R> {
+    fn below(&mut self, most: usize) -> usize {
+        (self.random.next_u64() % most as u64) as usize
+    }
+
+    /// One request about one guess at one safe.
+    fn ask(&mut self, guess: usize, at: usize) {
+        let (enrolment, element, seed, _) = self.guesses[guess].clone();
+        let id = self.group.ids[at];
+        let account = self.group.name.account(&id);
+        let snapshot = (at < self.rolled_back).then(|| self.group.safes[at].safe.snapshot());
+        let mut visit = Visit::new(&mut self.group.safes[at]);
+        let challenge = visit.look(&account).challenge;
+        let plain = codec::encode(&guess_of(enrolment.id_at(&id), element, seed));
+        let (question, answering) = visit.question(&account, Topic::Evaluate, &plain, &challenge, None);
+        let ask = question_ask(&account, Topic::Evaluate, &question);
+        let fault = [Fault::FailsBefore, Fault::FailsAfter, Fault::Twice, Fault::StopsBefore, Fault::StopsAfter];
+        let fault = fault.get(self.below(15)).copied();
+        self.group.safes[at].safe.set_faults(fault.map(|fault| (1, fault)));
+        let got = self.group.safes[at].try_exchange(&ask);
+        self.group.safes[at].safe.set_faults([]);
+        let answered = got
+            .filter(|got| got.status == 200)
+            .is_some_and(|got| matches!(answering.read::<Evaluated>(&got.body), Ok(Evaluated::Done(..))));
+        if answered && !self.guesses[guess].3.contains(&at) {
+            self.guesses[guess].3.push(at);
+        }
+        if let Some(snapshot) = snapshot {
+            self.group.safes[at].safe.restore(snapshot);
+        }
+    }
+
+    fn guess(&mut self, enrolment: Enrolment) {
+        let seed = self.random.next_u64();
+        let (_, element) = Blinded::start(&seed.to_be_bytes(), &mut rng(seed)).unwrap();
+        self.guesses.push((enrolment, element, seed, Vec::new()));
+    }
+
+    /// Passphrases that could be tried: answered by as many as the threshold.
+    fn tried(&self) -> usize {
+        self.guesses.iter().filter(|guess| guess.3.len() >= usize::from(self.group.threshold)).count()
+    }
+}
+
+/// One run; how many passphrases the adversary could try.
+fn attack(seed: u64, n: u64, t: u8, rolled_back: usize, days: u64) -> usize {
+    let mut random = expand_seed(&secret(seed));
+    let mut group = Group::new(n, t, seed);
+    let mut enrolments = vec![(group.made.enrolment.clone(), PASSPHRASE)];
+    let mut adversary = Adversary { group: &mut group, random: &mut random, rolled_back, guesses: Vec::new() };
+    for day in 0..=days {
+        // Half of the runs ask evenly, to get the most; half as it comes.
+        for _ in 0..if day == 0 { 70 } else { 8 } {
+            let enrolment = enrolments[adversary.below(enrolments.len())].0.clone();
+            adversary.guess(enrolment);
+            let guess = adversary.guesses.len() - 1;
+            let mut order: Vec<usize> = (0..n as usize).collect();
+            if seed.is_multiple_of(2) {
+                let lefts: Vec<_> = (0..n as usize).map(|at| adversary.group.look(at).1.left.now).collect();
+                order.sort_by_key(|at| (*at >= rolled_back, core::cmp::Reverse(lefts[*at])));
+            } else {
+                (0..order.len()).for_each(|i| order.swap(i, adversary.random.next_u64() as usize % n as usize));
+            }
+            for at in order.into_iter().take(usize::from(t)) {
+                (0..3).for_each(|_| adversary.ask(guess, at));
+            }
+            // Something that was asked before, again.
+            let again = (adversary.below(guess + 1), adversary.below(n as usize));
+            adversary.ask(again.0, again.1);
+            match adversary.below(25) {
+                // The owner logs in, and takes back the own try.
+                0 => {
+                    let (_, passphrase) = enrolments[enrolments.len() - 1];
+                    let all: Vec<_> = (0..n as usize).collect();
+                    let mut own = rng(adversary.random.next_u64());
+                    if let Ok(known) = adversary.group.log_in(&all, passphrase, &mut own) {
+                        for at in all {
+                            adversary.group.act(at, Action::Refund(vec![known.guess_at(&adversary.group.ids[at])]));
+                        }
+                    }
+                }
+                // The owner enrols anew.
+                1 if enrolments.len() < 3 => {
+                    let generation = enrolments.len() as u32 + 1;
+                    let next = enrol(
+                        seed + u64::from(generation),
+                        &adversary.group.ids,
+                        t,
+                        "new",
+                        &adversary.group.name,
+                        generation,
+                    );
+                    for at in 0..n as usize {
+                        let staged = Box::new(given(&next, &adversary.group.ids[at]));
+                        adversary.group.act(at, Action::Stage(staged));
+                        adversary.group.act(at, Action::Commit(next.enrolment.id_at(&adversary.group.ids[at])));
+                    }
+                    enrolments.push((next.enrolment, "new"));
+                }
+                _ => {}
+            }
+        }
+        adversary.group.safes[0].wait(86_400);
+    }
+    adversary.tried()
+}
+
+#[test]
+fn no_scheduler_gets_more_guesses_than_the_bound() {
+    let mut most = 0;
+    for seed in 0..8 {
+        let tried = attack(seed, 5, 3, 0, 0);
+        let bound = group_bound(5, 3, 0, PROMPT_GUESSES).unwrap();
+        assert!(tried as u64 <= bound, "seed {seed}: {tried} of {bound}");
+        most = most.max(tried);
+    }
+    assert!(most >= 14, "an adversary that gets {most} of 16 does not try hard");
+}
+
+#[test]
+fn no_scheduler_gets_more_guesses_than_the_bound_from_safes_that_are_set_back() {
+    for seed in 0..4 {
+        for (n, t, rolled_back) in [(5, 3, 1), (3, 2, 1)] {
+            let tried = attack(seed, n, t, rolled_back, 0);
+            let bound = group_bound(n as u32, t.into(), rolled_back as u32, PROMPT_GUESSES).unwrap();
+            assert!(tried as u64 <= bound, "seed {seed}: {tried} of {bound}");
+            assert!(tried as u64 > bound / 2, "seed {seed}: {tried} of {bound}");
+        }
+    }
+}
+
+#[test]
+fn over_the_weeks_it_is_one_a_day_and_then_none() {
+    let bound = group_bound(3, 2, 0, LIFETIME_GUESSES).unwrap();
+    let tried = attack(2, 3, 2, 0, 40) as u64;
+    assert!(tried <= bound && tried > bound / 2, "{tried} of {bound}");
+}

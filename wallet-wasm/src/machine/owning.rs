@@ -1,0 +1,185 @@
+//! Transitions of the owner: an enrolment is begun, comes to its end safe by safe, and the book at the safes follows what this wallet has.
+
+use protocol::{
+    ids::SafeId,
+    owner::messages::{Epoch, Mark},
+};
+use rand_core::CryptoRng;
+
+use super::{Transition, WalletError};
+use crate::{
+    owner::{Making, Owner, Reached, Return, Seat, content_of, no_book},
+    state::{Level, Row},
+};
+
+/// A new enrolment, as the shell made it.
+#[derive(Debug, Clone)]
+pub struct Enrol {
+    /// The recovery name.
+    pub name: String,
+    /// The stretched name.
+    pub name_key: protocol::crypto::Secret,
+    /// This wallet's credential.
+    pub credential: protocol::crypto::Secret,
+    /// How many safes must answer.
+    pub threshold: u8,
+    /// What is given to the safes.
+    pub making: Making,
+    /// This wallet's first turn to write the book.
+    pub epoch: Epoch,
+}
+
+impl Transition<'_> {
+    fn owner(&self) -> Result<Owner, WalletError> {
+        self.state.owner.clone().ok_or(WalletError::Unknown("owner"))
+    }
+
+    /// One commit has one record of the owner.
+    fn put_owner(&mut self, owner: Owner) {
+        self.changes.put.retain(|row| !matches!(row, Row::Owner(_)));
+        self.changes.put.push(Row::Owner(Box::new(owner)));
+    }
+
+    pub(super) fn enrol(&mut self, new: Enrol) -> Result<(), WalletError> {
+        if self.state.owner.is_some() {
+            return Err(WalletError::Busy);
+        }
+        let seats: Vec<Seat> = new.making.given.iter().map(|given| Seat::new(given.safe)).collect();
+        if seats.iter().any(|seat| !self.state.safes.contains_key(&seat.safe)) {
+            return Err(WalletError::Unknown("safe"));
+        }
+        self.note(Level::Info, format!("Enrolment as “{}” was begun at {} safes.", new.name, seats.len()));
+        self.put_owner(Owner {
+            name: new.name,
+            name_key: new.name_key,
+            credential: new.credential,
+            threshold: new.threshold,
+            seats,
+            making: Some(new.making),
+            root: None,
+            epoch: new.epoch,
+            head: None,
+            content: None,
+            superseded: false,
+            left_out: 0,
+        });
+        Ok(())
+    }
+
+    pub(super) fn owner_reached(
+        &mut self,
+        safe: &SafeId,
+        reached: Reached,
+        number: Option<u32>,
+    ) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        let seat = owner.seats.iter_mut().find(|seat| seat.safe == *safe).ok_or(WalletError::Unknown("safe"))?;
+        // An answer that comes late says nothing new.
+        seat.reached = seat.reached.max(reached);
+        seat.number = seat.number.or(number);
+        if owner.seats.iter().all(|seat| seat.reached == Reached::Committed)
+            && let Some(making) = owner.making.take()
+        {
+            owner.root = Some(making.root);
+            self.note(Level::Info, format!("You are enrolled as “{}”.", owner.name));
+        }
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_promised(&mut self, safe: &SafeId, there: Option<Mark>) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        let place = |mark: &Mark| (mark.epoch, mark.sequence);
+        let known = owner.head.as_ref().map(|head| head.mark);
+        // Somebody has written since this device looked: what it knows is not the newest.
+        if there.is_some_and(|there| known.is_none_or(|known| place(&known) < place(&there))) {
+            return self.owner_superseded();
+        }
+        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+            seat.promised = true;
+        }
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_written(&mut self, safe: &SafeId, sequence: u64) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+            seat.written = seat.written.max(sequence);
+        }
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_superseded(&mut self) -> Result<(), WalletError> {
+        let owner = self.owner()?;
+        if !owner.superseded {
+            let text = "Another device keeps the book at your safes now. What you back up here is not in it.";
+            self.note(Level::Warning, text);
+            self.put_owner(Owner { superseded: true, ..owner });
+        }
+        Ok(())
+    }
+
+    /// On a device that has nothing; or again, for safes that were away the first time, or to take the book back from another device.
+    pub(super) fn owner_returned(&mut self, back: Return) -> Result<(), WalletError> {
+        let before = self.state.owner.as_ref();
+        if before.is_some_and(|owner| owner.making.is_some() || !owner.name_key.same_as(&back.name_key)) {
+            return Err(WalletError::Busy);
+        }
+        let (head, content) = back.newest.unzip();
+        let mut book = content.map_or_else(no_book, |content| content.book);
+        let known = book.safes.clone();
+        book.safes.extend(back.safes.into_iter().filter(|safe| known.iter().all(|one| one.id != safe.id)));
+        self.import(book)?;
+        // Whose turn it is already goes on with it.
+        let turn = before.filter(|owner| !owner.superseded);
+        let seat = |safe: SafeId, number: Option<u32>| {
+            let known = before.and_then(|owner| owner.seat(&safe)).cloned().unwrap_or_else(|| Seat::new(safe));
+            let number = number.or(known.number);
+            let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
+            let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
+            Seat { safe, number, reached, promised, written }
+        };
+        let seats = back.seats.into_iter().map(|(safe, number)| seat(safe, number)).collect();
+        self.note(Level::Info, format!("You are back as “{}”.", back.name));
+        let owner = match turn {
+            Some(turn) => Owner { seats, ..turn.clone() },
+            None => Owner {
+                name: back.name,
+                name_key: back.name_key,
+                credential: back.credential,
+                threshold: back.threshold,
+                seats,
+                making: None,
+                root: Some(back.root),
+                epoch: back.epoch,
+                head,
+                content: None,
+                superseded: false,
+                left_out: 0,
+            },
+        };
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    /// The book follows: what this transition changes is named in the next head, in the same commit.
+    pub(super) fn keep_book<R: CryptoRng>(&mut self, rng: &mut R) -> Result<(), WalletError> {
+        let touched = |row: &Row| matches!(row, Row::Backup(_) | Row::Safe(_) | Row::Value(_) | Row::Owner(_));
+        let removed = !self.changes.remove.is_empty();
+        let changed = self.changes.put.iter().rev().find_map(|row| match row {
+            Row::Owner(owner) => Some(&**owner),
+            _ => None,
+        });
+        let Some(owner) = changed.or(self.state.owner.as_ref()).filter(|owner| owner.writes()) else { return Ok(()) };
+        if !(removed || self.changes.put.iter().any(touched)) {
+            return Ok(());
+        }
+        let advanced = owner.advance(&content_of(self.state, &self.changes, owner), rng)?;
+        if let Some(owner) = advanced {
+            self.put_owner(owner);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,677 @@
+//! The owner's side of `spec/owner.md`: what the wallet remembers of its enrolment, what it has to say to each safe next, and what their answers mean.
+//!
+//! Pure, and journalled like everything else: an enrolment is made once, from one seed, and kept sealed until every safe has it; then what came of the passphrase is
+//! forgotten. Each safe is led through the same steps by itself:
+//!
+//! ```text
+//! Named ─open─▶ Opened ─stage─▶ Staged ─evaluate─▶ Shared ─show─▶ Proven ─(all are)─commit─▶ Committed ─promise, write─▶ has the head of the book
+//! ```
+//!
+//! *Shared* and *Proven* are the trial: the safe's answer holds against its commitment, and what it returns opens to the owner's root.
+
+use core::cmp::Reverse;
+
+use minicbor::{Decode, Encode, bytes::ByteArray};
+use protocol::{
+    SUITE,
+    book::{Book, KnownSafe},
+    bundle::ValueMeta,
+    codec::{self, Bytes},
+    crypto::{
+        CryptoError, Secret, blake3, derive_secret,
+        oprf::{Blinded, Evaluation},
+    },
+    ids::{BackupId, DeviceId, GuessId, SafeId, ValueId},
+    owner::{
+        book::{HeadContent, fits},
+        enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
+        login::{ChannelKey, Known, LoginError},
+        messages::{
+            Account, Action, Address, Answering, CredentialKind, Epoch, Evaluated, Guess, Head, Look, MAX_ANSWER_LEN,
+            MAX_LOOK_LEN, Mark, NewCredential, Opening, Outcome, Proof, Question, Refusal, Topic, Who,
+        },
+        name::NameKey,
+    },
+    register::liars,
+};
+use rand_core::CryptoRng;
+
+use crate::{
+    exchange::{Answer, Meaning, Request, base, refusal},
+    machine::{Changes, Event, WalletError, entry_of},
+    session::Contact,
+    state::{Backup, Key, Row, State, Value},
+};
+
+/// How far an enrolment has come at one safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Reached {
+    /// Nothing is there.
+    #[n(0)]
+    Named,
+    /// The account is open.
+    #[n(1)]
+    Opened,
+    /// The enrolment is staged.
+    #[n(2)]
+    Staged,
+    /// Its share answers as committed.
+    #[n(3)]
+    Shared,
+    /// It returns the owner's root.
+    #[n(4)]
+    Proven,
+    /// The enrolment is in force.
+    #[n(5)]
+    Committed,
+}
+
+/// One of the owner's safes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Seat {
+    /// The safe.
+    #[n(0)]
+    pub safe: SafeId,
+    /// Number of this wallet's credential there.
+    #[n(1)]
+    pub number: Option<u32>,
+    /// How far the enrolment has come.
+    #[n(2)]
+    pub reached: Reached,
+    /// It lets nobody else write in this wallet's epoch.
+    #[n(3)]
+    pub promised: bool,
+    /// The newest head that it has.
+    #[n(4)]
+    pub written: u64,
+}
+
+impl Seat {
+    /// A safe that has nothing yet.
+    pub const fn new(safe: SafeId) -> Self {
+        Self { safe, number: None, reached: Reached::Named, promised: false, written: 0 }
+    }
+}
+
+/// What a safe is given.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Given {
+    /// The safe.
+    #[n(0)]
+    pub safe: SafeId,
+    /// What it gets.
+    #[n(1)]
+    pub staged: Staged,
+    /// Lets this wallet try it there.
+    #[n(2)]
+    pub staging: Secret,
+}
+
+/// An enrolment that is not in force at all safes yet.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Making {
+    /// The statement.
+    #[n(0)]
+    pub statement: Bytes,
+    /// The owner's root.
+    #[n(1)]
+    pub root: Secret,
+    /// What the passphrase has become: for the trial. It goes with the rest of this.
+    #[n(2)]
+    pub stretched: Secret,
+    /// What each safe is given.
+    #[n(3)]
+    pub given: Vec<Given>,
+}
+
+impl Making {
+    /// Of a finished enrolment.
+    pub fn of(made: &Made, stretched: Secret) -> Self {
+        let given = made.staged.iter().map(|(safe, staged)| Given {
+            safe: *safe,
+            staged: staged.clone(),
+            staging: made.staging_at(safe),
+        });
+        Self {
+            statement: made.statement.clone().into(),
+            root: made.root.expose().clone(),
+            stretched,
+            given: given.collect(),
+        }
+    }
+
+    fn given(&self, safe: &SafeId) -> Result<&Given, WalletError> {
+        self.given.iter().find(|given| given.safe == *safe).ok_or(WalletError::Unknown("safe"))
+    }
+}
+
+/// What the wallet remembers of its owner.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Owner {
+    /// The recovery name.
+    #[n(0)]
+    pub name: String,
+    /// The stretched name.
+    #[n(1)]
+    pub name_key: Secret,
+    /// This wallet's credential: its key at a safe follows from it.
+    #[n(2)]
+    pub credential: Secret,
+    /// How many safes must answer.
+    #[n(3)]
+    pub threshold: u8,
+    /// The safes.
+    #[n(4)]
+    pub seats: Vec<Seat>,
+    /// The enrolment that is under way.
+    #[n(5)]
+    pub making: Option<Making>,
+    /// The owner's root, of the enrolment in force.
+    #[n(6)]
+    pub root: Option<Secret>,
+    /// This wallet's turn to write the book.
+    #[n(7)]
+    pub epoch: Epoch,
+    /// The newest head.
+    #[n(8)]
+    pub head: Option<Head>,
+    /// BLAKE3 of what the newest head says.
+    #[n(9)]
+    pub content: Option<ByteArray<32>>,
+    /// Another device writes the book by now.
+    #[n(10)]
+    pub superseded: bool,
+    /// Backups that the newest head has no room for.
+    #[n(11)]
+    pub left_out: u32,
+}
+
+/// What is said to a safe next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Errand {
+    /// Open the account.
+    Open,
+    /// Give it its part of the enrolment.
+    Stage,
+    /// See that its share answers.
+    Evaluate,
+    /// See that it returns the root.
+    Show,
+    /// Put the enrolment in force.
+    Commit,
+    /// Have it promise this wallet's epoch.
+    Promise,
+    /// Write the head of the book.
+    Write,
+}
+
+impl Owner {
+    /// A wallet's key at a safe.
+    pub fn key_at(&self, safe: &SafeId) -> Secret {
+        derive_secret(&self.credential, "wallet", &safe.0)
+    }
+
+    /// The seat of a safe.
+    pub fn seat(&self, safe: &SafeId) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.safe == *safe)
+    }
+
+    /// How many safes must have a head before it counts: `n − t + f + 1`, so that any t of which f are set back have one that has it.
+    pub fn quorum(&self) -> usize {
+        let n = self.seats.len();
+        (n + liars(n) + 1).saturating_sub(usize::from(self.threshold)).min(n)
+    }
+
+    /// How many safes have the newest head.
+    pub fn written(&self) -> usize {
+        let Some(head) = &self.head else { return 0 };
+        self.seats.iter().filter(|seat| seat.written >= head.mark.sequence).count()
+    }
+
+    /// Whether the enrolment is in force, and this wallet writes the book.
+    pub const fn writes(&self) -> bool {
+        self.making.is_none() && self.root.is_some() && !self.superseded
+    }
+
+    /// Whether what this wallet has may be missing in the book at the safes: nothing is let go as long as that is so.
+    pub fn is_behind(&self) -> bool {
+        self.superseded || (self.writes() && self.head.is_some() && self.written() < self.quorum())
+    }
+
+    /// What is said to a safe next.
+    pub fn next(&self, seat: &Seat) -> Option<Errand> {
+        if self.making.is_some() {
+            return match seat.reached {
+                Reached::Named => Some(Errand::Open),
+                Reached::Opened => Some(Errand::Stage),
+                Reached::Staged => Some(Errand::Evaluate),
+                Reached::Shared => Some(Errand::Show),
+                Reached::Proven if self.seats.iter().all(|one| one.reached >= Reached::Proven) => Some(Errand::Commit),
+                _ => None,
+            };
+        }
+        let head = self.head.as_ref().filter(|_| self.writes())?;
+        let turn = self.seats.iter().filter(|one| one.promised).count() >= self.quorum();
+        match seat {
+            // It was away when this device came back, and does not know it.
+            seat if seat.number.is_none() => None,
+            seat if !seat.promised => Some(Errand::Promise),
+            seat if turn && seat.written < head.mark.sequence => Some(Errand::Write),
+            _ => None,
+        }
+    }
+
+    /// Makes the next head if what it says has changed. `None`: it has not.
+    ///
+    /// # Errors
+    /// [`CryptoError`] never; the type is that of sealing.
+    pub fn advance<R: CryptoRng>(&self, content: &HeadContent, rng: &mut R) -> Result<Option<Self>, CryptoError> {
+        let Some(root) = self.root.as_ref().filter(|_| self.writes()) else { return Ok(None) };
+        let digest = blake3(&codec::encode(content));
+        let known = self.head.as_ref().filter(|head| head.mark.epoch == self.epoch);
+        if known.is_some() && self.content.is_some_and(|content| *content == digest) {
+            return Ok(None);
+        }
+        let (sequence, before) =
+            self.head.as_ref().map_or((1, [0; 32]), |head| (head.mark.sequence.saturating_add(1), *head.mark.digest));
+        let head = content.seal(&OwnerRoot::new(root.clone()), self.epoch, sequence, before, rng)?;
+        Ok(Some(Self { head: Some(head), content: Some(digest.into()), left_out: content.left_out, ..self.clone() }))
+    }
+}
+
+/// The wallet as it is once some changes are committed, without making it.
+struct Next<'a> {
+    state: &'a State,
+    changes: &'a Changes,
+}
+
+impl<'a> Next<'a> {
+    /// The record of a name: of several in one commit the last one counts.
+    fn row<T>(&self, key: Key, of: impl Fn(&'a Row) -> Option<&'a T>, known: Option<&'a T>) -> Option<&'a T> {
+        if self.changes.remove.contains(&key) {
+            return None;
+        }
+        self.changes.put.iter().rev().find(|row| row.key() == key).map_or(known, of)
+    }
+
+    fn value(&self, id: &ValueId) -> Option<&'a Value> {
+        let of = |row: &'a Row| if let Row::Value(value) = row { Some(&**value) } else { None };
+        self.row(Key::Value(*id), of, self.state.values.get(id))
+    }
+
+    fn backup(&self, id: &BackupId) -> Option<&'a Backup> {
+        let of = |row: &'a Row| if let Row::Backup(backup) = row { Some(&**backup) } else { None };
+        self.row(Key::Backup(*id), of, self.state.backups.get(id))
+    }
+
+    fn safe(&self, id: &SafeId) -> Option<&'a KnownSafe> {
+        let of = |row: &'a Row| if let Row::Safe(safe) = row { Some(&**safe) } else { None };
+        self.row(Key::Safe(*id), of, self.state.safes.get(id))
+    }
+
+    /// The backups that bring values back, each once, the newest first.
+    fn told(&self) -> Vec<&'a Backup> {
+        let new = self.changes.put.iter().filter_map(|row| match row {
+            Row::Value(value) if !self.state.values.contains_key(&value.meta.id) => Some(value.meta.id),
+            _ => None,
+        });
+        let values = self.state.values.keys().copied().chain(new);
+        let mut backups: Vec<&Backup> = values
+            .filter_map(|id| self.backup(self.value(&id)?.backup.as_ref()?))
+            .filter(|backup| {
+                let here = |meta: &ValueMeta| self.value(&meta.id).is_some_and(|value| value.content.is_some());
+                backup.finished.is_some() && !(backup.must_claim() && backup.values.iter().any(here))
+            })
+            .collect();
+        backups.sort_by_key(|backup| (Reverse(backup.finished), backup.id));
+        backups.dedup_by_key(|backup| backup.id);
+        backups
+    }
+}
+
+/// What the book at the safes is to say once these changes are committed: of the newest backups as many as there is room for.
+pub fn content_of(state: &State, changes: &Changes, owner: &Owner) -> HeadContent {
+    let next = Next { state, changes };
+    let told = next.told();
+    let mut content = HeadContent::new(no_book(), 0);
+    content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
+    let shown = |id: &SafeId| Some(KnownSafe { token: None, ..next.safe(id)?.clone() });
+    content.book.safes = owner.seats.iter().filter_map(|seat| shown(&seat.safe)).collect();
+    // Lists have heads of at most three bytes, of which one is counted already.
+    let mut length = codec::encode(&content).len() + 8;
+    for backup in told {
+        // What is told of has a certificate for each of its pieces.
+        let Ok(entry) = entry_of(backup) else { continue };
+        let known = |id: &SafeId| content.book.safes.iter().any(|safe| safe.id == *id);
+        let safes: Vec<KnownSafe> = backup.plan.safes().into_iter().filter(|id| !known(id)).filter_map(shown).collect();
+        let more = codec::encode(&entry).len() + safes.iter().map(|safe| codec::encode(safe).len()).sum::<usize>();
+        if !fits(length + more) {
+            content.left_out += 1;
+            continue;
+        }
+        length += more;
+        content.book.entries.push(entry);
+        content.book.safes.extend(safes);
+    }
+    content
+}
+
+pub(crate) fn no_book() -> Book {
+    Book { suite: SUITE, written: 0, safes: Vec::new(), entries: Vec::new() }
+}
+
+// ---- what is said to a safe -----------------------------------------------------------------------------------------
+
+/// The request for a look at the owner's account.
+///
+/// # Errors
+/// [`WalletError`] if there is no such safe.
+pub fn look_request(url: &str, name_key: &Secret, safe: &SafeId) -> Request {
+    let account = NameKey::new(name_key.clone()).account(safe);
+    Request {
+        safe: *safe,
+        method: "GET",
+        url: format!("{}/v1/owners/{account}", base(url)),
+        statement: None,
+        token: None,
+        content_type: "",
+        body: None,
+        most: MAX_LOOK_LEN as u64,
+    }
+}
+
+/// What an answer to a look means.
+///
+/// # Errors
+/// [`Meaning`] to act on, if it is none.
+pub fn read_look(answer: Option<Answer>) -> Result<Look, Meaning> {
+    let Some(answer) = answer else { return Err(Meaning::Later(Contact::Away, "does not answer".to_owned())) };
+    if let Some((uri, time)) = &answer.problem {
+        return Err(refusal(uri, *time));
+    }
+    Look::parse(&answer.body)
+        .map_err(|_| Meaning::Later(Contact::NotItself, "shows an account as no safe would".to_owned()))
+}
+
+/// A question that was asked, until its answer is there.
+#[derive(Debug)]
+pub struct Asked {
+    answering: Answering,
+    trial: Option<Blinded>,
+    mark: Option<Mark>,
+}
+
+/// The question for an errand.
+///
+/// # Errors
+/// [`WalletError`] if the state has moved on and there is nothing to ask any more, or the safe has no key to seal to now.
+pub fn question<R: CryptoRng>(
+    state: &State,
+    safe: &SafeId,
+    errand: Errand,
+    look: &Look,
+    rng: &mut R,
+) -> Result<(Request, Asked), WalletError> {
+    let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
+    let known = state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?;
+    let seat = owner.seat(safe).ok_or(WalletError::Unknown("safe"))?;
+    let given = || owner.making.as_ref().ok_or(WalletError::Unknown("enrolment"))?.given(safe);
+    let wallet = || {
+        let number = seat.number.ok_or(WalletError::Unknown("credential"))?;
+        Ok::<_, WalletError>(ChannelKey::of_credential(number, owner.key_at(safe)))
+    };
+    let mut trial = None;
+    let (topic, plain, channel) = match errand {
+        Errand::Open => {
+            let opening = Opening { key: owner.key_at(safe), note: Bytes::default() };
+            (Topic::Open, codec::encode(&opening), None)
+        }
+        Errand::Evaluate => {
+            let given = given()?;
+            let (blinded, element) = Blinded::start(b"trial", rng)?;
+            trial = Some(blinded);
+            let (id, staging) = (GuessId::make_random(rng), Some(given.staging.clone()));
+            let guess = Guess { id, enrolment: given.staged.id, blinded: element.into(), staging };
+            (Topic::Evaluate, codec::encode(&guess), None)
+        }
+        Errand::Stage => {
+            let action = Action::Stage(Box::new(given()?.staged.clone()));
+            (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
+        }
+        Errand::Commit => {
+            let action = Action::Commit(given()?.staged.id);
+            (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
+        }
+        Errand::Show => (Topic::Channel, codec::encode(&vec![Action::Show]), None),
+        Errand::Promise => (Topic::Channel, codec::encode(&vec![Action::Promise(owner.epoch)]), Some(wallet()?)),
+        Errand::Write => {
+            let head = owner.head.clone().ok_or(WalletError::Unknown("book"))?;
+            (Topic::Channel, codec::encode(&vec![Action::WriteHead(head)]), Some(wallet()?))
+        }
+    };
+    let account = NameKey::new(owner.name_key.clone()).account(safe);
+    let address = Address { safe, account: &account, topic };
+    let identity = state.identity(safe).ok_or(WalletError::Unknown("safe"))??;
+    let entry = identity.current(look.time)?;
+    // In the trial the owner is known by the passphrase that is staged; any try will do.
+    let proof = match (errand, &channel) {
+        (Errand::Show, _) => {
+            let staged = &given()?.staged;
+            let who = Who::Passphrase(staged.id, GuessId::make_random(rng), [0; 32].into());
+            Some(Proof { who, key: &staged.key, digest: &staged.digest })
+        }
+        (_, Some(channel)) => Some(channel.proof()),
+        _ => None,
+    };
+    let (question, answering) = Question::make(&address, &plain, entry, &look.challenge, proof, rng)?;
+    let path = match topic {
+        Topic::Open => "open",
+        Topic::Evaluate => "evaluate",
+        Topic::Channel => "channel",
+    };
+    let request = Request {
+        safe: *safe,
+        method: "POST",
+        url: format!("{}/v1/owners/{account}/{path}", base(&known.url)),
+        statement: None,
+        token: known.token.clone().filter(|_| topic == Topic::Open),
+        content_type: "application/cbor",
+        body: Some(codec::encode(&question)),
+        most: MAX_ANSWER_LEN as u64,
+    };
+    let mark = owner.head.as_ref().map(|head| head.mark);
+    Ok((request, Asked { answering, trial, mark }))
+}
+
+/// What the answer means.
+pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Option<Answer>) -> Meaning {
+    let Some(answer) = answer else { return Meaning::Later(Contact::Away, "does not answer".to_owned()) };
+    if let Some((uri, time)) = &answer.problem {
+        return refusal(uri, *time);
+    }
+    let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that knows its owner".to_owned());
+    understand(state, safe, errand, asked, &answer.body).unwrap_or_else(stranger)
+}
+
+fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: &[u8]) -> Option<Meaning> {
+    let event = |event| Some(Meaning::Event(Box::new(event)));
+    let reached = |reached, number| event(Event::OwnerReached(*safe, reached, number));
+    let Asked { answering, trial, mark } = asked;
+    let wrong = |what: &str| Some(Meaning::Refused(what.to_owned()));
+    match errand {
+        Errand::Open => match answering.read(answer).ok()? {
+            Outcome::Added(number) => reached(Reached::Opened, Some(number)),
+            _ => None,
+        },
+        Errand::Evaluate => {
+            let making = state.owner.as_ref()?.making.as_ref()?;
+            let enrolment = Enrolment::parse(&making.statement).ok()?;
+            let (_, commitment) = enrolment.seat(safe)?;
+            match answering.read(answer).ok()? {
+                Evaluated::Done(element, proof, _) => {
+                    let evaluation = Evaluation { element: *element, proof: *proof };
+                    match trial?.check(&evaluation, commitment) {
+                        Ok(()) => reached(Reached::Shared, None),
+                        Err(_) => wrong("does not answer with what it was given"),
+                    }
+                }
+                _ => wrong("answers no more guesses"),
+            }
+        }
+        _ => {
+            let outcomes: Vec<Outcome> = answering.read(answer).ok()?;
+            let [outcome] = <[Outcome; 1]>::try_from(outcomes).ok()?;
+            match (errand, outcome) {
+                (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded),
+                (Errand::Stage, Outcome::Done) => reached(Reached::Staged, None),
+                (Errand::Commit, Outcome::Done) => reached(Reached::Committed, None),
+                (Errand::Show, Outcome::Account(account)) => {
+                    let making = state.owner.as_ref()?.making.as_ref()?;
+                    let id = Enrolment::parse(&making.statement).ok()?.id;
+                    let stretched = Stretched::new(making.stretched.clone());
+                    let root = stretched.open_root(&account.wrap?, &id, &making.statement).ok();
+                    match root.filter(|root| root.expose().same_as(&making.root)) {
+                        Some(_) => reached(Reached::Proven, None),
+                        None => wrong("does not return what it was given"),
+                    }
+                }
+                (Errand::Promise, Outcome::Promised(there)) => event(Event::OwnerPromised(*safe, there)),
+                (Errand::Write, Outcome::Done) => event(Event::OwnerWritten(*safe, mark?.sequence)),
+                (_, Outcome::Refused(_)) => wrong("refuses to keep that for its owner"),
+                _ => None,
+            }
+        }
+    }
+}
+
+// ---- coming back ----------------------------------------------------------------------------------------------------
+
+/// Everything that a device learns that has proven to be the owner's.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// The recovery name.
+    pub name: String,
+    /// The stretched name.
+    pub name_key: Secret,
+    /// The credential that was added for this device.
+    pub credential: Secret,
+    /// How many safes must answer.
+    pub threshold: u8,
+    /// All safes of the enrolment, with the number of this device's credential where it has one.
+    pub seats: Vec<(SafeId, Option<u32>)>,
+    /// The owner's root.
+    pub root: Secret,
+    /// The epoch that this device takes: above all that were seen.
+    pub epoch: Epoch,
+    /// The newest head, and what it says.
+    pub newest: Option<(Head, HeadContent)>,
+    /// The safes that answered, for those that the book does not name.
+    pub safes: Vec<KnownSafe>,
+}
+
+/// The newest of the heads that are the owner's. Whoever hands out another one is named.
+pub fn newest(root: &OwnerRoot, heads: Vec<(SafeId, Head)>) -> (Option<(Head, HeadContent)>, Vec<SafeId>) {
+    let mut best: Option<(Head, HeadContent)> = None;
+    let mut wrong = Vec::new();
+    for (safe, head) in heads {
+        let place = |head: &Head| (head.mark.epoch, head.mark.sequence);
+        if best.as_ref().is_some_and(|(known, _)| known.mark == head.mark) {
+            continue;
+        }
+        match HeadContent::open(root, &head) {
+            Err(_) => wrong.push(safe),
+            Ok(content) if best.as_ref().is_none_or(|(known, _)| place(known) < place(&head)) => {
+                best = Some((head, content));
+            }
+            Ok(_) => {}
+        }
+    }
+    (best, wrong)
+}
+
+/// What one safe says to its owner who has just come back.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The safe.
+    pub safe: KnownSafe,
+    /// The account there.
+    pub account: Account,
+    /// The head of the book there.
+    pub head: Option<Head>,
+    /// Number of the credential that was added.
+    pub number: u32,
+}
+
+/// What is done in the first channel of a device that comes back: it sees what is there, takes its own try back, and leaves its credential.
+pub fn arrival(known: &Known, safe: &SafeId, credential: &Secret) -> Vec<Action> {
+    let key = derive_secret(credential, "wallet", &safe.0);
+    let new = NewCredential { kind: CredentialKind::Wallet, key, note: Bytes::default(), wrap: None };
+    vec![Action::Show, Action::ReadHead, Action::Refund(vec![known.guess_at(safe)]), Action::Add(new)]
+}
+
+/// What came of [`arrival`]; `None`: not what a safe answers to its owner.
+pub fn arrived(safe: &KnownSafe, outcomes: Vec<Outcome>) -> Option<Told> {
+    match <[Outcome; 4]>::try_from(outcomes).ok()? {
+        [Outcome::Account(account), Outcome::Head(head), _, Outcome::Added(number)] => {
+            Some(Told { safe: safe.clone(), account, head, number })
+        }
+        _ => None,
+    }
+}
+
+/// Puts together what the safes said. Those whose root or book is not the owner's are named.
+///
+/// # Errors
+/// [`LoginError::TooFew`] if none of them returned the owner's root.
+pub fn come_back<R: CryptoRng>(
+    name: String,
+    key: &NameKey,
+    known: &Known,
+    credential: Secret,
+    told: Vec<Told>,
+    rng: &mut R,
+) -> Result<(Return, Vec<SafeId>), LoginError> {
+    let enrolment = &known.agreed().enrolment;
+    let mut seats: Vec<(SafeId, Option<u32>)> = enrolment.seats.iter().map(|seat| (seat.safe, None)).collect();
+    let (mut root, mut heads, mut epochs, mut wrong) = (None, Vec::new(), Vec::new(), Vec::new());
+    let mut safes = Vec::new();
+    for Told { safe, account, head, number } in told {
+        let Some(opened) = account.wrap.as_ref().and_then(|wrap| known.open_root(wrap).ok()) else {
+            wrong.push(safe.id);
+            continue;
+        };
+        root = Some(opened);
+        epochs.push(account.promised);
+        heads.extend(head.map(|head| (safe.id, head)));
+        seats.iter_mut().filter(|(id, _)| *id == safe.id).for_each(|seat| seat.1 = Some(number));
+        safes.push(KnownSafe { nickname: safe.name.clone(), ..safe });
+    }
+    let root = root.ok_or(LoginError::TooFew { answered: 0, needed: 1 })?;
+    let (newest, liars) = newest(&root, heads);
+    wrong.extend(liars);
+    let back = Return {
+        name,
+        name_key: key.expose().clone(),
+        credential,
+        threshold: enrolment.threshold,
+        seats,
+        root: root.expose().clone(),
+        epoch: epoch_after(epochs, rng),
+        newest,
+        safes,
+    };
+    Ok((back, wrong))
+}
+
+/// The epoch of a device that comes after all of these.
+pub fn epoch_after<R: CryptoRng>(seen: impl IntoIterator<Item = Epoch>, rng: &mut R) -> Epoch {
+    let last = seen.into_iter().map(|epoch| epoch.counter).max().unwrap_or(0);
+    Epoch { counter: last.saturating_add(1), holder: DeviceId::make_random(rng) }
+}

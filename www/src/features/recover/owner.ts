@@ -1,0 +1,223 @@
+import { css, html, nothing, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import type { OwnerSeat, OwnerView, SafeView } from '../../engine/api.ts';
+import { EngineError } from '../../engine/errors.ts';
+import { session } from '../../engine/session.ts';
+import { icon } from '../../shared/icons.ts';
+import { field, Page } from '../../shared/page.ts';
+import { base } from '../../shared/styles.ts';
+
+/** More than half, and two at least. */
+const least = (safes: number): number => Math.max(2, Math.floor(safes / 2) + 1);
+
+/** Whether all of the owner's safes have the newest book. */
+const settled = (owner: OwnerView | null): boolean =>
+  owner?.enrolled === true && owner.written === owner.seats.length;
+
+/** What an owner needs to come back without this device: how to get it, and how it stands. */
+@customElement('sr-owner')
+export class Owner extends Page {
+  static override styles = [
+    base,
+    css`
+      .name {
+        padding: 0.75rem 1rem;
+        border-radius: var(--radius-small);
+        background: var(--sunken);
+        font-size: 1.125rem;
+        font-weight: 620;
+        overflow-wrap: anywhere;
+      }
+      .choice {
+        display: flex;
+        gap: 0.5rem;
+        align-items: center;
+      }
+      .seats {
+        display: grid;
+        gap: 0.375rem;
+      }
+      .needed {
+        width: 5rem;
+      }
+    `,
+  ];
+
+  @property({ attribute: false }) owner: OwnerView | null = null;
+  @property({ attribute: false }) safes: SafeView[] = [];
+  /** Safes that are not to take part. */
+  @state() private without: ReadonlySet<string> = new Set();
+
+  protected override firstUpdated(): void {}
+
+  protected override render(): TemplateResult {
+    return html`<section class="card stack" aria-labelledby="owner" data-testid="owner" data-enrolled=${this.owner?.enrolled ?? false} data-settled=${settled(this.owner)}>
+      <h2 id="owner">If this device is lost</h2>
+      ${this.owner ? this.#status(this.owner) : this.#enrol()} ${this.errorBox()}
+    </section>`;
+  }
+
+  #status(owner: OwnerView): TemplateResult {
+    const { name, threshold, enrolled, seats, superseded, written, quorum, leftOut } = owner;
+    const lag = enrolled && !superseded && written < quorum;
+    return html`<div class="stack tight">
+        <p>Your recovery name:</p>
+        <p class="name" data-testid="owner-name">${name}</p>
+        <p class="muted small">
+          Write it down, with the addresses of your safes. It is no secret, but without it nobody finds what is yours.
+        </p>
+      </div>
+      ${
+        enrolled
+          ? html`<p>
+              With this name, your recovery passphrase and any ${threshold} of ${seats.length} safes everything is back on a new
+              device.
+            </p>`
+          : html`<p role="status">Your safes are taking it in. You may close this page; it goes on the next time.</p>`
+      }
+      <ul class="seats" data-testid="owner-seats">
+        ${seats.map((seat) => this.#seat(seat))}
+      </ul>
+      ${
+        superseded
+          ? html`<div class="notice warn" role="status" data-testid="owner-superseded">
+              ${icon('alert')}
+              <p>
+                Another device of yours keeps the book at the safes now. What you back up here is not in it: use the other device,
+                or save certificate files.
+              </p>
+            </div>`
+          : nothing
+      }
+      ${
+        lag
+          ? html`<div class="notice" role="status">
+              ${icon('info')}
+              <p class="small">
+                ${written} of ${seats.length} safes have the newest book; it counts once ${quorum} have it. Nothing is let go until
+                then.
+              </p>
+            </div>`
+          : nothing
+      }
+      ${
+        leftOut > 0
+          ? html`<div class="notice warn" role="status" data-testid="owner-left-out">
+              ${icon('alert')}
+              <p>
+                ${leftOut === 1 ? 'One backup has' : `${leftOut} backups have`} no room in the book at the safes. Save a certificate
+                file for everything, or back values up together.
+              </p>
+            </div>`
+          : nothing
+      }
+      ${enrolled ? this.#budget(owner) : nothing}`;
+  }
+
+  #seat({ nickname, done, step, trouble }: OwnerSeat): TemplateResult {
+    return html`<li class="small" data-done=${done}>
+      ${done ? icon('check') : nothing} ${nickname} ${trouble ?? step}${done ? nothing : '…'}
+    </li>`;
+  }
+
+  #budget({ seats, threshold, guessesPrompt, guessesLifetime }: OwnerView): TemplateResult {
+    return html`<p class="muted small">
+      Who knows the name may try ${guessesPrompt} passphrases, then wait a day for each further one, ${guessesLifetime} in all, and no
+      more. ${threshold} of the ${seats.length} safes together, or who breaks into as many, could try without end: so it must not be
+      guessable.
+    </p>`;
+  }
+
+  #enrol(): TemplateResult {
+    const { safes } = this;
+    if (safes.length < 2) {
+      return html`<p class="muted">
+        Add at least three safes, and you can come back on a new device with a name and a passphrase alone.
+      </p>`;
+    }
+    const taking = safes.filter(({ id }) => !this.without.has(id));
+    const lowest = least(taking.length);
+    return html`<div class="stack tight">
+        <p>Choose a name and a passphrase, and a new device needs nothing else to bring everything back.</p>
+        <ul class="muted small">
+          <li>No safe, and no group of safes below the number you choose, learns your passphrase or can try others in peace.</li>
+          <li>Strangers who know the name get a few tries, and no more.</li>
+          <li>As many of the safes as you choose must answer; if fewer are left, the name brings nothing back.</li>
+        </ul>
+      </div>
+      <form class="stack" @submit=${this.#begin}>
+        <div class="stack tight">
+          <label for="handle">Name</label>
+          <input id="handle" name="handle" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="32" required data-testid="enrol-handle" />
+          <p class="muted small">Six characters are added, so that nobody finds it by guessing.</p>
+        </div>
+        <div class="stack tight">
+          <label for="recovery">Recovery passphrase</label>
+          <input id="recovery" name="recovery" type="password" autocomplete="new-password" minlength="12" required data-testid="enrol-passphrase" />
+          <p class="muted small">Five or more unrelated words. You may take the one that opens this wallet.</p>
+        </div>
+        <div class="stack tight">
+          <label for="again">The same again</label>
+          <input id="again" name="again" type="password" autocomplete="new-password" required data-testid="enrol-again" />
+        </div>
+        <fieldset class="stack tight">
+          <legend>Safes</legend>
+          ${safes.map(
+            ({ id, nickname }) => html`<label class="choice">
+              <input
+                type="checkbox"
+                .checked=${!this.without.has(id)}
+                data-testid="enrol-safe"
+                @change=${(event: Event) => this.#toggle(id, (event.target as HTMLInputElement).checked)}
+              />
+              ${nickname}
+            </label>`,
+          )}
+        </fieldset>
+        <div class="stack tight">
+          <label for="threshold">How many of them must answer</label>
+          <input
+            id="threshold"
+            name="threshold"
+            class="needed"
+            type="number"
+            min=${lowest}
+            max=${taking.length}
+            .value=${String(lowest)}
+            required
+            data-testid="enrol-threshold"
+          />
+        </div>
+        <div>
+          <button class="primary" data-testid="enrol-submit" ?disabled=${this.busy || taking.length < 2}>
+            ${this.busy ? 'Working…' : 'Enrol'}
+          </button>
+        </div>
+      </form>`;
+  }
+
+  #toggle(id: string, on: boolean): void {
+    const without = new Set(this.without);
+    if (on) without.delete(id);
+    else without.add(id);
+    this.without = without;
+  }
+
+  #begin(event: SubmitEvent): void {
+    event.preventDefault();
+    const [handle, passphrase, again, threshold] = ['handle', 'recovery', 'again', 'threshold'].map((name) =>
+      field(event, name),
+    ) as [string, string, string, string];
+    const safes = this.safes.map(({ id }) => id).filter((id) => !this.without.has(id));
+    void this.act(async () => {
+      if (passphrase !== again) {
+        throw new EngineError({
+          code: 'differs',
+          message: 'The two passphrases are not the same.',
+          next: 'Type the same one twice.',
+        });
+      }
+      await session.engine.enrol(handle, passphrase, Number(threshold), safes);
+    });
+  }
+}
