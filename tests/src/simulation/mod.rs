@@ -984,7 +984,8 @@ impl<'a, 'r> World<'a, 'r> {
             }
             while self.go_on(left) {}
             for id in &drills {
-                let backup = &self.owners[owner].known.backups[id];
+                // What had waited came to its end meanwhile, and is back here: its content is looked at below.
+                let Some(backup) = self.owners[owner].known.backups.get(id) else { continue };
                 let drilled = backup.drilled.is_some() && backup.operation.is_none();
                 let doubled = |id: &ValueId| self.tickets.get(id).is_some_and(|ticket| ticket.may_double);
                 let excused = |id: &ValueId| self.owners[owner].excused.contains(id) || doubled(id);
