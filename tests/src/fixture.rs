@@ -247,3 +247,28 @@ pub fn gather(
     }
     Ok(bundle)
 }
+
+/// Randomness that is a list of given scalars.
+pub struct Scalars(pub Vec<[u8; 32]>);
+
+impl rand_core::TryRng for Scalars {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        unreachable!("scalars are drawn whole")
+    }
+
+    /// 64 bytes, little-endian, are reduced: below the order they stay.
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        assert_eq!(out.len(), 64);
+        out[..32].copy_from_slice(&self.0.remove(0));
+        out[32..].fill(0);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Scalars {}

@@ -54,12 +54,7 @@ pub fn look_ask(account: &AccountId) -> Ask {
 
 /// A question as it is sent.
 pub fn question_ask(account: &AccountId, topic: Topic, question: &Question) -> Ask {
-    let path = match topic {
-        Topic::Open => "open",
-        Topic::Evaluate => "evaluate",
-        Topic::Channel => "channel",
-    };
-    Ask::post_to(&format!("/v1/owners/{account}/{path}"), codec::encode(question))
+    Ask::post_to(&format!("/v1/owners/{account}/{}", topic.label()), codec::encode(question))
 }
 
 impl Visit<'_> {

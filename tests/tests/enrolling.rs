@@ -12,7 +12,7 @@ use protocol::{
     owner::{
         enrolment::{Enrolling, Stretched},
         login::{Known, agree},
-        messages::{Epoch, Look, MAX_ANSWER_LEN, Outcome, Topic},
+        messages::{CHALLENGE_SPAN, Epoch, Look, MAX_ANSWER_LEN, Outcome, Topic},
         name::NameKey,
     },
     plan::Plan,
@@ -26,8 +26,12 @@ use tests::{
     world::{Fault, START, Safes, Wallet},
 };
 use wallet_wasm::{
+    exchange::Meaning,
     machine::{Enrol, Event, WalletError},
-    owner::{Making, Reached, Told, arrival, arrived, come_back, epoch_after},
+    owner::{
+        Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request, question,
+        read_look,
+    },
     store::MemoryStore,
 };
 
@@ -327,6 +331,54 @@ fn a_book_that_is_too_long_keeps_the_newest_and_says_so() {
     wallet.back_up_as(&many, Plan::spread(3, &ids).unwrap(), None, false).unwrap();
     wallet.run(&safes, 1000);
     assert_eq!(wallet.state.owner.as_ref().unwrap().left_out as usize, left_out + 1);
+}
+
+#[test]
+fn nothing_is_put_in_force_before_every_safe_has_proven_it() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = begun(store, &safes);
+    safes.away = vec![4];
+    for _ in 0..3 {
+        wallet.run(&safes, 1000);
+        wallet.wait(60);
+    }
+    let owner = wallet.state.owner.as_ref().unwrap();
+    let reached: Vec<_> = owner.seats.iter().map(|seat| seat.reached).collect();
+    assert_eq!(reached.iter().filter(|reached| **reached == Reached::Proven).count(), 4);
+    assert_eq!(reached.iter().max(), Some(&Reached::Proven));
+}
+
+#[test]
+fn what_was_written_between_look_and_turn_is_not_lost() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let mut second = Comer::new(&safes, START, &[0, 1, 2, 3, 4], 2).come_back(2);
+    // The first device still has its turn, and writes.
+    let next = first.add("Later", b"later");
+    let ids: Vec<_> = first.state.safes.keys().copied().collect();
+    first.back_up_as(&[next], Plan::spread(3, &ids).unwrap(), None, false).unwrap();
+    first.run(&safes, 1000);
+    assert_eq!(written(&first), N);
+    second.run(&safes, 1000);
+    assert!(second.state.owner.as_ref().unwrap().superseded, "it does not know the newest book, and does not write");
+    // Once more, and it does.
+    Comer::new(&safes, START, &[0, 1, 2, 3, 4], 3).come_back_to(&mut second, 3);
+    second.run(&safes, 1000);
+    assert_eq!((written(&second), second.state.backups.len()), (N, 2));
+}
+
+#[test]
+fn a_challenge_that_took_too_long_is_asked_for_again() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (wallet, _) = begun(store, &safes);
+    let safe = safes.all[0].id();
+    let known = &wallet.state.safes[&safe];
+    let asked = look_request(&known.url, name().expose(), &safe);
+    let look = read_look(safes.send(&asked, Vec::new(), START)).unwrap();
+    let (request, asked) = question(&wallet.state, &safe, Errand::Open, &look, &mut rng(1)).unwrap();
+    let late = safes.send(&request, request.body.clone().unwrap(), START + CHALLENGE_SPAN);
+    let meaning = interpret(&wallet.state, &safe, Errand::Open, asked, late);
+    assert!(matches!(meaning, Meaning::Later(..)), "{meaning:?}");
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use protocol::{
     codec,
     crypto::{
-        Secret, expand_seed,
+        PassphraseCost, Secret, expand_seed,
         oprf::{Blinded, commitment, evaluate},
     },
-    ids::SafeId,
+    ids::{EnrolmentId, SafeId},
     owner::{
         budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
-        enrolment::{Enrolment, EnrolmentError, Made, Stretched},
+        enrolment::{Enrolling, Enrolment, EnrolmentError, Made, Staged, Stretched},
         login::{Agreed, ChannelKey, Known, LoginError, agree},
         messages::{Action, Evaluated, Look, Outcome, Topic},
         name::NameKey,
@@ -137,8 +137,13 @@ fn exactly_the_groups_of_the_threshold_bring_the_owner_back() {
     }
 }
 
+/// The same slot under another name and with another share.
+fn misplaced(shown: &Staged) -> Staged {
+    Staged { id: EnrolmentId([7; 16]), generation: 2, share: secret(9), ..shown.clone() }
+}
+
 #[test]
-fn two_safes_dead_and_one_that_lies_are_named_and_left_out() {
+fn a_safe_that_answers_wrongly_is_named_and_left_out() {
     // One of five lies in its evaluation: four answer, three of them well.
     let mut group = Group::new(5, 3, 2);
     let looks = group.looks(&[0, 1, 2, 3]);
@@ -164,14 +169,17 @@ fn two_safes_dead_and_one_that_lies_are_named_and_left_out() {
     attempt.take(&other, &answer).unwrap();
     assert_eq!(attempt.missing(), 2);
     assert_eq!(attempt.finish().err(), Some(LoginError::TooFew { answered: 1, needed: 3 }));
-    // In full: it shows another slot and evaluates with its own share, two are dead, three are well.
-    let (known, wrong) = {
-        let looks = group.looks(&[0, 1, 2, 3]);
-        let agreed = agree(&group.name, &looks, 5).unwrap();
-        let honest = Agreed { shown_by: vec![group.ids[0], group.ids[2], group.ids[3]], ..agreed };
-        group.go_on(honest, PASSPHRASE, &mut rng(5))
-    };
-    assert!(wrong.is_empty());
+    // In full: one is dead, one shows the statement and has lost the share that goes with it.
+    let other = misplaced(&given(&group.made, &liar));
+    let (lost, id) = (group.made.enrolment.id_at(&liar), other.id);
+    for action in [Action::Stage(Box::new(other)), Action::Commit(id), Action::Drop(lost)] {
+        assert_eq!(group.act(1, action), Outcome::Done);
+    }
+    let looks = group.looks(&[0, 1, 2, 3]);
+    let agreed = agree(&group.name, &looks, 5).unwrap();
+    assert!(agreed.shown_by.contains(&liar));
+    let (known, wrong) = group.go_on(agreed, PASSPHRASE, &mut rng(5));
+    assert_eq!(wrong, [liar]);
     known.unwrap();
 }
 
@@ -244,6 +252,20 @@ fn a_statement_is_checked_before_anything_of_the_passphrase_is_used() {
     assert_eq!(refused(&|e| e.seats[0].commitment = [0; 32].into()), EnrolmentError::Commitments);
     assert_eq!(refused(&|e| e.seats[0].commitment = [0xff; 32].into()), EnrolmentError::Commitments);
     assert!(matches!(refused(&|e| e.suite = 2), EnrolmentError::Malformed(_)));
+}
+
+#[test]
+fn a_root_is_that_of_its_statement() {
+    let group = Group::new(3, 2, 2);
+    let seed = protocol::crypto::derive_secret(&secret(2), "enrol", b"");
+    let enrolling = Enrolling::start(&seed, &group.ids, 2, PASSPHRASE, PassphraseCost::LEAST).unwrap();
+    let (stretch, output) = enrolling.to_stretch();
+    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    let (wrap, made) = (given(&group.made, &group.ids[0]).wrap, &group.made);
+    stretched.open_root(&wrap, &made.enrolment.id, &made.statement).unwrap();
+    let mut other = made.statement.clone();
+    *other.last_mut().unwrap() ^= 1;
+    assert!(stretched.open_root(&wrap, &made.enrolment.id, &other).is_err());
 }
 
 /// How far the second enrolment has come at one safe.
@@ -339,7 +361,7 @@ fn tries_at_a_name_that_is_not_there_are_forgotten_after_a_month() {
     let account = name(5).account(&Visit::new(&mut safe).identity.id());
     for n in 0..3 {
         let (_, element) = Blinded::start(b"guess", &mut rng(n)).unwrap();
-        Visit::new(&mut safe).guess(&account, &guess_of(protocol::ids::EnrolmentId([1; 16]), element, n));
+        Visit::new(&mut safe).guess(&account, &guess_of(EnrolmentId([1; 16]), element, n));
         safe.wait(86_400);
     }
     assert_eq!(safe.safe.owners(), 1);

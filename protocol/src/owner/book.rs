@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
-    book::{Book, BookError, KnownSafe},
+    book::{Book, BookError},
     codec::{self, CodecError},
     crypto::{CryptoError, Secret, blake3},
     owner::{
@@ -100,10 +100,5 @@ impl HeadContent {
     /// Of a book, and how many backups are not in it.
     pub const fn new(book: Book, left_out: u32) -> Self {
         Self { suite: SUITE, book, left_out }
-    }
-
-    /// The safes in it.
-    pub fn safes(&self) -> &[KnownSafe] {
-        &self.book.safes
     }
 }

@@ -133,7 +133,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    const fn label(self) -> &'static str {
+    /// Its name: the last part of the path, and bound into every question.
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Evaluate => "evaluate",

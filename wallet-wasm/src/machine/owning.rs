@@ -62,6 +62,7 @@ impl Transition<'_> {
             content: None,
             superseded: false,
             left_out: 0,
+            base: None,
         });
         Ok(())
     }
@@ -90,9 +91,9 @@ impl Transition<'_> {
     pub(super) fn owner_promised(&mut self, safe: &SafeId, there: Option<Mark>) -> Result<(), WalletError> {
         let mut owner = self.owner()?;
         let place = |mark: &Mark| (mark.epoch, mark.sequence);
-        let known = owner.head.as_ref().map(|head| head.mark);
-        // Somebody has written since this device looked: what it knows is not the newest.
-        if there.is_some_and(|there| known.is_none_or(|known| place(&known) < place(&there))) {
+        // Somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
+        let others = there.filter(|there| there.epoch != owner.epoch);
+        if others.is_some_and(|there| owner.base.is_none_or(|base| place(&base) < place(&there))) {
             return self.owner_superseded();
         }
         if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
@@ -146,6 +147,7 @@ impl Transition<'_> {
         let owner = match turn {
             Some(turn) => Owner { seats, ..turn.clone() },
             None => Owner {
+                base: head.as_ref().map(|head| head.mark),
                 name: back.name,
                 name_key: back.name_key,
                 credential: back.credential,

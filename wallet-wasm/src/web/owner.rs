@@ -184,7 +184,11 @@ impl Driver {
         let name = name::normalise(typed, nfc).map_err(bad_name)?;
         let key = self.derive_key(&NameKey::stretch(), &name).await?;
         let key = NameKey::new(key);
-        let urls = addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
+        let mut urls =
+            addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
+        // Named twice is named once: more than half of the safes that were named must agree.
+        urls.sort_unstable();
+        urls.dedup();
         let looks = join_all(urls.iter().map(|url| {
             let key = key.clone();
             async move {
@@ -245,10 +249,9 @@ impl Driver {
         let mut rng = fresh_rng().ok()?;
         let proof = channel.map(ChannelKey::proof);
         let (question, answering) = Question::make(&address, plain, entry, &look.challenge, proof, &mut rng).ok()?;
-        let path = if topic == Topic::Evaluate { "evaluate" } else { "channel" };
         let request = Request {
             method: "POST",
-            url: format!("{}/v1/owners/{account}/{path}", base(&found.safe.url)),
+            url: format!("{}/v1/owners/{account}/{}", base(&found.safe.url), topic.label()),
             content_type: "application/cbor",
             body: Some(codec::encode(&question)),
             most: MAX_ANSWER_LEN as u64,
