@@ -314,10 +314,7 @@ impl SealedBook {
     /// [`BookError`].
     pub fn open(&self, key: &Secret) -> Result<Book, BookError> {
         let plain = seal::open(key, &purpose(), &self.sealed).map_err(|_| BookError::WrongPassphrase)?;
-        let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
-        codec::expect_suite(book.suite)?;
-        book.verify()?;
-        Ok(book)
+        Book::read(&plain)
     }
 }
 
@@ -327,10 +324,26 @@ impl Book {
     /// # Errors
     /// [`BookError`].
     pub fn verify(&self) -> Result<(), BookError> {
+        self.verify_with(&[])
+    }
+
+    /// The same, and what else stands under the keys of its safes.
+    pub(crate) fn verify_with(&self, further: &[BookEntry]) -> Result<(), BookError> {
         let identities = self.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
-        for entry in &self.entries {
+        for entry in self.entries.iter().chain(further) {
             entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
         }
         Ok(())
+    }
+
+    /// Reads what [`codec::encode`] wrote, and checks every safe and certificate in it. Whoever has it can recover all that it names.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub fn read(plain: &[u8]) -> Result<Self, BookError> {
+        let book: Self = codec::decode(plain, MAX_FILE_LEN)?;
+        codec::expect_suite(book.suite)?;
+        book.verify()?;
+        Ok(book)
     }
 }

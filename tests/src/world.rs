@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use futures::{FutureExt, executor::block_on};
 use protocol::{
-    book::KnownSafe,
+    book::{Book, KnownSafe},
     bundle::{self, ValueMeta},
     crypto::{PassphraseCost, Secret, blake3, derive_secret, expand_seed},
     envelope::Envelope,
@@ -22,9 +22,10 @@ use protocol::{
 use safe_worker::{flow::Head, memory::MemorySafe};
 use wallet_wasm::{
     audits::{self, Asked, Audit},
+    book,
     exchange::{self, Answer, Meaning, Request},
     keeping,
-    machine::{Changes, Event, Prepared, Shown, WalletError, Wish, transition},
+    machine::{Changes, Event, Prepared, Shown, WalletError, Wish, WriteChapter, transition},
     owner, proving,
     session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
     state::{Backup, Content, FaceWish, Operation, Row, State},
@@ -654,6 +655,7 @@ impl<'a, S: Store> Wallet<'a, S> {
                 let room = self.session.room(&self.state);
                 self.try_handle(Event::ApplyRule(*value, room))?;
             }
+            Action::WriteChapter => self.write_chapter()?,
             _ => unreachable!("no such action"),
         }
         Ok(Then::Nothing)
@@ -924,12 +926,28 @@ impl<'a, S: Store> Wallet<'a, S> {
             }
             values.push((meta.clone(), content_of(blob, content)));
         }
-        let event = if backup.operation == Some(Operation::Drill) {
+        let event = if let (Some(_), [(_, content)]) = (&backup.chapter, &values[..]) {
+            let book = Book::read(&self.read_blob(content)?).ok();
+            Event::ChapterRead(*id, content.clone(), book)
+        } else if backup.operation == Some(Operation::Drill) {
             Event::Drilled(*id, values.into_iter().map(|(_, content)| content).collect())
         } else {
             Event::Recovered(*id, values, self.session.unused(&self.state, &backup))
         };
         self.try_handle(event)
+    }
+
+    fn write_chapter(&mut self) -> Result<(), Trouble> {
+        let Some(due) = book::due(&self.state, &self.session) else { return Ok(()) };
+        let content = if due.names.is_empty() {
+            None
+        } else {
+            let (content, blob) = (book::chapter_of(&self.state, &due), self.blob_name("chapter"));
+            self.put_blob(&blob, &content)?;
+            let meta = book::describe_chapter(content.len() as u64, self.now, &mut self.rng());
+            Some((meta, content_of(blob, &content)))
+        };
+        self.try_handle(Event::WriteChapter(Box::new(WriteChapter { due, content })))
     }
 
     /// Acts until nothing is left to do or `steps` actions are done. Returns how many were done.

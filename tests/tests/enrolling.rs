@@ -2,17 +2,17 @@
 //! brings all of it back.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::cell::Cell;
+use std::{cell::Cell, collections::BTreeSet};
 
 use futures::executor::block_on;
 use protocol::{
     codec,
-    crypto::{PassphraseCost, derive_secret},
-    ids::{SafeId, Seconds, ValueId},
+    crypto::{PassphraseCost, Secret, derive_secret},
+    ids::{BackupId, DeviceId, SafeId, Seconds, ValueId},
     owner::{
         enrolment::{Enrolling, Stretched},
         login::{Known, agree},
-        messages::{CHALLENGE_SPAN, Epoch, Look, MAX_ANSWER_LEN, Outcome, Topic},
+        messages::{CHALLENGE_SPAN, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome, Topic},
         name::NameKey,
     },
     plan::Plan,
@@ -26,12 +26,14 @@ use tests::{
     world::{Fault, START, Safes, Wallet},
 };
 use wallet_wasm::{
+    book::MAX_LOOSE,
     exchange::Meaning,
     machine::{Enrol, Event, WalletError},
     owner::{
-        Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request, question,
-        read_look,
+        Arrived, Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
+        question, read_look,
     },
+    state::{Backup, Next},
     store::MemoryStore,
 };
 
@@ -125,6 +127,28 @@ impl<'a> Comer<'a> {
         waiting.finish(stretched).unwrap()
     }
 
+    /// What the safes say to their owner.
+    fn told(&self, known: &Known, credential: &Secret) -> Vec<Told> {
+        self.at
+            .iter()
+            .map(|at| {
+                let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
+                let (mut visit, channel, mut without) = (Visit::new(&mut door), known.channel(&id), None);
+                loop {
+                    let actions = codec::encode(&arrival(known, &id, credential, without));
+                    let (got, answering) =
+                        visit.ask_owner(&name().account(&id), Topic::Channel, &actions, Some(channel.proof()));
+                    let answer = answering.open(&granted(got, 200, "application/octet-stream")).unwrap();
+                    let outcomes: Vec<Outcome> = codec::decode(&answer, MAX_ANSWER_LEN).unwrap();
+                    match arrived(&self.safes.probe(*at, self.now), outcomes).unwrap() {
+                        Arrived::Told(told) => break *told,
+                        Arrived::Full(oldest) => assert_eq!(without.replace(oldest), None, "once is enough"),
+                    }
+                }
+            })
+            .collect()
+    }
+
     /// A new wallet with everything back.
     fn come_back(&self, seed: u64) -> Wallet<'static> {
         let mut wallet = Wallet::create(leak(), seed);
@@ -137,21 +161,7 @@ impl<'a> Comer<'a> {
         let known = self.log_in();
         let mine = wallet.state.owner.as_ref().map(|owner| owner.credential.clone());
         let credential = mine.unwrap_or_else(|| derive_secret(&secret(seed), "credential", b""));
-        let told: Vec<Told> = self
-            .at
-            .iter()
-            .map(|at| {
-                let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
-                let mut visit = Visit::new(&mut door);
-                let actions = codec::encode(&arrival(&known, &id, &credential));
-                let channel = known.channel(&id);
-                let (got, answering) =
-                    visit.ask_owner(&name().account(&id), Topic::Channel, &actions, Some(channel.proof()));
-                let answer = answering.open(&granted(got, 200, "application/octet-stream")).unwrap();
-                let outcomes: Vec<Outcome> = codec::decode(&answer, MAX_ANSWER_LEN).unwrap();
-                arrived(&self.safes.probe(*at, self.now), outcomes).unwrap()
-            })
-            .collect();
+        let told = self.told(&known, &credential);
         let (back, wrong) =
             come_back("alice-7kq4m2".into(), &name(), &known, credential, told, &mut rng(seed)).unwrap();
         assert_eq!(wrong, []);
@@ -306,31 +316,193 @@ fn a_book_that_was_set_back_is_not_taken_for_the_newest() {
     assert_eq!(back.state.backups.len(), 2);
 }
 
-#[test]
-fn a_book_that_is_too_long_keeps_the_newest_and_says_so() {
-    let (store, safes) = (leak(), Safes::new(N));
-    let (mut wallet, first) = enrolled(store, &safes);
+/// Backs up a value of its own, and lets the book follow.
+fn one_more(wallet: &mut Wallet<'static>, safes: &Safes, title: &str) -> ValueId {
+    wallet.wait(1);
     let ids: Vec<_> = wallet.state.safes.keys().copied().collect();
-    let mut values = Vec::new();
-    for n in 0..24 {
-        wallet.wait(1);
-        let value = wallet.add(&format!("Number {n}"), b"content");
-        wallet.back_up_as(&[value], Plan::spread(3, &ids).unwrap(), None, false).unwrap();
-        wallet.run(&safes, 1000);
-        values.push(value);
+    let value = wallet.add(title, title.as_bytes());
+    wallet.back_up_as(&[value], Plan::spread(3, &ids).unwrap(), None, false).unwrap();
+    settle(wallet, safes);
+    value
+}
+
+/// Until nothing is left to do, waiting for safes that are away.
+fn settle(wallet: &mut Wallet<'static>, safes: &Safes) {
+    for _ in 0..6 {
+        wallet.run(safes, 10_000);
+        wallet.wait(60);
     }
-    let left_out = wallet.state.owner.as_ref().unwrap().left_out as usize;
-    assert!((5..20).contains(&left_out), "{left_out}");
-    assert_eq!(written(&wallet), N);
-    let back = Comer::new(&safes, wallet.now(), &[0, 1, 2], 5).come_back(8);
-    assert_eq!(back.state.backups.len(), 25 - left_out);
-    assert!(!back.state.values.contains_key(&first));
-    assert!(values.iter().rev().take(25 - left_out).all(|value| back.state.values.contains_key(value)));
-    // A single one that is longer than all room is not in the way of the others.
+}
+
+fn chapters<'a>(wallet: &'a Wallet<'_>) -> impl Iterator<Item = &'a Backup> {
+    wallet.state.backups.values().filter(|backup| backup.chapter.is_some())
+}
+
+/// The values that a wallet has a backup of.
+fn known(wallet: &Wallet<'_>) -> BTreeSet<ValueId> {
+    wallet.state.values.values().filter(|value| value.backup.is_some()).map(|value| value.meta.id).collect()
+}
+
+#[test]
+fn however_long_the_book_is_all_of_it_comes_back_and_a_change_writes_no_more_than_a_head() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..60 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+        let owner = wallet.state.owner.as_ref().unwrap();
+        assert_eq!((owner.left_out, owner.written()), (0, N), "after {n}");
+        assert!(owner.head.as_ref().unwrap().sealed.len() <= MAX_HEAD_LEN);
+    }
+    assert!((1..=5).contains(&chapters(&wallet).count()), "{}", chapters(&wallet).count());
+    // A single one whose entry no head has room for.
+    let ids: Vec<_> = wallet.state.safes.keys().copied().collect();
     let many: Vec<_> = (0..1200).map(|n| wallet.add(&format!("One of very many values, number {n}"), b"x")).collect();
     wallet.back_up_as(&many, Plan::spread(3, &ids).unwrap(), None, false).unwrap();
-    wallet.run(&safes, 1000);
-    assert_eq!(wallet.state.owner.as_ref().unwrap().left_out as usize, left_out + 1);
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert_eq!((owner.left_out, owner.written(), owner.is_behind()), (0, N, false));
+    // What is given up, and what is made anew.
+    let gone = one_more(&mut wallet, &safes, "Gone");
+    for n in 0..8 {
+        one_more(&mut wallet, &safes, &format!("Later {n}"));
+    }
+    wallet.handle(Event::Release(wallet.backup_of(&gone))).unwrap();
+    let named =
+        |wallet: &Wallet<'_>| chapters(wallet).find_map(|backup| backup.chapter.clone()?.names?.first().copied());
+    let (old, next) = (named(&wallet).unwrap(), BackupId([9; 16]));
+    let renewed = wallet.state.backups[&old].values[0].id;
+    let plan = wallet.state.backups[&old].plan.clone();
+    wallet.handle(Event::Renew(old, Next { backup: next, plan, words: None })).unwrap();
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().gone.contains(&old));
+    // All of it is there on a new device, whichever safes answer.
+    for (seed, at) in [(2, [0, 1, 2]), (3, [1, 3, 4])] {
+        let mut back = Comer::new(&safes, wallet.now(), &at, seed).come_back(seed);
+        assert!(known(&back).len() < known(&wallet).len(), "chapters are fetched");
+        settle(&mut back, &safes);
+        assert_eq!(known(&back), known(&wallet));
+        assert_eq!(back.backup_of(&renewed), wallet.backup_of(&renewed));
+        assert!(!back.state.values.contains_key(&gone));
+        assert!(chapters(&back).all(|backup| backup.operation.is_none()));
+    }
+    // And the safes have nothing that no book names: all chapters that were replaced are gone.
+    let held: usize = wallet.state.backups.values().map(|backup| backup.deposits.len()).sum();
+    assert_eq!(safes.all.iter().map(|safe| safe.counts().1).sum::<usize>(), held);
+}
+
+#[test]
+fn a_chapter_comes_to_its_end_from_wherever_it_was_cut_off_and_names_nothing_twice() {
+    let ready = |store| {
+        let safes = Safes::new(N);
+        let (mut wallet, _) = enrolled(store, &safes);
+        let mut n = 0;
+        // The next one is too much.
+        while wallet.state.owner.as_ref().unwrap().loose + 5000 < MAX_LOOSE {
+            one_more(&mut wallet, &safes, &format!("Number {n}"));
+            n += 1;
+        }
+        let ids: Vec<_> = wallet.state.safes.keys().copied().collect();
+        let values: Vec<_> = (0..2).map(|n| wallet.add(&format!("Last {n}"), b"last")).collect();
+        for value in values {
+            wallet.back_up_as(&[value], Plan::spread(3, &ids).unwrap(), None, false).unwrap();
+        }
+        (wallet, safes)
+    };
+    let (mut wallet, safes) = ready(leak());
+    let count = wallet.run(&safes, 10_000);
+    assert_eq!(chapters(&wallet).count(), 1);
+    for crash in (0..=count).step_by(5) {
+        let store = leak();
+        let (mut wallet, safes) = ready(store);
+        let fault = [Fault::LostBefore, Fault::LostAfter, Fault::Twice][crash / 5 % 3];
+        for step in 0..crash {
+            let Some(action) = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next() else { break };
+            wallet.act(&action, &safes, if step + 1 == crash { fault } else { Fault::None }).unwrap();
+        }
+        let (now, had) = (wallet.now(), wallet.state.values.len());
+        drop(wallet);
+        let mut wallet = Wallet::open(store, 100 + crash as u64);
+        wallet.wait(now - wallet.now());
+        settle(&mut wallet, &safes);
+        assert_eq!(chapters(&wallet).count(), 1, "{fault:?} at {crash}");
+        let mut back = Comer::new(&safes, wallet.now(), &[0, 2, 4], 9).come_back(77);
+        settle(&mut back, &safes);
+        assert_eq!(known(&back).len(), had, "{fault:?} at {crash}");
+        let held: usize = wallet.state.backups.values().map(|backup| backup.deposits.len()).sum();
+        assert_eq!(safes.all.iter().map(|safe| safe.counts().1).sum::<usize>(), held, "{fault:?} at {crash}");
+    }
+}
+
+#[test]
+fn a_chapter_is_written_without_a_safe_that_is_away_and_comes_back_with_two_more_lost() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    safes.away = vec![4];
+    let ids: Vec<_> = safes.all.iter().map(MemorySafe::id).collect();
+    for n in 0..12 {
+        wallet.wait(1);
+        let value = wallet.add(&format!("Number {n}"), b"content");
+        wallet.back_up_as(&[value], Plan::spread(2, &ids[..4]).unwrap(), None, false).unwrap();
+        settle(&mut wallet, &safes);
+    }
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert_eq!((owner.left_out, owner.written(), chapters(&wallet).count()), (0, 4, 1));
+    assert!(chapters(&wallet).all(|backup| backup.finished.is_some() && backup.plan.safes().len() == 4));
+    // Whoever was away is back, and two others are gone: what the chapter has suffices.
+    safes.away = vec![1, 2];
+    let mut back = Comer::new(&safes, wallet.now(), &[0, 3, 4], 5).come_back(8);
+    settle(&mut back, &safes);
+    assert_eq!(known(&back), known(&wallet));
+}
+
+#[test]
+fn a_chapter_whose_pieces_are_not_shown_is_written_anew_elsewhere() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..12 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+    }
+    let (chapter, lost) = {
+        let chapter = chapters(&wallet).next().unwrap();
+        (chapter.id, chapter.deposits.iter().find(|deposit| deposit.safe == safes.all[2].id()).unwrap().id)
+    };
+    let prefix = lost.to_string();
+    safes.all[2].corrupt_where(|key| key.contains(&prefix), |body| body[40] ^= 1);
+    wallet.handle(Event::Audit(Some(chapter))).unwrap();
+    settle(&mut wallet, &safes);
+    let anew: Vec<_> = chapters(&wallet).collect();
+    assert!(anew.len() == 1 && anew[0].id != chapter);
+    assert!(!anew[0].plan.safes().contains(&&safes.all[2].id()));
+    let mut back = Comer::new(&safes, wallet.now(), &[1, 2, 3], 5).come_back(8);
+    settle(&mut back, &safes);
+    assert_eq!(known(&back), known(&wallet));
+}
+
+#[test]
+fn whoever_takes_the_book_back_follows_its_chapters() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    for n in 0..12 {
+        one_more(&mut first, &safes, &format!("First {n}"));
+    }
+    let mut second = Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 2).come_back(2);
+    second.wait(first.now() - second.now());
+    settle(&mut second, &safes);
+    for n in 0..20 {
+        one_more(&mut second, &safes, &format!("Second {n}"));
+    }
+    // The first one has another backup meanwhile, in nobody's book.
+    let own = one_more(&mut first, &safes, "Own");
+    assert!(first.state.owner.as_ref().unwrap().superseded);
+    Comer::new(&safes, second.now(), &[0, 1, 2, 3, 4], 3).come_back_to(&mut first, 3);
+    first.wait(second.now() - first.now());
+    settle(&mut first, &safes);
+    let mut all = known(&second);
+    all.insert(own);
+    assert_eq!(known(&first), all);
+    let mut third = Comer::new(&safes, first.now(), &[0, 2, 4], 4).come_back(4);
+    settle(&mut third, &safes);
+    assert_eq!(known(&third), all);
 }
 
 #[test]
@@ -365,6 +537,68 @@ fn what_was_written_between_look_and_turn_is_not_lost() {
     Comer::new(&safes, START, &[0, 1, 2, 3, 4], 3).come_back_to(&mut second, 3);
     second.run(&safes, 1000);
     assert_eq!((written(&second), second.state.backups.len()), (N, 2));
+}
+
+#[test]
+fn one_safe_that_says_so_does_not_take_the_book_away() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let said =
+        |wallet: &mut Wallet<'static>, at: usize| wallet.handle(Event::OwnerSuperseded(safes.all[at].id())).unwrap();
+    said(&mut wallet, 3);
+    said(&mut wallet, 3);
+    let later = one_more(&mut wallet, &safes, "Later");
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert_eq!((owner.superseded, owner.is_behind(), owner.written()), (false, false, 4));
+    // A mark that nobody has written, either.
+    let mark = Mark {
+        epoch: Epoch { counter: 9, holder: DeviceId([9; 16]) },
+        sequence: 99,
+        before: [1; 32].into(),
+        digest: [2; 32].into(),
+    };
+    wallet.handle(Event::OwnerPromised(safes.all[3].id(), Some(mark))).unwrap();
+    assert!(!wallet.state.owner.as_ref().unwrap().superseded);
+    let back = Comer::new(&safes, wallet.now(), &[0, 1, 3], 2).come_back(2);
+    assert!(back.state.values.contains_key(&later));
+    // Two of five do: one of them is no liar.
+    said(&mut wallet, 1);
+    assert!(wallet.state.owner.as_ref().unwrap().superseded);
+}
+
+#[test]
+fn no_safe_can_use_up_the_turns() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (wallet, _) = enrolled(store, &safes);
+    let comer = Comer::new(&safes, START, &[0, 1, 2], 2);
+    let known = comer.log_in();
+    let told = |lie: Option<u32>| -> Vec<Told> {
+        let lied = |mut told: Told| {
+            let counter = lie.filter(|_| told.safe.id == safes.all[0].id());
+            told.account.promised.counter = counter.unwrap_or(told.account.promised.counter);
+            told
+        };
+        comer.told(&known, &secret(3)).into_iter().map(lied).collect()
+    };
+    let epoch = |lie| {
+        let back = come_back("alice-7kq4m2".into(), &name(), &known, secret(3), told(lie), &mut rng(1)).unwrap().0;
+        back.epoch.counter
+    };
+    assert_eq!((epoch(None), epoch(Some(u32::MAX)), epoch(Some(0))), (2, 2, 2));
+    // One that was promised and never written in is believed.
+    assert_eq!(epoch(Some(7)), 8);
+    assert_eq!(wallet.state.owner.as_ref().unwrap().epoch.counter, 1);
+}
+
+#[test]
+fn a_device_too_many_takes_the_place_of_the_oldest_one() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (wallet, value) = enrolled(store, &safes);
+    for seed in 2..20 {
+        let back = Comer::new(&safes, START, &[0, 1, 2], seed).come_back(seed);
+        assert!(back.state.values.contains_key(&value), "device {seed}");
+    }
+    assert!(wallet.state.owner.as_ref().unwrap().writes());
 }
 
 #[test]

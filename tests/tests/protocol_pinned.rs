@@ -56,8 +56,8 @@ use wallet_wasm::{
     owner::{Making, Owner, Reached, Seat},
     rules::{Condition, Rule},
     state::{
-        self, Activity, Backup, Claim as ClaimOfBackup, Content, Exhibit, FaceWish, Level, Next, Operation, PieceFault,
-        Retirement, Row, Settings, Stage, Then, Value,
+        self, Activity, Backup, Chapter, Claim as ClaimOfBackup, Content, Exhibit, FaceWish, Level, Next, Operation,
+        PieceFault, Retirement, Row, Settings, Stage, Then, Value,
     },
     store::Stored,
     vault::Vault,
@@ -865,9 +865,10 @@ fn owner_row() -> Owner {
     let name = NameKey::new(secret(0x0a));
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name, 1).unwrap();
     let epoch = Epoch { counter: 1, holder: DeviceId([4; 16]) };
-    let content = HeadContent::new(book(), 2);
+    let content = HeadContent { left_out: 2, ..HeadContent::new(book()) };
     let head = content.seal(&made.root, epoch, 1, [0; 32], &mut rng(5)).unwrap();
-    let seat = |safe: SafeId, reached| Seat { number: Some(1), reached, promised: true, written: 1, safe };
+    let seat =
+        |safe: SafeId, reached| Seat { number: Some(1), reached, promised: true, written: 1, safe, turned: false };
     Owner {
         name: "alice-7kq4m2".into(),
         name_key: name.expose().clone(),
@@ -882,10 +883,12 @@ fn owner_row() -> Owner {
         superseded: false,
         left_out: 2,
         base: None,
+        loose: 4000,
+        gone: vec![BackupId([7; 16])],
     }
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 21] {
+fn rows() -> [(&'static str, &'static str, Row); 22] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -934,8 +937,11 @@ fn rows() -> [(&'static str, &'static str, Row); 21] {
         replaces: None,
         next: None,
         claim: None,
+        chapter: None,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
+    let of_book = Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])] };
+    let chapter = Backup { chapter: Some(of_book), ..making.clone() };
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
     let mut keeping = backup([Stage::Held; 3], Some(Operation::Register), None);
     let bytes = SecretBytes(b"a share".to_vec().into());
@@ -1000,6 +1006,11 @@ fn rows() -> [(&'static str, &'static str, Row); 21] {
         ("row_backup_keeping.txt", "deposits held; a piece kept, a file, words", Row::Backup(Box::new(keeping))),
         ("row_backup_claiming.txt", "values live once; claim lost in epoch 1", Row::Backup(Box::new(claiming))),
         ("row_backup_wanting.txt", "value 1 is being recovered", Row::Backup(Box::new(wanting))),
+        (
+            "row_backup_chapter.txt",
+            "a chapter that is being made in the place of chapter bb…bb, and names backup cc…cc",
+            Row::Backup(Box::new(chapter)),
+        ),
         ("row_backup_ending.txt", "deposits held, held, released", Row::Backup(Box::new(ending))),
         (
             "row_backup_audited.txt",

@@ -512,7 +512,8 @@ fn what_owners_and_safes_say_conforms() {
     // The head of a book, opened as the text says.
     let (root, epoch) = (secret(4), Epoch { counter: 1, holder: DeviceId([1; 16]) });
     let book = Book { suite: SUITE, written: NOW, safes: Vec::new(), entries: Vec::new() };
-    let content = HeadContent::new(book, 0);
+    let gone = vec![BackupId([9; 16])];
+    let content = HeadContent { gone, ..HeadContent::new(book) };
     conforms("head-content", &codec::encode(&content));
     let head = content.seal(&OwnerRoot::new(root.clone()), epoch, 7, [2; 32], &mut rng(1)).unwrap();
     conforms("head", &codec::encode(&head));

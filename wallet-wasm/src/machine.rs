@@ -3,6 +3,7 @@
 //! A registration: `Planned → Prepared → Offered → Held` for every deposit, then the seed is dropped. What a safe says is verified here,
 //! never by the shell. A transition yields [`Changes`]; the shell commits them durably and only then applies them and acts on what follows.
 
+mod chapters;
 mod claiming;
 mod moving;
 mod owning;
@@ -27,6 +28,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
+pub use chapters::WriteChapter;
 pub use owning::Enrol;
 
 use crate::{
@@ -206,10 +208,14 @@ pub enum Event {
     OwnerPromised(SafeId, Option<Mark>),
     /// A safe has the head of this number.
     OwnerWritten(SafeId, u64),
-    /// Another device writes the book.
-    OwnerSuperseded,
+    /// A safe says that another device writes the book.
+    OwnerSuperseded(SafeId),
     /// The owner has come back on this device.
     OwnerReturned(Box<Return>),
+    /// A chapter of the owner's book is due, and its content durable.
+    WriteChapter(Box<WriteChapter>),
+    /// A chapter is back, its content durable, and this is what it says, if it says anything.
+    ChapterRead(BackupId, Content, Option<Book>),
     /// Something worth a line of activity.
     Note(Level, String),
 }
@@ -361,8 +367,10 @@ impl Transition<'_> {
             Event::OwnerReached(safe, reached, number) => self.owner_reached(&safe, reached, number),
             Event::OwnerPromised(safe, there) => self.owner_promised(&safe, there),
             Event::OwnerWritten(safe, sequence) => self.owner_written(&safe, sequence),
-            Event::OwnerSuperseded => self.owner_superseded(),
+            Event::OwnerSuperseded(safe) => self.owner_superseded(&safe),
             Event::OwnerReturned(back) => self.owner_returned(*back),
+            Event::WriteChapter(write) => self.write_chapter(*write, rng),
+            Event::ChapterRead(id, content, book) => self.chapter_read(&id, &content, book),
             Event::Note(level, text) => {
                 self.note(level, text);
                 Ok(())
@@ -589,6 +597,28 @@ impl Transition<'_> {
         if values.iter().any(|meta| meta.lives_once() != once) {
             return Err(WalletError::Mixed);
         }
+        let begun = self.begin(backup, values, sources, plan, rng)?;
+        self.put(Backup {
+            face: (face != FaceWish::default()).then_some(face),
+            words,
+            then: moving.then_some(Then::Vacate),
+            replaces,
+            // Drawn long before it is shown to anybody; who moves the values out never shows it.
+            claim: once.then(|| Claim::make_random(rng)),
+            ..begun
+        });
+        Ok(())
+    }
+
+    /// A registration from its beginning.
+    fn begin<R: CryptoRng>(
+        &self,
+        id: BackupId,
+        values: Vec<ValueMeta>,
+        sources: Vec<Content>,
+        plan: Plan<SafeId>,
+        rng: &mut R,
+    ) -> Result<Backup, WalletError> {
         let mut limit = u64::MAX;
         for safe in plan.safes() {
             limit = limit.min(self.state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?.limit_body);
@@ -598,18 +628,17 @@ impl Transition<'_> {
             return Err(CodecError::TooLong { got: head, most: MAX_HEAD_LEN }.into());
         }
         let bundle = bundle::length(&values);
-        let layout = Layout::new(backup, &plan, bundle, limit)?;
+        let layout = Layout::new(id, &plan, bundle, limit)?;
         let deposits = layout.slots().into_iter().map(|slot| {
             let id = DepositId::make_random(rng);
             Deposit::planned(id, slot, Secret::make_random(rng))
         });
         let deposits = deposits.collect();
-        let file_saved = has(&Place::File).then_some(false);
-        let face = (face != FaceWish::default()).then_some(face);
+        let has_file = plan.places().iter().any(|(_, place)| **place == Place::File);
         let segment_len = layout.segment_len();
         let roots = Some(sources.iter().map(|source: &Content| source.root).collect());
-        self.put(Backup {
-            id: backup,
+        Ok(Backup {
+            id,
             values,
             plan,
             bundle,
@@ -619,23 +648,22 @@ impl Transition<'_> {
             deposits,
             operation: Some(Operation::Register),
             finished: None,
-            face,
+            face: None,
             kept: Vec::new(),
             file: Vec::new(),
-            file_saved,
-            words,
+            file_saved: has_file.then_some(false),
+            words: None,
             wanted: Vec::new(),
-            then: moving.then_some(Then::Vacate),
+            then: None,
             roots,
             drilled: None,
             asked: None,
             begun: Some(self.now),
-            replaces,
+            replaces: None,
             next: None,
-            // Drawn long before it is shown to anybody; who moves the values out never shows it.
-            claim: once.then(|| Claim::make_random(rng)),
-        });
-        Ok(())
+            claim: None,
+            chapter: None,
+        })
     }
 
     fn prepared(&mut self, id: &BackupId, prepared: Prepared) -> Result<(), WalletError> {
@@ -716,6 +744,10 @@ impl Transition<'_> {
         backup.op_seed = None;
         backup.words = None;
         self.finish_sources(backup);
+        if let Some(chapter) = &mut backup.chapter {
+            let replaced = core::mem::take(&mut chapter.replaces);
+            return self.let_chapters_go(&replaced);
+        }
         match (backup.replaces, backup.operation) {
             (Some(old), Some(Operation::Vacate)) => {
                 backup.replaces = None;
@@ -870,6 +902,21 @@ impl Transition<'_> {
     // ---- import ------------------------------------------------------------------------------------------------
 
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
+        let titles: Vec<_> =
+            book.entries.iter().filter_map(|entry| Some((entry.backup, entry.values.first()?.title.clone()))).collect();
+        let Imported { new, older } = self.take_over_book(book);
+        for (_, title) in titles.into_iter().filter(|(id, _)| new.contains(id)) {
+            self.note(Level::Info, format!("Certificates of “{title}” were imported."));
+        }
+        if older {
+            self.note(Level::Warning, "The file holds an older backup of a value that is here; it was left alone.");
+        }
+        Ok(())
+    }
+
+    /// Takes over what a book has and this wallet does not.
+    fn take_over_book(&mut self, book: Book) -> Imported {
+        let mut imported = Imported::default();
         for safe in book.safes {
             if !self.state.safes.contains_key(&safe.id) {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
@@ -896,7 +943,7 @@ impl Transition<'_> {
                 .remove
                 .extend(stale.into_iter().filter_map(|backup| self.unused_without(backup, &ids)).collect::<Vec<_>>());
             if !others.is_empty() {
-                self.note(Level::Warning, "The file holds an older backup of a value that is here; it was left alone.");
+                imported.older = true;
                 continue;
             }
             for meta in &entry.values {
@@ -908,14 +955,20 @@ impl Transition<'_> {
                 };
                 self.changes.put.push(Row::Value(Box::new(value)));
             }
-            self.note(
-                Level::Info,
-                format!("Certificates of “{}” were imported.", entry.values.first().map_or("", |v| &v.title)),
-            );
+            imported.new.push(entry.backup);
             self.put(backup_of(entry));
         }
-        Ok(())
+        imported
     }
+}
+
+/// What a book has brought.
+#[derive(Default)]
+struct Imported {
+    /// Backups that this wallet did not have.
+    new: Vec<BackupId>,
+    /// It names backups of values that have another one here.
+    older: bool,
 }
 
 fn backup_of(entry: BookEntry) -> Backup {
@@ -949,6 +1002,7 @@ fn backup_of(entry: BookEntry) -> Backup {
         replaces: None,
         next: None,
         claim: None,
+        chapter: None,
     }
 }
 

@@ -9,26 +9,22 @@
 //!
 //! *Shared* and *Proven* are the trial: the safe's answer holds against its commitment, and what it returns opens to the owner's root.
 
-use core::cmp::Reverse;
-
 use minicbor::{Decode, Encode, bytes::ByteArray};
 use protocol::{
-    SUITE,
-    book::{Book, KnownSafe},
-    bundle::ValueMeta,
+    book::KnownSafe,
     codec::{self, Bytes},
     crypto::{
         CryptoError, Secret, blake3, derive_secret,
         oprf::{Blinded, Evaluation},
     },
-    ids::{BackupId, DeviceId, GuessId, SafeId, ValueId},
+    ids::{BackupId, DeviceId, GuessId, SafeId},
     owner::{
-        book::{HeadContent, fits},
+        book::HeadContent,
         enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
         login::{ChannelKey, Known, LoginError},
         messages::{
             Account, Action, Address, Answering, CredentialKind, Epoch, Evaluated, Guess, Head, Look, MAX_ANSWER_LEN,
-            MAX_LOOK_LEN, Mark, NewCredential, Opening, Outcome, Proof, Question, Refusal, Topic, Who,
+            MAX_CREDENTIALS, MAX_LOOK_LEN, Mark, NewCredential, Opening, Outcome, Proof, Question, Refusal, Topic, Who,
         },
         name::NameKey,
     },
@@ -37,11 +33,15 @@ use protocol::{
 use rand_core::CryptoRng;
 
 use crate::{
+    book::Said,
     exchange::{Answer, Meaning, Request, base, refusal},
-    machine::{Changes, Event, WalletError, entry_of},
+    machine::{Event, WalletError},
     session::Contact,
-    state::{Backup, Key, Row, State, Value},
+    state::State,
 };
+
+/// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing.
+const MAX_LEAP: u32 = 1 << 16;
 
 /// How far an enrolment has come at one safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -87,12 +87,15 @@ pub struct Seat {
     /// The newest head that it has.
     #[n(4)]
     pub written: u64,
+    /// It says that another device has the turn.
+    #[n(5)]
+    pub turned: bool,
 }
 
 impl Seat {
     /// A safe that has nothing yet.
     pub const fn new(safe: SafeId) -> Self {
-        Self { safe, number: None, reached: Reached::Named, promised: false, written: 0 }
+        Self { safe, number: None, reached: Reached::Named, promised: false, written: 0, turned: false }
     }
 }
 
@@ -193,6 +196,12 @@ pub struct Owner {
     /// Where the book stood when this device came back: its own heads follow that one.
     #[n(12)]
     pub base: Option<Mark>,
+    /// Length of what the newest head is to say of backups that stand in no chapter, bytes.
+    #[n(13)]
+    pub loose: u64,
+    /// Backups that a chapter names and that are no more.
+    #[n(14)]
+    pub gone: Vec<BackupId>,
 }
 
 /// What is said to a safe next.
@@ -245,7 +254,8 @@ impl Owner {
 
     /// Whether what this wallet has may be missing in the book at the safes: nothing is let go as long as that is so.
     pub fn is_behind(&self) -> bool {
-        self.superseded || (self.writes() && self.head.is_some() && self.written() < self.quorum())
+        let short = self.left_out > 0 || self.written() < self.quorum();
+        self.superseded || (self.writes() && self.head.is_some() && short)
     }
 
     /// What is said to a safe next.
@@ -264,7 +274,7 @@ impl Owner {
         let turn = self.seats.iter().filter(|one| one.promised).count() >= self.quorum();
         match seat {
             // It was away when this device came back, and does not know it.
-            seat if seat.number.is_none() => None,
+            seat if seat.number.is_none() || seat.turned => None,
             seat if !seat.promised => Some(Errand::Promise),
             seat if turn && seat.written < head.mark.sequence => Some(Errand::Write),
             _ => None,
@@ -275,9 +285,10 @@ impl Owner {
     ///
     /// # Errors
     /// [`CryptoError`] never; the type is that of sealing.
-    pub fn advance<R: CryptoRng>(&self, content: &HeadContent, rng: &mut R) -> Result<Option<Self>, CryptoError> {
+    pub fn advance<R: CryptoRng>(&self, said: Said, rng: &mut R) -> Result<Option<Self>, CryptoError> {
+        let Said { content, loose } = said;
         let Some(root) = self.root.as_ref().filter(|_| self.writes()) else { return Ok(None) };
-        let digest = blake3(&codec::encode(content));
+        let digest = blake3(&codec::encode(&content));
         let known = self.head.as_ref().filter(|head| head.mark.epoch == self.epoch);
         if known.is_some() && self.content.is_some_and(|content| *content == digest) {
             return Ok(None);
@@ -285,89 +296,10 @@ impl Owner {
         let (sequence, before) =
             self.head.as_ref().map_or((1, [0; 32]), |head| (head.mark.sequence.saturating_add(1), *head.mark.digest));
         let head = content.seal(&OwnerRoot::new(root.clone()), self.epoch, sequence, before, rng)?;
-        Ok(Some(Self { head: Some(head), content: Some(digest.into()), left_out: content.left_out, ..self.clone() }))
+        let HeadContent { left_out, gone, .. } = content;
+        let (head, content) = (Some(head), Some(digest.into()));
+        Ok(Some(Self { head, content, left_out, loose, gone, ..self.clone() }))
     }
-}
-
-/// The wallet as it is once some changes are committed, without making it.
-struct Next<'a> {
-    state: &'a State,
-    changes: &'a Changes,
-}
-
-impl<'a> Next<'a> {
-    /// The record of a name: of several in one commit the last one counts.
-    fn row<T>(&self, key: Key, of: impl Fn(&'a Row) -> Option<&'a T>, known: Option<&'a T>) -> Option<&'a T> {
-        if self.changes.remove.contains(&key) {
-            return None;
-        }
-        self.changes.put.iter().rev().find(|row| row.key() == key).map_or(known, of)
-    }
-
-    fn value(&self, id: &ValueId) -> Option<&'a Value> {
-        let of = |row: &'a Row| if let Row::Value(value) = row { Some(&**value) } else { None };
-        self.row(Key::Value(*id), of, self.state.values.get(id))
-    }
-
-    fn backup(&self, id: &BackupId) -> Option<&'a Backup> {
-        let of = |row: &'a Row| if let Row::Backup(backup) = row { Some(&**backup) } else { None };
-        self.row(Key::Backup(*id), of, self.state.backups.get(id))
-    }
-
-    fn safe(&self, id: &SafeId) -> Option<&'a KnownSafe> {
-        let of = |row: &'a Row| if let Row::Safe(safe) = row { Some(&**safe) } else { None };
-        self.row(Key::Safe(*id), of, self.state.safes.get(id))
-    }
-
-    /// The backups that bring values back, each once, the newest first.
-    fn told(&self) -> Vec<&'a Backup> {
-        let new = self.changes.put.iter().filter_map(|row| match row {
-            Row::Value(value) if !self.state.values.contains_key(&value.meta.id) => Some(value.meta.id),
-            _ => None,
-        });
-        let values = self.state.values.keys().copied().chain(new);
-        let mut backups: Vec<&Backup> = values
-            .filter_map(|id| self.backup(self.value(&id)?.backup.as_ref()?))
-            .filter(|backup| {
-                let here = |meta: &ValueMeta| self.value(&meta.id).is_some_and(|value| value.content.is_some());
-                backup.finished.is_some() && !(backup.must_claim() && backup.values.iter().any(here))
-            })
-            .collect();
-        backups.sort_by_key(|backup| (Reverse(backup.finished), backup.id));
-        backups.dedup_by_key(|backup| backup.id);
-        backups
-    }
-}
-
-/// What the book at the safes is to say once these changes are committed: of the newest backups as many as there is room for.
-pub fn content_of(state: &State, changes: &Changes, owner: &Owner) -> HeadContent {
-    let next = Next { state, changes };
-    let told = next.told();
-    let mut content = HeadContent::new(no_book(), 0);
-    content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
-    let shown = |id: &SafeId| Some(KnownSafe { token: None, ..next.safe(id)?.clone() });
-    content.book.safes = owner.seats.iter().filter_map(|seat| shown(&seat.safe)).collect();
-    // Lists have heads of at most three bytes, of which one is counted already.
-    let mut length = codec::encode(&content).len() + 8;
-    for backup in told {
-        // What is told of has a certificate for each of its pieces.
-        let Ok(entry) = entry_of(backup) else { continue };
-        let known = |id: &SafeId| content.book.safes.iter().any(|safe| safe.id == *id);
-        let safes: Vec<KnownSafe> = backup.plan.safes().into_iter().filter(|id| !known(id)).filter_map(shown).collect();
-        let more = codec::encode(&entry).len() + safes.iter().map(|safe| codec::encode(safe).len()).sum::<usize>();
-        if !fits(length + more) {
-            content.left_out += 1;
-            continue;
-        }
-        length += more;
-        content.book.entries.push(entry);
-        content.book.safes.extend(safes);
-    }
-    content
-}
-
-pub(crate) fn no_book() -> Book {
-    Book { suite: SUITE, written: 0, safes: Vec::new(), entries: Vec::new() }
 }
 
 // ---- what is said to a safe -----------------------------------------------------------------------------------------
@@ -527,7 +459,7 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
             let outcomes: Vec<Outcome> = answering.read(answer).ok()?;
             let [outcome] = <[Outcome; 1]>::try_from(outcomes).ok()?;
             match (errand, outcome) {
-                (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded),
+                (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded(*safe)),
                 (Errand::Stage, Outcome::Done) => reached(Reached::Staged, None),
                 (Errand::Commit, Outcome::Done) => reached(Reached::Committed, None),
                 (Errand::Show, Outcome::Account(account)) => {
@@ -607,18 +539,34 @@ pub struct Told {
     pub number: u32,
 }
 
-/// What is done in the first channel of a device that comes back: it sees what is there, takes its own try back, and leaves its credential.
-pub fn arrival(known: &Known, safe: &SafeId, credential: &Secret) -> Vec<Action> {
+/// What is done in the first channel of a device that comes back: it sees what is there, takes its own try back, and leaves its credential. `without`: the credential that makes
+/// room for it, where there was none ([`Arrived::Full`]).
+pub fn arrival(known: &Known, safe: &SafeId, credential: &Secret, without: Option<u32>) -> Vec<Action> {
     let key = derive_secret(credential, "wallet", &safe.0);
     let new = NewCredential { kind: CredentialKind::Wallet, key, note: Bytes::default(), wrap: None };
-    vec![Action::Show, Action::ReadHead, Action::Refund(vec![known.guess_at(safe)]), Action::Add(new)]
+    let arrival = [Action::Show, Action::ReadHead, Action::Refund(vec![known.guess_at(safe)]), Action::Add(new)];
+    without.map(Action::Revoke).into_iter().chain(arrival).collect()
+}
+
+/// What came of [`arrival`].
+#[derive(Debug)]
+pub enum Arrived {
+    /// The safe knows this device now.
+    Told(Box<Told>),
+    /// It has no room for another credential. The oldest one of a wallet can make room.
+    Full(u32),
 }
 
 /// What came of [`arrival`]; `None`: not what a safe answers to its owner.
-pub fn arrived(safe: &KnownSafe, outcomes: Vec<Outcome>) -> Option<Told> {
-    match <[Outcome; 4]>::try_from(outcomes).ok()? {
+pub fn arrived(safe: &KnownSafe, mut outcomes: Vec<Outcome>) -> Option<Arrived> {
+    let at = outcomes.len().checked_sub(4)?;
+    match <[Outcome; 4]>::try_from(outcomes.split_off(at)).ok()? {
         [Outcome::Account(account), Outcome::Head(head), _, Outcome::Added(number)] => {
-            Some(Told { safe: safe.clone(), account, head, number })
+            Some(Arrived::Told(Box::new(Told { safe: safe.clone(), account, head, number })))
+        }
+        [Outcome::Account(account), .., Outcome::Refused(_)] if account.credentials.len() >= MAX_CREDENTIALS => {
+            let wallets = account.credentials.iter().filter(|one| one.kind == CredentialKind::Wallet);
+            wallets.map(|one| one.number).min().map(Arrived::Full)
         }
         _ => None,
     }
@@ -653,6 +601,10 @@ pub fn come_back<R: CryptoRng>(
     }
     let root = root.ok_or(LoginError::TooFew { answered: 0, needed: 1 })?;
     let (newest, liars) = newest(&root, heads);
+    // Nobody has signed what a safe says that it has promised: a lone liar must not be able to end the counting.
+    let written = newest.as_ref().map_or(0, |(head, _)| head.mark.epoch.counter);
+    epochs.retain(|epoch| epoch.counter <= written.saturating_add(MAX_LEAP));
+    epochs.extend(newest.as_ref().map(|(head, _)| head.mark.epoch));
     wrong.extend(liars);
     let back = Return {
         name,

@@ -19,9 +19,10 @@ pub fn replaced(plan: &Plan<SafeId>, from: &SafeId, to: &SafeId) -> Result<Plan<
     plan.bind(&|safe| Ok(if safe == from { *to } else { *safe }))
 }
 
-/// The backups that have pieces at a safe, without those that are only still to be let go.
+/// The backups that have pieces at a safe, without those that are only still to be let go, and without chapters of the owner's book, which leave it by themselves.
 pub fn at_safe<'a>(state: &'a State, safe: &'a SafeId) -> impl Iterator<Item = &'a Backup> {
-    let current = state.backups.values().filter(|backup| !state.is_leftover(backup) && backup.replaces.is_none());
+    let own = state.backups.values().filter(|backup| backup.chapter.is_none());
+    let current = own.filter(|backup| !state.is_leftover(backup) && backup.replaces.is_none());
     current.filter(move |backup| backup.deposits.iter().any(|deposit| deposit.safe == *safe))
 }
 

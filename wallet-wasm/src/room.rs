@@ -31,7 +31,8 @@ pub fn used(state: &State) -> u64 {
 
 /// What a recovery brings to this device that is not here, bytes. What is here stays until the new copy of it is durable, and is not counted.
 pub fn brings(state: &State, backup: &Backup) -> u64 {
-    if backup.operation != Some(Operation::Recover) {
+    // A chapter of the book is read, and not kept.
+    if backup.operation != Some(Operation::Recover) || backup.chapter.is_some() {
         return 0;
     }
     let wanted = |id: &ValueId| backup.is_wanted(id) && !state.is_local(id);

@@ -20,6 +20,7 @@ use protocol::{
 };
 
 use crate::{
+    book,
     claiming::{Claiming, Outcome, Told},
     machine::Event,
     owner, retiring,
@@ -98,6 +99,8 @@ pub enum Action {
     Replace(BackupId),
     /// Say something to a safe as its owner.
     Owner(SafeId, owner::Errand),
+    /// Write [`crate::book::due`].
+    WriteChapter,
 }
 
 impl Action {
@@ -110,7 +113,7 @@ impl Action {
             | Self::Finish(backup)
             | Self::Vacate(backup)
             | Self::Replace(backup) => Some(*backup),
-            Self::Audit(_) | Self::ApplyRule(_) | Self::Owner(..) => None,
+            Self::Audit(_) | Self::ApplyRule(_) | Self::Owner(..) | Self::WriteChapter => None,
         }
     }
 }
@@ -617,6 +620,10 @@ impl Session {
         self.upkeep_actions(state, now, &mut list, &mut planned);
         let replaced = retiring::due(state).into_iter().map(Action::Replace);
         list.extend(replaced.filter(|action| !self.under_way.contains_key(action)));
+        let chapter = Action::WriteChapter;
+        if !self.under_way.contains_key(&chapter) && book::due(state, self).is_some() {
+            list.push(chapter);
+        }
         for (value, _) in rules::due(state, &room, now) {
             let action = Action::ApplyRule(value);
             list.extend((!self.under_way.contains_key(&action)).then_some(action));

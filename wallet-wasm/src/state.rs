@@ -291,6 +291,18 @@ impl Claim {
     }
 }
 
+/// A part of the owner's book that stands at the safes as a backup of its own, with no value of this wallet in it ([`crate::book`]).
+#[derive(Debug, Clone, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Chapter {
+    /// The backups that it names; `None`: this device has not read it yet.
+    #[n(0)]
+    pub names: Option<Vec<BackupId>>,
+    /// The chapters whose place it takes, which are let go when all safes have signed for this one.
+    #[n(1)]
+    pub replaces: Vec<BackupId>,
+}
+
 /// A backup: one bundle of values under one plan.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
@@ -368,6 +380,9 @@ pub struct Backup {
     /// The claim to its values, where they live once.
     #[n(23)]
     pub claim: Option<Claim>,
+    /// It is a part of the owner's book.
+    #[n(24)]
+    pub chapter: Option<Chapter>,
 }
 
 impl Backup {
@@ -402,9 +417,9 @@ impl Backup {
         self.lives_once() && !self.is_ours()
     }
 
-    /// Whether its pieces are rebuilt from the bodies before these are sent: when nothing is to remain here, and when nobody can try it later.
+    /// Whether its pieces are rebuilt from the bodies before these are sent: when nothing is to remain here, and when nobody tries it later.
     pub fn is_proven_as_sent(&self) -> bool {
-        self.then == Some(Then::Vacate) || self.lives_once()
+        self.then == Some(Then::Vacate) || self.lives_once() || self.chapter.is_some()
     }
 
     /// Its layout.
@@ -640,7 +655,7 @@ pub enum Row {
 }
 
 /// Name of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Key {
     /// A safe.

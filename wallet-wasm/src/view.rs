@@ -60,6 +60,9 @@ pub struct OwnerView {
     pub written: usize,
     pub quorum: usize,
     pub left_out: u32,
+    pub chapters: usize,
+    pub unread: usize,
+    pub unread_trouble: Vec<String>,
     pub guesses_prompt: u64,
     pub guesses_lifetime: u64,
 }
@@ -290,6 +293,11 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
 fn draw_owner(state: &State, session: &Session, owner: &Owner) -> OwnerView {
     let n = u32::try_from(owner.seats.len()).unwrap_or(u32::MAX);
     let bound = |each| group_bound(n, owner.threshold.into(), 0, each).unwrap_or(u64::MAX);
+    let chapters = || state.backups.values().filter_map(|backup| Some((backup, backup.chapter.as_ref()?)));
+    let unread = || chapters().filter(|(_, chapter)| chapter.names.is_none()).map(|(backup, _)| backup);
+    let mut unread_trouble: Vec<String> = unread().flat_map(|backup| session.failures(state, backup)).collect();
+    unread_trouble.sort_unstable();
+    unread_trouble.dedup();
     OwnerView {
         name: owner.name.clone(),
         threshold: owner.threshold,
@@ -299,6 +307,11 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner) -> OwnerView {
         written: owner.written(),
         quorum: owner.quorum(),
         left_out: owner.left_out,
+        chapters: chapters()
+            .filter(|(backup, _)| backup.finished.is_some() && backup.operation != Some(Operation::Release))
+            .count(),
+        unread: unread().count(),
+        unread_trouble,
         guesses_prompt: bound(PROMPT_GUESSES),
         guesses_lifetime: bound(LIFETIME_GUESSES),
     }
@@ -314,6 +327,7 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
         Some(Errand::Promise | Errand::Write) => "takes the book",
         None if owner.making.is_some() => "waits for the others",
         None if seat.number.is_none() => "does not know this device yet",
+        None if seat.turned => "says that another device keeps the book",
         None => "is ready",
     };
     let away = |(contact, detail): (Contact, Option<&str>)| match contact {
@@ -323,7 +337,7 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
     let refused = session.owner_refusals.get(&seat.safe).cloned();
     OwnerSeatView {
         nickname: state.nickname(&seat.safe),
-        done: errand.is_none() && owner.making.is_none() && seat.number.is_some(),
+        done: errand.is_none() && owner.making.is_none() && seat.number.is_some() && !seat.turned,
         known: owner.making.is_some() || seat.number.is_some(),
         step,
         trouble: refused.or_else(|| errand.and_then(|_| away(session.contact(&seat.safe)))),

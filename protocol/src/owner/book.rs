@@ -1,5 +1,8 @@
 //! The head of the owner's book, as the safes keep it: who has the owner's root reads from it how every value comes back.
 //!
+//! What is older stands in chapters: books of their own, each an immutable backup over the owner's safes that nobody can read without its entry in the head. So a change writes
+//! no more than a head, however long the book is.
+//!
 //! It is written whole, in turns ([`crate::owner::messages::Epoch`]); its place in the row of heads is bound into it, so that no safe can pass an older one off as a newer.
 
 use minicbor::{Decode, Encode};
@@ -8,14 +11,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
-    book::{Book, BookError},
+    book::{Book, BookEntry, BookError},
     codec::{self, CodecError},
     crypto::{CryptoError, Secret, blake3},
+    ids::{BackupId, SafeId},
     owner::{
         enrolment::OwnerRoot,
         messages::{Epoch, Head, MAX_HEAD_LEN, Mark},
     },
     padme::padded_len,
+    plan::{Place, Plan, PlanError},
     seal::{self, Purpose, sealed_len},
 };
 
@@ -26,12 +31,29 @@ pub struct HeadContent {
     /// Format generation.
     #[n(0)]
     pub suite: u8,
-    /// The book.
+    /// The safes, and what stands in no chapter.
     #[n(1)]
     pub book: Book,
     /// Backups that there was no room for.
     #[n(2)]
     pub left_out: u32,
+    /// The chapters: how each comes back.
+    #[n(3)]
+    pub chapters: Vec<BookEntry>,
+    /// Backups that a chapter names and that are no more.
+    #[n(4)]
+    pub gone: Vec<BackupId>,
+}
+
+/// The plan of a chapter: over m of the owner's safes, so that it comes back from whichever `n − w + 1` of all n, and read with its head only. `quorum`: w, the fewest safes
+/// that a head counts at.
+///
+/// # Errors
+/// [`PlanError`] if there are fewer safes than that, or one twice.
+pub fn chapter_plan(safes: &[SafeId], quorum: usize) -> Result<Plan<SafeId>, PlanError> {
+    let places = safes.iter().copied().map(Plan::at).collect();
+    let content = Plan::disperse((safes.len() + 1).saturating_sub(quorum), places)?;
+    Plan::seal(content, vec![Plan::place(Place::Book)])
 }
 
 /// Whether a content of so many bytes fits into a head.
@@ -93,12 +115,12 @@ impl HeadContent {
         let content = usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length));
         let content: Self = codec::decode(content.ok_or(malformed)?, MAX_HEAD_LEN)?;
         codec::expect_suite(content.suite)?;
-        content.book.verify()?;
+        content.book.verify_with(&content.chapters)?;
         Ok(content)
     }
 
-    /// Of a book, and how many backups are not in it.
-    pub const fn new(book: Book, left_out: u32) -> Self {
-        Self { suite: SUITE, book, left_out }
+    /// Of a book that has no chapters.
+    pub const fn new(book: Book) -> Self {
+        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new() }
     }
 }

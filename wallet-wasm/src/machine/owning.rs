@@ -2,13 +2,18 @@
 
 use protocol::{
     ids::SafeId,
-    owner::messages::{Epoch, Mark},
+    owner::{
+        book::HeadContent,
+        messages::{Epoch, Mark},
+    },
+    register::liars,
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError};
+use super::{Transition, WalletError, backup_of};
 use crate::{
-    owner::{Making, Owner, Reached, Return, Seat, content_of, no_book},
+    book::{head_of, no_book},
+    owner::{Making, Owner, Reached, Return, Seat},
     state::{Level, Row},
 };
 
@@ -63,6 +68,8 @@ impl Transition<'_> {
             superseded: false,
             left_out: 0,
             base: None,
+            loose: 0,
+            gone: Vec::new(),
         });
         Ok(())
     }
@@ -94,7 +101,7 @@ impl Transition<'_> {
         // Somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
         let others = there.filter(|there| there.epoch != owner.epoch);
         if others.is_some_and(|there| owner.base.is_none_or(|base| place(&base) < place(&there))) {
-            return self.owner_superseded();
+            return self.owner_superseded(safe);
         }
         if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
             seat.promised = true;
@@ -112,13 +119,19 @@ impl Transition<'_> {
         Ok(())
     }
 
-    pub(super) fn owner_superseded(&mut self) -> Result<(), WalletError> {
-        let owner = self.owner()?;
-        if !owner.superseded {
+    /// So many safes may lie as [`liars`] says; a turn that counts was promised by so many that more than those say so.
+    pub(super) fn owner_superseded(&mut self, safe: &SafeId) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+            seat.turned = true;
+        }
+        let turned = owner.seats.iter().filter(|seat| seat.turned).count();
+        if !owner.superseded && turned > liars(owner.seats.len()) {
             let text = "Another device keeps the book at your safes now. What you back up here is not in it.";
             self.note(Level::Warning, text);
-            self.put_owner(Owner { superseded: true, ..owner });
+            owner.superseded = true;
         }
+        self.put_owner(owner);
         Ok(())
     }
 
@@ -129,18 +142,22 @@ impl Transition<'_> {
             return Err(WalletError::Busy);
         }
         let (head, content) = back.newest.unzip();
-        let mut book = content.map_or_else(no_book, |content| content.book);
+        let HeadContent { mut book, chapters, gone, .. } = content.unwrap_or_else(|| HeadContent::new(no_book()));
         let known = book.safes.clone();
         book.safes.extend(back.safes.into_iter().filter(|safe| known.iter().all(|one| one.id != safe.id)));
-        self.import(book)?;
+        self.take_over_book(book);
         // Whose turn it is already goes on with it.
         let turn = before.filter(|owner| !owner.superseded);
+        match turn {
+            Some(_) => self.read_chapters_again(),
+            None => self.follow_chapters(chapters.into_iter().map(backup_of).collect())?,
+        }
         let seat = |safe: SafeId, number: Option<u32>| {
             let known = before.and_then(|owner| owner.seat(&safe)).cloned().unwrap_or_else(|| Seat::new(safe));
             let number = number.or(known.number);
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
-            Seat { safe, number, reached, promised, written }
+            Seat { safe, number, reached, promised, written, turned: false }
         };
         let seats = back.seats.into_iter().map(|(safe, number)| seat(safe, number)).collect();
         self.note(Level::Info, format!("You are back as “{}”.", back.name));
@@ -160,6 +177,8 @@ impl Transition<'_> {
                 content: None,
                 superseded: false,
                 left_out: 0,
+                loose: 0,
+                gone,
             },
         };
         self.put_owner(owner);
@@ -178,7 +197,7 @@ impl Transition<'_> {
         if !(removed || self.changes.put.iter().any(touched)) {
             return Ok(());
         }
-        let advanced = owner.advance(&content_of(self.state, &self.changes, owner), rng)?;
+        let advanced = owner.advance(head_of(self.state, &self.changes, owner), rng)?;
         if let Some(owner) = advanced {
             self.put_owner(owner);
         }

@@ -196,8 +196,10 @@ impl Transition<'_> {
                 self.changes.put.push(Row::Value(Box::new(value)));
             }
         }
-        let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
-        self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
+        if backup.chapter.is_none() {
+            let what = if self.state.is_leftover(&backup) { "the old pieces of " } else { "" };
+            self.note(Level::Info, format!("All safes have let {what}“{}” go.", Self::title(&backup)));
+        }
         self.finish_sources(&mut backup);
         self.keep_exhibits(&backup);
         self.changes.remove.push(Key::Backup(backup.id));

@@ -405,6 +405,7 @@ impl Driver {
             Action::Audit(safe) => self.audit(safe).await,
             Action::Replace(backup) => self.handle(Event::Replace(*backup)).await,
             Action::Owner(safe, errand) => self.converse(*safe, *errand).await,
+            Action::WriteChapter => self.write_chapter().await,
             Action::ApplyRule(value) => {
                 let room = self.with(|open| open.session.room(&open.state))?;
                 self.handle(Event::ApplyRule(*value, room)).await

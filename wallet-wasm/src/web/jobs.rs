@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use protocol::{
+    book::Book,
     bundle::{self, ValueMeta},
     crypto::{CryptoError, Hasher, blake3},
     envelope::Envelope,
@@ -19,9 +20,10 @@ use web_sys::Blob;
 use zeroize::Zeroizing;
 
 use crate::{
+    book,
     exchange::{self, Meaning},
     keeping::{keep, write_file, write_part},
-    machine::{Event, Prepared, WalletError},
+    machine::{Event, Prepared, WalletError, WriteChapter},
     proving,
     state::{Backup, Content, Deposit, Operation},
     vault::VaultError,
@@ -374,6 +376,13 @@ impl Driver {
             self.store.put_blob_array(&value.content.blob, &value.sealed).await?;
         }
         let backup = self.backup(id)?;
+        if let (Some(_), [value]) = (&backup.chapter, &values[..]) {
+            let plain = self.reader(&value.content).await?.read_all().await.map_err(|_| VaultError::Damaged)?;
+            let read = Event::ChapterRead(*id, value.content.clone(), Book::read(&plain).ok());
+            self.handle(read).await?;
+            values.into_iter().for_each(|value| bulk::free(&value.sealed));
+            return Ok(());
+        }
         let unused = self.with(|open| open.session.unused(&open.state, &backup))?;
         let recovered = values.iter().map(|value| (value.meta.clone(), value.content.clone())).collect();
         self.handle(Event::Recovered(*id, recovered, unused)).await?;
@@ -381,6 +390,24 @@ impl Driver {
             bulk::free(&value.sealed);
         }
         Ok(())
+    }
+
+    /// Makes the content of the chapter of the owner's book durable that is due.
+    pub(crate) async fn write_chapter(self: &Rc<Self>) -> Result<(), EngineError> {
+        let due = self.with(|open| {
+            let due = book::due(&open.state, &open.session)?;
+            let content = (!due.names.is_empty()).then(|| book::chapter_of(&open.state, &due));
+            Some((due, content))
+        })?;
+        let Some((due, content)) = due else { return Ok(()) };
+        let content = match content {
+            Some(content) => {
+                let content = self.keep(&Uint8Array::from(content.as_slice())).await?;
+                Some((book::describe_chapter(content.length, now(), &mut fresh_rng()?), content))
+            }
+            None => None,
+        };
+        self.handle(Event::WriteChapter(Box::new(WriteChapter { due, content }))).await
     }
 
     // ---- content on this device ------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ use crate::{
     exchange::{Meaning, Request, base},
     machine::{Enrol, Event},
     owner::{
-        Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request, question, read_look,
+        Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request, question,
+        read_look,
     },
     web::{
         driver::{Driver, fresh_rng, now},
@@ -71,6 +72,8 @@ pub(crate) struct LookReport {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CameBack {
     values: Vec<String>,
+    /// Parts of the book that are still to be fetched.
+    chapters: usize,
     left_out: u32,
     wrong: Vec<String>,
 }
@@ -289,6 +292,7 @@ impl Driver {
         let entries = back.newest.iter().flat_map(|(_, content)| &content.book.entries);
         let came = CameBack {
             values: entries.flat_map(|entry| &entry.values).map(|value| value.title.clone()).collect(),
+            chapters: back.newest.as_ref().map_or(0, |(_, content)| content.chapters.len()),
             left_out: back.newest.as_ref().map_or(0, |(_, content)| content.left_out),
             wrong,
         };
@@ -334,9 +338,17 @@ impl Driver {
 
     /// The first channel to a safe.
     async fn come_in(&self, key: &NameKey, found: &Found, known: &Known, credential: &Secret) -> Option<Told> {
-        let actions = codec::encode(&arrival(known, &found.safe.id, credential));
         let channel = known.channel(&found.safe.id);
-        let answer = self.ask_found(key, found, Topic::Channel, &actions, Some(&channel)).await?;
-        arrived(&found.safe, codec::decode(&answer, MAX_ANSWER_LEN).ok()?)
+        let mut without = None;
+        // Where there is no room for this device, it is made once.
+        for _ in 0..2 {
+            let actions = codec::encode(&arrival(known, &found.safe.id, credential, without));
+            let answer = self.ask_found(key, found, Topic::Channel, &actions, Some(&channel)).await?;
+            match arrived(&found.safe, codec::decode(&answer, MAX_ANSWER_LEN).ok()?)? {
+                Arrived::Told(told) => return Some(*told),
+                Arrived::Full(oldest) => without = Some(oldest),
+            }
+        }
+        None
     }
 }

@@ -223,8 +223,13 @@ export interface OwnerView {
   /** How many safes have the newest book; it counts from `quorum` on. */
   written: number;
   quorum: number;
-  /** Backups that the book at the safes has no room for. */
+  /** Backups that the book at the safes has no room for; nothing is let go as long as there are any. */
   leftOut: number;
+  /** Parts of the book that stand at the safes as backups of their own. */
+  chapters: number;
+  /** How many of them this device has not read yet, and what safes did that were asked for them. */
+  unread: number;
+  unreadTrouble: string[];
   /** How many passphrases anybody could try at once, and ever. */
   guessesPrompt: number;
   guessesLifetime: number;
@@ -261,8 +266,10 @@ export interface LookReport {
 
 /** What coming back has brought. */
 export interface CameBack {
-  /** Titles of the values in the book. */
+  /** Titles of the values in the head of the book. */
   values: string[];
+  /** Parts of the book that are fetched from now on. */
+  chapters: number;
   /** Backups that the book had no room for. */
   leftOut: number;
   /** Names of safes that answered wrongly. */

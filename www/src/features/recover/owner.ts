@@ -58,7 +58,7 @@ export class Owner extends Page {
   }
 
   #status(owner: OwnerView): TemplateResult {
-    const { name, threshold, enrolled, seats, superseded, written, quorum, leftOut } = owner;
+    const { name, threshold, enrolled, seats, superseded, written, quorum, leftOut, unread, unreadTrouble } = owner;
     const lag = enrolled && !superseded && written < quorum;
     return html`<div class="stack tight">
         <p>Your recovery name:</p>
@@ -101,12 +101,23 @@ export class Owner extends Page {
           : nothing
       }
       ${
+        unread > 0
+          ? html`<div class="notice" role="status" data-testid="owner-unread">
+              ${icon('info')}
+              <p class="small">
+                ${unread === 1 ? 'A part' : `${unread} parts`} of your book ${unread === 1 ? 'is' : 'are'} being fetched from your
+                safes; what is in ${unread === 1 ? 'it' : 'them'} appears then.${unreadTrouble.length > 0 ? ` Until now: ${unreadTrouble.join('; ')}.` : ''}
+              </p>
+            </div>`
+          : nothing
+      }
+      ${
         leftOut > 0
           ? html`<div class="notice warn" role="status" data-testid="owner-left-out">
               ${icon('alert')}
               <p>
-                ${leftOut === 1 ? 'One backup has' : `${leftOut} backups have`} no room in the book at the safes. Save a certificate
-                file for everything, or back values up together.
+                ${leftOut === 1 ? 'One backup has' : `${leftOut} backups have`} no room in the book at the safes yet: too few of them
+                answer to take another part of it. Nothing is let go until then. Save a certificate file meanwhile.
               </p>
             </div>`
           : nothing

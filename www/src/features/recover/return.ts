@@ -94,11 +94,17 @@ export class Return extends Page {
     </div>`;
   }
 
-  #report({ values, leftOut, wrong }: CameBack): TemplateResult {
+  #report({ values, chapters, leftOut, wrong }: CameBack): TemplateResult {
     return html`<div class="notice" role="status" data-testid="return-report">
       ${icon('check')}
       <div class="stack tight">
-        <p>You are back. ${values.length === 0 ? 'Your book has no backups yet.' : `Your book has ${count(values.length, 'value')}:`}</p>
+        <p>You are back. ${
+          values.length > 0
+            ? `Your book has ${count(values.length, 'value')}${chapters > 0 ? ', and more that is being fetched' : ''}:`
+            : chapters > 0
+              ? 'Your book is being fetched.'
+              : 'Your book has no backups yet.'
+        }</p>
         <ul class="names">
           ${values.map((title) => html`<li>${title}</li>`)}
         </ul>
