@@ -19,6 +19,14 @@ test('everything is back on a new device, with two safes away and nothing but na
   await first.addSafes();
   const early = await first.addText('Seed of the savings wallet', SEED);
   await first.backUp(early);
+  // How easily a passphrase is guessed, by somebody who knows the name, is said while it is typed.
+  await first.click('nav-recover');
+  await first.fill('enrol-passphrase', 'xanthorrhoea1987');
+  await first.find('strength', { verdict: 'fair' }).waitFor();
+  await first.fill('enrol-handle', 'Xanthorrhoea');
+  await first.find('strength', { verdict: 'easy' }).filter({ hasText: 'Names that you use here' }).waitFor();
+  await first.fill('enrol-passphrase', RECOVERY);
+  await first.find('strength', { verdict: 'strong' }).waitFor();
   const name = await first.enrol('Alice', RECOVERY);
   assert.match(name, /^alice-[a-z0-9]{6}$/);
   // What is backed up later is in the book, too.

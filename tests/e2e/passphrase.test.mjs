@@ -37,3 +37,26 @@ test('a wallet that was closed opens with its passphrase only', async (t) => {
   await wallet.unlock();
   assert.equal(await wallet.reveal(id), 'still there');
 });
+
+test('how easily a new passphrase is guessed is said while it is typed, and forbids nothing', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  const says = (verdict, text) => wallet.find('strength', { verdict }).filter({ hasText: text }).waitFor();
+  await wallet.fill('create-passphrase', 'password');
+  await says('short', 'at least 12 characters');
+  await wallet.fill('create-passphrase', 'obstinate flagpole thimble caravan mustard');
+  await says('strong', 'Strong enough');
+  await wallet.fill('create-passphrase', 'password123password123');
+  await says('easy', 'Too easy to guess');
+  await wallet.create('password123password123');
+});
+
+test('without the script that says it a wallet is made all the same', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  const refused = wallet.page.waitForEvent('requestfailed', (request) => request.url().includes('/guesses-'));
+  await wallet.page.context().route('**/guesses-*.js', (route) => route.abort());
+  await wallet.fill('create-passphrase', PASSPHRASE);
+  await refused;
+  await wallet.create();
+});

@@ -4,14 +4,22 @@
 import { proxy, wrap } from 'comlink';
 import type { Engine } from './api.ts';
 import { carryEngineErrors, EngineError } from './errors.ts';
+import type { Estimate } from './guesses.ts';
 import { trust } from './trusted.ts';
 import type { Host } from './worker.ts';
 import workerUrl from './worker.ts?worker&url';
 
+let script: string | undefined;
+
+function start(name: string): Worker {
+  script ??= trust(workerUrl);
+  return new Worker(script, { type: 'module', name });
+}
+
 /** Starts the worker and opens the named wallet in it. `onFailure` hears of a worker that breaks down later. */
 export async function openEngine(dbName: string, onFailure: (error: EngineError) => void): Promise<Engine> {
   carryEngineErrors();
-  const worker = new Worker(trust(workerUrl), { type: 'module', name: 'strongroom-engine' });
+  const worker = start('strongroom-engine');
   const remote = wrap<Host>(worker);
 
   // A worker whose script cannot be loaded answers nothing at all: without this, every call would wait for ever.
@@ -75,5 +83,27 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     certificate: (depositId) => remote.certificate(depositId),
     dropExhibit: (depositId) => remote.dropExhibit(depositId),
     examine: (files, ask) => remote.examine(files, ask),
+  };
+}
+
+/** Says how easily passphrases are guessed. */
+export interface Estimator {
+  estimate(passphrase: string, known: string[]): Promise<Estimate>;
+  end(): void;
+}
+
+/**
+ * A second worker of the same script, for as long as a passphrase is being chosen: nobody waits for it, and its end gives the memory of its
+ * word lists back.
+ */
+export function startEstimating(): Estimator {
+  const worker = start('strongroom-guesses');
+  const remote = wrap<Host>(worker);
+  const broken = new Promise<never>((_, reject) => {
+    worker.addEventListener('error', reject, { once: true });
+  });
+  return {
+    estimate: (passphrase, known) => Promise.race([remote.estimate(passphrase, known), broken]),
+    end: () => worker.terminate(),
   };
 }

@@ -5,6 +5,7 @@ import { expose, transfer, wrap } from 'comlink';
 import init, { stretch, Engine as Wasm } from 'wallet-wasm';
 import type { BackupOptions, Case, Engine, Given, NewValue, Renewal, Rule, WalletView } from './api.ts';
 import { carryEngineErrors } from './errors.ts';
+import type { Estimate } from './guesses.ts';
 import { trust } from './trusted.ts';
 import { Windows } from './windows.ts';
 
@@ -68,6 +69,10 @@ const host = {
     await init();
     return stretch(...args);
   },
+
+  /** For the worker that is there only for this. */
+  estimate: async (passphrase: string, known: string[]) =>
+    (await import('./guesses.ts')).estimate(passphrase, known),
 
   status: () => engine().status(),
   async create(passphrase: string): Promise<void> {
@@ -158,6 +163,7 @@ const host = {
 } satisfies Omit<Engine, 'plan'> & {
   open(dbName: string): Promise<void>;
   stretch: Stretch;
+  estimate(passphrase: string, known: string[]): Promise<Estimate>;
   parsePlan: Engine['plan']['parse'];
   analysePlan: Engine['plan']['analyse'];
 };

@@ -7,6 +7,7 @@ import { download } from '../../shared/download.ts';
 import { count, isoDay } from '../../shared/format.ts';
 import { field, Page } from '../../shared/page.ts';
 import { passphraseProblem } from '../../shared/passphrase.ts';
+import '../../shared/strength.ts';
 
 /** Writes certificates into a file under a passphrase of its own. Sends `dismiss`. */
 @customElement('sr-export')
@@ -23,18 +24,20 @@ export class Export extends Page {
         </p>
         <div class="stack tight">
           <label for="first">Passphrase for the file</label>
-          <input
-            id="first"
-            name="first"
-            type="password"
-            autocomplete="new-password"
-            aria-describedby="hint"
-            data-first
-            data-testid="export-passphrase"
-          />
-          <p id="hint" class="muted small">
-            At least 12 characters, and not the one of the wallet. Nobody can reset it.
-          </p>
+          <sr-strength for="file">
+            <input
+              id="first"
+              name="first"
+              type="password"
+              autocomplete="new-password"
+              aria-describedby="hint"
+              data-first
+              data-testid="export-passphrase"
+            />
+            <p id="hint" slot="advice" class="muted small">
+              At least 12 characters, and not the one of the wallet. Nobody can reset it.
+            </p>
+          </sr-strength>
         </div>
         <div class="stack tight">
           <label for="again">The same again</label>

@@ -5,6 +5,7 @@ import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
+import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
 
 /** More than half, and two at least. */
@@ -47,6 +48,8 @@ export class Owner extends Page {
   @property({ attribute: false }) safes: SafeView[] = [];
   /** Safes that are not to take part. */
   @state() private without: ReadonlySet<string> = new Set();
+  /** The name that is being typed, which no passphrase should lean on. */
+  @state() private handle: string[] = [];
 
   protected override firstUpdated(): void {}
 
@@ -159,13 +162,15 @@ export class Owner extends Page {
       <form class="stack" @submit=${this.#begin}>
         <div class="stack tight">
           <label for="handle">Name</label>
-          <input id="handle" name="handle" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="32" required data-testid="enrol-handle" />
+          <input id="handle" name="handle" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="32" required data-testid="enrol-handle" @input=${this.#named} />
           <p class="muted small">Six characters are added, so that nobody finds it by guessing.</p>
         </div>
         <div class="stack tight">
           <label for="recovery">Recovery passphrase</label>
-          <input id="recovery" name="recovery" type="password" autocomplete="new-password" minlength="12" required data-testid="enrol-passphrase" />
-          <p class="muted small">Five or more unrelated words. You may take the one that opens this wallet.</p>
+          <sr-strength for="recovery" .known=${this.handle}>
+            <input id="recovery" name="recovery" type="password" autocomplete="new-password" minlength="12" required aria-describedby="advice" data-testid="enrol-passphrase" />
+            <p id="advice" slot="advice" class="muted small">Five or more unrelated words. You may take the one that opens this wallet.</p>
+          </sr-strength>
         </div>
         <div class="stack tight">
           <label for="again">The same again</label>
@@ -205,6 +210,10 @@ export class Owner extends Page {
           </button>
         </div>
       </form>`;
+  }
+
+  #named(event: Event): void {
+    this.handle = [(event.target as HTMLInputElement).value];
   }
 
   #toggle(id: string, on: boolean): void {

@@ -5,6 +5,7 @@ import { session } from '../../engine/session.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import { passphraseProblem } from '../../shared/passphrase.ts';
+import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
 
 /** Makes the wallet, or opens it. */
@@ -68,19 +69,21 @@ export class Unlock extends Page {
       <form class="card stack" @submit=${this.#onCreate}>
         <div class="stack tight">
           <label for="first">Passphrase</label>
-          <input
-            id="first"
-            name="first"
-            type=${this.shown ? 'text' : 'password'}
-            autocomplete="new-password"
-            autocapitalize="none"
-            spellcheck="false"
-            aria-describedby="hint"
-            data-testid="create-passphrase"
-          />
-          <p id="hint" class="muted small">
-            At least 12 characters. Four or five unrelated words are hard to guess and easy to remember.
-          </p>
+          <sr-strength for="wallet">
+            <input
+              id="first"
+              name="first"
+              type=${this.shown ? 'text' : 'password'}
+              autocomplete="new-password"
+              autocapitalize="none"
+              spellcheck="false"
+              aria-describedby="hint"
+              data-testid="create-passphrase"
+            />
+            <p id="hint" slot="advice" class="muted small">
+              At least 12 characters. Five unrelated words are hard to guess and easy to remember.
+            </p>
+          </sr-strength>
         </div>
         <div class="stack tight">
           <label for="again">The same passphrase again</label>
