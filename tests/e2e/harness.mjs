@@ -317,6 +317,52 @@ export class Wallet {
     await this.click('unlock-submit');
   }
 
+  /** Plugs one of Chromium's virtual authenticators into this window: a passkey, or with `transport: 'usb'` a security key. */
+  async plug(options = {}) {
+    const devtools = await this.#context.newCDPSession(this.#page);
+    await devtools.send('WebAuthn.enable');
+    const { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', {
+      options: {
+        protocol: 'ctap2',
+        ctap2Version: 'ctap2_1',
+        transport: 'internal',
+        hasResidentKey: true,
+        hasUserVerification: true,
+        isUserVerified: true,
+        hasPrf: true,
+        automaticPresenceSimulation: true,
+        ...options,
+      },
+    });
+    return {
+      /** How many credentials it keeps. */
+      count: async () =>
+        (await devtools.send('WebAuthn.getCredentials', { authenticatorId })).credentials.length,
+      /** Whether whoever uses it passes its check. */
+      setVerified: (isUserVerified) =>
+        devtools.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }),
+      unplug: () => devtools.send('WebAuthn.removeVirtualAuthenticator', { authenticatorId }),
+    };
+  }
+
+  /** Asks the authenticator of this window for a passkey, whatever comes of it. */
+  async tryToAddPasskey(label) {
+    await this.click('unlocking-open');
+    await this.fill('passkey-label', label);
+    await this.click('passkey-add');
+  }
+
+  async addPasskey(label) {
+    await this.tryToAddPasskey(label);
+    await this.find('passkey-row', { label }).waitFor();
+    await this.find('passkey-said').filter({ hasText: 'Added.' }).waitFor();
+  }
+
+  async unlockByPasskey() {
+    await this.click('unlock-passkey');
+    await this.find('nav-values').waitFor();
+  }
+
   /** Adds every safe of the product; their nicknames are `safe-1`, `safe-2`, … */
   async addSafes(urls = this.#product.safes, tokens = {}) {
     await this.click('nav-safes');

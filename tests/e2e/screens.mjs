@@ -30,6 +30,13 @@ async function takeAll(look, options) {
   await take('2-empty');
   await wallet.addSafes();
   await take('3-safes');
+  await wallet.plug();
+  await wallet.addPasskey('this laptop');
+  await take('3-unlocking');
+  await wallet.lock();
+  await wallet.find('unlock-passkey').waitFor();
+  await take('3-locked');
+  await wallet.unlockByPasskey();
   const id = await wallet.addText('Seed of the savings wallet', 'legal winner thank year wave sausage worth');
   await wallet.addFile('Deed of the house', 'deed.pdf', noise(180_000));
   await wallet.openValue(id);

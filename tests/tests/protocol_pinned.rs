@@ -54,6 +54,7 @@ use tests::fixture::{
 use wallet_wasm::{
     machine::Changes,
     owner::{Making, Owner, Reached, Seat},
+    passkey::{NewPasskey, PasskeyChange, PasskeyNote},
     rules::{Condition, Rule},
     state::{
         self, Activity, Backup, Chapter, Claim as ClaimOfBackup, Content, Exhibit, FaceWish, Level, Next, Operation,
@@ -1073,6 +1074,40 @@ fn vault() {
     assert_eq!(format!("{state:?}"), format!("{expected:?}"));
     let wrong = stretch.derive_key("correct horse battery stapl").unwrap();
     assert!(Vault::open(&wrong, &stored).is_err());
+}
+
+/// The same store once a passkey opens it, too: the header, and the root that covers it.
+#[test]
+fn vault_with_a_passkey() {
+    let mut random = rng(3);
+    let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut random);
+    let kek = stretch.derive_key(PASSPHRASE).unwrap();
+    let (vault, _) = Vault::create(&stretch, &kek, &mut random).unwrap();
+    let (credential, salt, output) = (vec![0xc1; 20], [0x5a; 32], secret(0x70));
+    let inputs = [
+        ("vault", "vault_header.txt".to_owned()),
+        ("credential", hex_of(&credential)),
+        ("salt", hex_of(&salt)),
+        ("output", hex_of(output.expose())),
+        ("label", "the blue key".to_owned()),
+        ("added", NOW.to_string()),
+    ];
+    let new = NewPasskey {
+        credential: credential.clone(),
+        salt,
+        output: output.clone(),
+        label: "the blue key".to_owned(),
+        added: NOW,
+    };
+    let (commit, _) = vault.seal_passkeys(&PasskeyChange::Add(new), &Changes::default(), &mut rng(5)).unwrap();
+    let header =
+        pin("vault_header_passkey.txt", "header of a vault that a passkey opens", &inputs, &commit.header.unwrap());
+    let inputs = [("vault", "vault_header_passkey.txt".to_owned()), ("epoch", "1".to_owned())];
+    let root = pin("vault_root_passkey.txt", "root over no records and a header with a passkey", &inputs, &commit.root);
+    let stored = Stored { epoch: 1, header: Some(header), root: Some(root), rows: Vec::new() };
+    let (opened, _) = Vault::open_by_passkey(&credential, &output, &stored).unwrap();
+    assert_eq!(opened.passkeys().unwrap()[0].1, PasskeyNote { label: "the blue key".to_owned(), added: NOW });
+    assert!(Vault::open(&kek, &stored).is_ok());
 }
 
 /// What is derived is sent nowhere, but a wallet must find the same again from its book.

@@ -2,9 +2,11 @@
 //!
 //! The shape is the JavaScript API's (`www/src/engine/api.ts`); times are milliseconds there.
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use protocol::{
     book::KnownSafe,
     certificate::read_unverified,
+    crypto::CryptoError,
     identity::Whereabouts,
     ids::{SafeId, Seconds},
     layout::{Layout, Slot},
@@ -17,10 +19,12 @@ use crate::{
     claiming,
     drafts::{self, RuleDraft},
     owner::{Errand, Owner, Seat},
+    passkey::{Passkey, PasskeyNote},
     retiring, room, rules,
     session::{Contact, Fetch, Recovery, Session},
     state::{Activity, Backup, Deposit, Exhibit, Level, Operation, Retirement, Stage, State, Then, Value},
     upkeep::{self, DAY},
+    vault::Vault,
 };
 
 /// The whole wallet.
@@ -43,8 +47,34 @@ pub struct WalletView {
     pub exhibits: Vec<KeptExhibit>,
     /// The owner, once enrolled.
     pub owner: Option<OwnerView>,
+    /// What opens the wallet beside its passphrase, in the order in which it was added. [`draw`] leaves it to whoever has the vault.
+    pub passkeys: Vec<PasskeyView>,
     /// Whether this window works, or follows another one that does.
     pub leading: bool,
+}
+
+/// A passkey or security key that opens the wallet.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct PasskeyView {
+    pub id: String,
+    pub label: String,
+    pub added: u64,
+}
+
+impl PasskeyView {
+    /// What a person is shown of the passkeys of an open vault.
+    ///
+    /// # Errors
+    /// [`CryptoError`]: never, for they are authenticated.
+    pub fn of(vault: &Vault) -> Result<Vec<Self>, CryptoError> {
+        let view = |(passkey, note): (&Passkey, PasskeyNote)| Self {
+            id: Base64UrlUnpadded::encode_string(&passkey.credential),
+            label: note.label,
+            added: millis(note.added),
+        };
+        Ok(vault.passkeys()?.into_iter().map(view).collect())
+    }
 }
 
 /// The owner.
@@ -286,6 +316,7 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
         room: draw_room(state, session, now),
         exhibits: state.exhibits.iter().rev().map(|exhibit| draw_exhibit(state, exhibit)).collect(),
         owner: state.owner.as_ref().map(|owner| draw_owner(state, session, owner)),
+        passkeys: Vec::new(),
         leading: true,
     }
 }

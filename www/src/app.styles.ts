@@ -81,7 +81,7 @@ export const shell = css`
   footer .row > * {
     flex: 1 1 16rem;
   }
-  footer button {
+  footer :is(button, .button) {
     justify-self: start;
   }
 

@@ -14,10 +14,12 @@ import './features/recover/export.ts';
 import './features/recover/recover.ts';
 import './features/rules/rules.ts';
 import './features/safes/safes.ts';
+import './features/unlock/passkeys.ts';
 import './features/unlock/unlock.ts';
 import './features/value/value.ts';
 import './features/values/values.ts';
 import { shell } from './app.styles.ts';
+import { count } from './shared/format.ts';
 import { icon } from './shared/icons.ts';
 import { errorNotice } from './shared/page.ts';
 import { base } from './shared/styles.ts';
@@ -77,8 +79,9 @@ export class App extends LitElement {
 
   protected override updated(): void {
     // Never the title of a value: it would stay in the browser's history.
-    const page =
-      this.route.page === 'value' ? 'Value' : pages.find(([name]) => name === this.route.page)?.[1];
+    const others: Record<string, string> = { value: 'Value', unlocking: 'Ways to unlock' };
+    const { page: name } = this.route;
+    const page = others[name] ?? pages.find(([known]) => known === name)?.[1];
     document.title = session.view && page ? `${page} · Strongroom` : 'Strongroom';
   }
 
@@ -168,6 +171,8 @@ export class App extends LitElement {
           this.route.id,
           html`<sr-evidence .depositId=${this.route.id} .view=${view}></sr-evidence>`,
         )}`;
+      case 'unlocking':
+        return html`<sr-passkeys .view=${view}></sr-passkeys>`;
       case 'activity':
         return html`<sr-activity .view=${view}></sr-activity>`;
       default:
@@ -209,6 +214,16 @@ export class App extends LitElement {
           </p>
         </div>
         ${this.#storage()}
+        <div class="stack tight">
+          <a class="button small" href="#/unlocking" data-testid="unlocking-open">${icon('key')}Ways to unlock</a>
+          <p class="muted small">
+            ${
+              view.passkeys.length === 0
+                ? 'Your passphrase opens this wallet. You can add a passkey or a security key.'
+                : `Your passphrase opens this wallet, and ${count(view.passkeys.length, 'passkey or security key', 'passkeys or security keys')}.`
+            }
+          </p>
+        </div>
       </div>
     </footer>`;
   }

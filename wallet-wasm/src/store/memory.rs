@@ -22,7 +22,9 @@ impl MemoryStore {
     pub fn dump(&self) -> Vec<u8> {
         let rows = self.rows.borrow();
         let blobs = self.blobs.borrow();
-        rows.iter().chain(blobs.iter()).flat_map(|(k, v)| k.bytes().chain(v.iter().copied())).collect()
+        let sealed = rows.iter().chain(blobs.iter()).flat_map(|(k, v)| k.bytes().chain(v.iter().copied()));
+        let (header, root) = (self.header.borrow(), self.root.borrow());
+        header.iter().chain(root.iter()).flatten().copied().chain(sealed).collect()
     }
 
     /// Becomes what another one is: an older state of the same disk.

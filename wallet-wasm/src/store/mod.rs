@@ -49,7 +49,7 @@ pub struct Stored {
 pub struct Commit {
     /// The epoch that must be there.
     pub expected: u64,
-    /// A new header, when the passphrase is set.
+    /// A new header, when the passphrase is set or the passkeys change.
     pub header: Option<Vec<u8>>,
     /// The new root.
     pub root: Vec<u8>,

@@ -28,6 +28,7 @@ use crate::{
     audits::{self, Audit},
     exchange::{self, Meaning},
     machine::{Event, Shown, WalletError, transition},
+    passkey::PasskeyChange,
     session::{Action, Errand, Fetch, Session},
     state::{Backup, State},
     store::{Store, StoreError, Stored},
@@ -223,7 +224,8 @@ impl Driver {
     pub(crate) fn view(&self) -> Result<JsValue, EngineError> {
         let (persistent, leading) = (self.persistent.get(), self.leading.get());
         let view = self.with(|open| view::draw(&open.state, &open.session, now(), persistent))?;
-        let view = view::WalletView { leading, ..view };
+        let passkeys = self.with(|open| view::PasskeyView::of(&open.vault))??;
+        let view = view::WalletView { leading, passkeys, ..view };
         let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
         view.serialize(&serializer).map_err(|_| EngineError::new(("internal", "The view could not be drawn.", None)))
     }
@@ -251,9 +253,18 @@ impl Driver {
 
     /// Decides, commits durably, applies, and goes on.
     pub(crate) async fn handle(self: &Rc<Self>, event: Event) -> Result<(), EngineError> {
+        self.handle_with(event, None).await
+    }
+
+    /// The same with a change of what opens the wallet, in one commit.
+    pub(crate) async fn handle_with(
+        self: &Rc<Self>,
+        event: Event,
+        passkeys: Option<PasskeyChange>,
+    ) -> Result<(), EngineError> {
         let discard = {
             let _one_at_a_time = self.committing.lock().await;
-            self.commit(event).await?
+            self.commit(event, passkeys.as_ref()).await?
         };
         if let Some(tell) = &*self.on_commit.borrow() {
             // A window that is not told sees it when it commits itself.
@@ -300,13 +311,16 @@ impl Driver {
         Ok(())
     }
 
-    async fn commit(&self, event: Event) -> Result<Vec<String>, EngineError> {
+    async fn commit(&self, event: Event, passkeys: Option<&PasskeyChange>) -> Result<Vec<String>, EngineError> {
         let unlock = self.unlocks.get();
         loop {
             let mut rng = fresh_rng()?;
             let (changes, (commit, pending)) = self.with(|open| {
                 let changes = transition(&open.state, event.clone(), now(), &mut rng)?;
-                let sealed = open.vault.seal(&changes, &mut rng)?;
+                let sealed = match passkeys {
+                    Some(change) => open.vault.seal_passkeys(change, &changes, &mut rng)?,
+                    None => open.vault.seal(&changes, &mut rng)?,
+                };
                 Ok::<_, EngineError>((changes, sealed))
             })??;
             let result = self.store.commit(&commit).await;

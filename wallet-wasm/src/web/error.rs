@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError, piece_file::PieceFileError};
 use wasm_bindgen::JsValue;
 
-use crate::{machine::WalletError, store::StoreError, vault::VaultError, view::sentence};
+use crate::{machine::WalletError, passkey::PasskeyError, store::StoreError, vault::VaultError, view::sentence};
 
 /// An error on its way to the page. It is thin: results are handed on in a hundred places, errors are rare.
 #[derive(Debug)]
@@ -87,11 +87,27 @@ impl From<VaultError> for EngineError {
             VaultError::WrongPassphrase => {
                 Self::of("wrong-passphrase", &error, Some("Check the spelling and try again."))
             }
+            VaultError::UnknownPasskey | VaultError::WrongPasskey => {
+                Self::of("wrong-passkey", &error, Some("Use another one, or your passphrase, which always works."))
+            }
             VaultError::Damaged => {
                 Self::of("store-damaged", &error, Some("Recover your values from the safes with a certificate file."))
             }
             VaultError::Crypto(_) => Self::of("internal", &error, Some("Reload the page.")),
         }
+    }
+}
+
+impl From<PasskeyError> for EngineError {
+    fn from(error: PasskeyError) -> Self {
+        let (code, next) = match error {
+            PasskeyError::TooMany => ("too-many-passkeys", Some("Remove one that you no longer use.")),
+            PasskeyError::Known => ("passkey-known", Some("Add another one, as a spare.")),
+            PasskeyError::Unknown => (UNKNOWN, Some("Perhaps it was removed in another window. Reload the page.")),
+            PasskeyError::Malformed => ("passkey-refused", Some("Try another passkey or security key.")),
+            PasskeyError::Crypto(_) => ("internal", Some("Reload the page and try again.")),
+        };
+        Self::of(code, &error, next)
     }
 }
 

@@ -17,6 +17,7 @@ pub use store::RexieStore;
 
 use std::{pin::Pin, rc::Rc};
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use protocol::{
     book::{KeptPiece, read_file, write_file},
@@ -32,14 +33,16 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use zeroize::Zeroizing;
 
 use crate::{
     drafts::{self, RuleDraft},
     machine::{Changes, Event, WalletError, Wish, book_of},
+    passkey::{NewPasskey, Passkey, PasskeyChange, PasskeyError},
     planning::{self, bind},
     rules::Rule,
-    state::{Backup, FaceWish, Next, Operation, State},
-    store::Store,
+    state::{Backup, FaceWish, Level, Next, Operation, State},
+    store::{Store, Stored},
     vault::{Vault, VaultError},
 };
 use driver::{Driver, Open, fresh_rng, now};
@@ -122,6 +125,32 @@ fn safe_id(text: &str) -> Result<SafeId, EngineError> {
     parse(text, "This is not a safe's id.")
 }
 
+/// What a page has to know of a passkey before the wallet is open.
+#[derive(Serialize)]
+struct PasskeyOffer {
+    id: String,
+    salt: String,
+}
+
+impl PasskeyOffer {
+    fn of(passkey: &Passkey) -> Self {
+        let text = Base64UrlUnpadded::encode_string;
+        Self { id: text(&passkey.credential), salt: text(&passkey.salt) }
+    }
+}
+
+/// Bytes as WebAuthn writes them.
+fn of_base64url(text: &str) -> Result<Vec<u8>, EngineError> {
+    Base64UrlUnpadded::decode_vec(text).map_err(|_| PasskeyError::Malformed.into())
+}
+
+/// Takes what an authenticator gave out of the page's memory, whatever becomes of it.
+fn take_output(output: &Uint8Array) -> Result<Secret, EngineError> {
+    let bytes = Zeroizing::new(output.to_vec());
+    output.fill(0, 0, output.length());
+    Secret::try_from(bytes.as_slice()).map_err(|_| PasskeyError::Malformed.into())
+}
+
 /// The browser's account of its storage.
 fn storage() -> Option<web_sys::StorageManager> {
     let scope: web_sys::WorkerGlobalScope = js_sys::global().dyn_into().ok()?;
@@ -174,6 +203,33 @@ impl Engine {
     /// Opens the wallet; operations that were under way go on.
     pub fn unlock(&self, passphrase: String) -> Promise {
         done(Rc::clone(&self.driver).unlock(passphrase))
+    }
+
+    /// What authenticators have to be asked with before the wallet is open.
+    pub fn passkeys(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let known = Vault::passkeys_of(&driver.store.load().await?)?;
+            to_js(&known.iter().map(PasskeyOffer::of).collect::<Vec<_>>())
+        })
+    }
+
+    /// Opens the wallet with what a passkey's authenticator gave, which is wiped here.
+    #[wasm_bindgen(js_name = unlockWithPasskey)]
+    pub fn unlock_with_passkey(&self, id: String, output: Uint8Array) -> Promise {
+        done(Rc::clone(&self.driver).unlock_with_passkey(id, take_output(&output)))
+    }
+
+    /// Lets one more passkey open the wallet; what its authenticator gave is wiped here.
+    #[wasm_bindgen(js_name = addPasskey)]
+    pub fn add_passkey(&self, id: String, salt: String, output: Uint8Array, label: String) -> Promise {
+        done(Rc::clone(&self.driver).add_passkey(id, salt, take_output(&output), label))
+    }
+
+    /// A passkey opens the wallet no longer.
+    #[wasm_bindgen(js_name = removePasskey)]
+    pub fn remove_passkey(&self, id: String) -> Promise {
+        done(Rc::clone(&self.driver).remove_passkey(id))
     }
 
     /// Calls back after every commit: the other windows of this wallet are to [`Self::follow`].
@@ -668,6 +724,45 @@ impl Driver {
             return if self.is_open() { Ok(()) } else { Err(EngineError::locked()) };
         }
         let (vault, state) = Vault::open(&kek, &stored)?;
+        self.opened(vault, state, &stored).await
+    }
+
+    async fn unlock_with_passkey(
+        self: Rc<Self>,
+        id: String,
+        output: Result<Secret, EngineError>,
+    ) -> Result<(), EngineError> {
+        let output = output?;
+        let unlocks = self.unlocks();
+        let stored = self.store.load().await?;
+        if self.unlocks() != unlocks {
+            return if self.is_open() { Ok(()) } else { Err(EngineError::locked()) };
+        }
+        let (vault, state) = Vault::open_by_passkey(&of_base64url(&id)?, &output, &stored)?;
+        self.opened(vault, state, &stored).await
+    }
+
+    async fn add_passkey(
+        self: Rc<Self>,
+        id: String,
+        salt: String,
+        output: Result<Secret, EngineError>,
+        label: String,
+    ) -> Result<(), EngineError> {
+        let salt = of_base64url(&salt)?.try_into().map_err(|_| PasskeyError::Malformed)?;
+        let new = NewPasskey { credential: of_base64url(&id)?, salt, output: output?, label, added: now() };
+        let note = "A passkey or security key was added: it opens this wallet on this device, as the passphrase does.";
+        let event = Event::Note(Level::Info, note.to_owned());
+        self.handle_with(event, Some(PasskeyChange::Add(new))).await
+    }
+
+    async fn remove_passkey(self: Rc<Self>, id: String) -> Result<(), EngineError> {
+        let note = "A passkey or security key was removed: it no longer opens this wallet.";
+        let event = Event::Note(Level::Info, note.to_owned());
+        self.handle_with(event, Some(PasskeyChange::Remove(of_base64url(&id)?))).await
+    }
+
+    async fn opened(self: Rc<Self>, vault: Vault, state: State, stored: &Stored) -> Result<(), EngineError> {
         // Blobs that nothing refers to are left from interrupted work. What stays now, because another window works, goes at another start.
         if self.is_leading() {
             let _ = self.store.sweep(stored.epoch, &state.blobs()).await;

@@ -149,6 +149,9 @@ impl RexieStore {
         if epoch_of(epoch.as_ref()) != commit.expected + 1 {
             return Ok(());
         }
+        if commit.header.is_some() && bytes(meta.get(HEADER.into()).await.map_err(failed_rexie)?) != commit.header {
+            return Err(StoreError::Failed("the header read back is not the one written".to_owned()));
+        }
         for (name, row) in &commit.put {
             if bytes(rows.get(name.as_str().into()).await.map_err(failed_rexie)?).as_ref() != Some(row) {
                 return Err(StoreError::Failed("the record read back is not the one written".to_owned()));

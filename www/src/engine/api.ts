@@ -205,8 +205,26 @@ export interface WalletView {
   exhibits: KeptExhibit[];
   /** Null until the owner is enrolled at safes, or while nobody has come back. */
   owner: OwnerView | null;
+  /** What opens this wallet on this device beside the passphrase, in the order in which it was added. */
+  passkeys: PasskeyView[];
   /** This window works; false: another window of this wallet does, and this one follows it until its owner does something here. */
   leading: boolean;
+}
+
+/** A passkey or security key that opens the wallet on this device. */
+export interface PasskeyView {
+  /** The credential's id, as WebAuthn writes it. */
+  id: string;
+  /** What the owner calls it; may be empty. */
+  label: string;
+  added: number;
+}
+
+/** What the authenticator of a passkey has to be asked with, before the wallet is open. Base64url, as WebAuthn writes ids. */
+export interface PasskeyOffer {
+  id: string;
+  /** What it makes its key of: the input of the `prf` extension. */
+  salt: string;
 }
 
 /** Who comes back with a name and a passphrase. */
@@ -528,6 +546,17 @@ export interface Engine {
   create(passphrase: string): Promise<void>;
   /** Error `wrong-passphrase`, `no-wallet`, `store-damaged`. */
   unlock(passphrase: string): Promise<void>;
+  /** The passkeys that are said to open the wallet. Needs no open wallet. Error `no-wallet`, `store-damaged`. */
+  passkeys(): Promise<PasskeyOffer[]>;
+  /** Opens the wallet with the output of a passkey's `prf` extension, which is handed over and wiped. Error `wrong-passkey`. */
+  unlockWithPasskey(id: string, output: Uint8Array): Promise<void>;
+  /**
+   * Lets a passkey open the wallet on this device, beside the passphrase. `output` is handed over and wiped. Error `locked`, `passkey-known`,
+   * `too-many-passkeys`.
+   */
+  addPasskey(id: string, salt: string, output: Uint8Array, label: string): Promise<void>;
+  /** It opens the wallet no longer. The authenticator keeps what it has. Error `locked`, `unknown`. */
+  removePasskey(id: string): Promise<void>;
   lock(): Promise<void>;
   view(): Promise<WalletView>;
   /** Calls back with every new view until the wallet is locked. One listener. */

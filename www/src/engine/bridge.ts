@@ -1,7 +1,7 @@
 /**
  * The page's end, and the only place that knows there is a worker.
  */
-import { proxy, wrap } from 'comlink';
+import { proxy, transfer, wrap } from 'comlink';
 import type { Engine } from './api.ts';
 import { carryEngineErrors, EngineError } from './errors.ts';
 import type { Estimate } from './guesses.ts';
@@ -40,6 +40,12 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     status: () => remote.status(),
     create: (passphrase) => remote.create(passphrase),
     unlock: (passphrase) => remote.unlock(passphrase),
+    passkeys: () => remote.passkeys(),
+    // Handed over, not copied: then nothing of it is left in the page.
+    unlockWithPasskey: (id, output) => remote.unlockWithPasskey(id, transfer(output, [output.buffer])),
+    addPasskey: (id, salt, output, label) =>
+      remote.addPasskey(id, salt, transfer(output, [output.buffer]), label),
+    removePasskey: (id) => remote.removePasskey(id),
     lock: () => remote.lock(),
     view: () => remote.view(),
     subscribe: (listener) => remote.subscribe(proxy(listener)),

@@ -77,6 +77,11 @@ class Session extends EventTarget {
     await this.#follow();
   }
 
+  async unlockWithPasskey(id: string, output: Uint8Array): Promise<void> {
+    await this.engine.unlockWithPasskey(id, output);
+    await this.#follow();
+  }
+
   async lock(byIdling = false): Promise<void> {
     // The page forgets first: nothing may stay on screen because the engine is slow to answer.
     this.#close(byIdling);

@@ -32,6 +32,15 @@ async function handOver(bytes: Promise<Uint8Array>): Promise<Uint8Array> {
   return transfer(own, [own.buffer]);
 }
 
+/** The engine wipes what it takes; this one sees to it that nothing stays if it never gets that far. */
+async function wiping(bytes: Uint8Array, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } finally {
+    bytes.fill(0);
+  }
+}
+
 type Stretch = (...args: Parameters<typeof stretch>) => Promise<ReturnType<typeof stretch>>;
 
 let ownScript: string | undefined;
@@ -83,6 +92,14 @@ const host = {
     await engine().unlock(passphrase);
     await windows?.enter();
   },
+  passkeys: () => engine().passkeys(),
+  async unlockWithPasskey(id: string, output: Uint8Array): Promise<void> {
+    await engine().unlockWithPasskey(id, output);
+    await windows?.enter();
+  },
+  addPasskey: (id: string, salt: string, output: Uint8Array, label: string) =>
+    wiping(output, () => here(() => engine().addPasskey(id, salt, output, label))()),
+  removePasskey: here((id: string) => engine().removePasskey(id)),
   async lock(): Promise<void> {
     engine().lock();
     windows?.leave();

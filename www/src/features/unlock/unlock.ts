@@ -1,5 +1,6 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
+import type { PasskeyOffer } from '../../engine/api.ts';
 import { EngineError } from '../../engine/errors.ts';
 import { session } from '../../engine/session.ts';
 import { icon } from '../../shared/icons.ts';
@@ -7,6 +8,7 @@ import { field, Page } from '../../shared/page.ts';
 import { passphraseProblem } from '../../shared/passphrase.ts';
 import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
+import { ask, obstacle, wipe } from './webauthn.ts';
 
 /** Makes the wallet, or opens it. */
 @customElement('sr-unlock')
@@ -34,9 +36,29 @@ export class Unlock extends Page {
   /** Nobody asked for the lock. */
   @property({ type: Boolean }) idled = false;
   @state() private shown = false;
+  /** What else opens it. */
+  @state() private passkeys: PasskeyOffer[] = [];
+  readonly #obstacle = obstacle();
+  #leaving = new AbortController();
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#leaving = new AbortController();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#leaving.abort();
+  }
 
   protected override firstUpdated(): void {
     this.renderRoot.querySelector('input')?.focus();
+    if (!this.fresh) void this.#look();
+  }
+
+  async #look(): Promise<void> {
+    // If they cannot be read, the passphrase says why.
+    this.passkeys = await session.engine.passkeys().catch(() => []);
   }
 
   protected override render(): TemplateResult {
@@ -149,9 +171,21 @@ export class Unlock extends Page {
           <button class="primary" data-testid="unlock-submit" ?disabled=${this.busy}>
             ${this.busy ? 'Unlocking…' : 'Unlock'}
           </button>
+          ${this.passkeys.length === 0 || this.#obstacle ? nothing : this.#otherWay()}
         </div>
+        ${
+          this.passkeys.length > 0 && this.#obstacle
+            ? html`<p class="muted small">${this.#obstacle} Your passphrase works.</p>`
+            : nothing
+        }
       </form>
     </div>`;
+  }
+
+  #otherWay(): TemplateResult {
+    return html`<button type="button" data-testid="unlock-passkey" ?disabled=${this.busy} @click=${this.#onPasskey}>
+      ${icon('key')}Unlock with passkey or security key
+    </button>`;
   }
 
   #showing(): TemplateResult {
@@ -179,6 +213,26 @@ export class Unlock extends Page {
     void this.act(async () => {
       await session.create(passphrase);
       if (emptied) location.hash = '#/recover';
+    });
+  }
+
+  #onPasskey(): void {
+    void this.act(async () => {
+      // Another window may have added or removed some since this page was drawn.
+      await this.#look();
+      if (this.passkeys.length === 0) {
+        throw new EngineError({
+          code: 'no-passkeys',
+          message: 'No passkey or security key opens this wallet any more.',
+          next: 'Use your passphrase, which always works.',
+        });
+      }
+      const { id, output } = await ask(this.passkeys, this.#leaving.signal);
+      try {
+        await session.unlockWithPasskey(id, output);
+      } finally {
+        wipe(output);
+      }
     });
   }
 
