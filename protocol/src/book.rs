@@ -124,6 +124,16 @@ pub struct BookDeposit {
     /// The certificate as the safe signed it.
     #[n(4)]
     pub certificate: Bytes,
+    /// `true`: it is bound to its owner; else left out.
+    #[n(5)]
+    pub owner: Option<bool>,
+}
+
+impl BookDeposit {
+    /// Its place in the layout.
+    pub fn slot(&self) -> Slot {
+        Slot { segment: self.segment, safe: self.safe, owner: self.owner == Some(true) }
+    }
 }
 
 /// One backup.
@@ -245,13 +255,14 @@ impl BookEntry {
         let mut slots = layout.slots();
         let mut held = Vec::with_capacity(self.deposits.len());
         for deposit in &self.deposits {
-            let at = slots.iter().position(|s| *s == Slot { segment: deposit.segment, safe: deposit.safe });
+            let at = slots.iter().position(|slot| *slot == deposit.slot());
             slots.swap_remove(at.ok_or(BookError::Incomplete)?);
             let identity = identity_of(&deposit.safe).ok_or(BookError::Incomplete)?;
             let one = certificate::verify(&deposit.certificate, &identity, None)?;
             let secrets = crate::deposit::DepositSecrets::derive(&deposit.d);
             let registration = one.registration();
-            if registration.deposit != deposit.id || registration.hashes != secrets.hashes() {
+            let bound = registration.owner.is_some() == deposit.slot().owner;
+            if registration.deposit != deposit.id || registration.hashes != secrets.hashes() || !bound {
                 return Err(CertificateError::Differs.into());
             }
             held.push(one);

@@ -8,12 +8,12 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     SUITE,
-    codec::{self, Bytes, CodecError},
+    codec::{self, CodecError},
     cose::{self, Kind, SignedError, Unverified},
     crypto::{Secret, SigningKey, blake3},
     deposit::{Face, SecretHashes, Statement, recognises},
     identity::{Identity, MAX_URL_LEN},
-    ids::{DepositId, Root, SafeId, Seconds},
+    ids::{DepositId, Root, SafeId, Seconds, SecretHash},
 };
 
 /// Longest signed statement about a deposit, bytes: statement 1024, URL 256, header and signature below 256.
@@ -85,7 +85,7 @@ pub struct Registration {
     pub hashes: SecretHashes,
     /// The owner to whom it is bound.
     #[n(11)]
-    pub owner: Option<Bytes>,
+    pub owner: Option<SecretHash>,
     /// In an offer: when it lapses unless confirmed.
     #[n(12)]
     pub confirm_by: Option<Seconds>,
@@ -294,7 +294,7 @@ pub fn registration_of(
         lease_end,
         face: statement.face.clone(),
         hashes: statement.hashes,
-        owner: statement.owner.clone(),
+        owner: statement.owner,
         confirm_by,
         unique: statement.unique,
     }

@@ -13,9 +13,10 @@ use crate::{
     crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, KEY_LEN, Secret, TAG_LEN, hpke_seal},
     identity::Entry,
     ids::{DepositId, Nonce, SafeId, Seconds},
+    owner::ticket::{TICKET_LEN, Ticket},
 };
 
-/// Longest claim, bytes: encapsulated key 1120, ciphertext 48, nonce 16, and less than 100 for the rest.
+/// Longest claim, bytes: encapsulated key 1120, ciphertext 153, nonce 16, and less than 100 for the rest.
 pub const MAX_CLAIM_LEN: usize = 1536;
 /// Longest confirmation, bytes.
 pub const MAX_CONFIRM_LEN: usize = 64;
@@ -66,9 +67,45 @@ pub struct Claim {
     /// HPKE encapsulated key.
     #[n(5)]
     pub enc: Bytes,
-    /// HPKE ciphertext of the 32-byte secret, or, at the retrieval of a unique value, of the secret and the claimant's x.
+    /// HPKE ciphertext of [`Shown`].
     #[n(6)]
     pub ciphertext: Bytes,
+}
+
+/// What a claim shows to the safe, one behind the other.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The secret that gives the right.
+    pub secret: Secret,
+    /// At the retrieval of a unique value: the claimant's x.
+    pub x: Option<Secret>,
+    /// Where the deposit is bound to its owner: what he got in his channel.
+    pub ticket: Option<Ticket>,
+}
+
+impl Shown {
+    /// Nothing but a secret.
+    pub const fn secret(secret: Secret) -> Self {
+        Self { secret, x: None, ticket: None }
+    }
+
+    fn to_plain(&self) -> Zeroizing<Vec<u8>> {
+        let mut plain = Zeroizing::new(self.secret.expose().to_vec());
+        plain.extend_from_slice(self.x.as_ref().map_or(&[][..], |x| x.expose()));
+        plain.extend(self.ticket.iter().flat_map(Ticket::to_bytes));
+        plain
+    }
+
+    /// A ticket is no multiple of a secret, so that the length says what is there.
+    fn parse(plain: &[u8]) -> Result<Self, CryptoError> {
+        let (secret, rest) = plain.split_at_checked(KEY_LEN).ok_or(CryptoError)?;
+        let (x, ticket) = match rest.len() {
+            0 | TICKET_LEN => (None, rest),
+            _ => rest.split_at_checked(KEY_LEN).map(|(x, ticket)| (Some(x), ticket)).ok_or(CryptoError)?,
+        };
+        let ticket = if ticket.is_empty() { None } else { Some(Ticket::parse(ticket)?) };
+        Ok(Self { secret: Secret::try_from(secret)?, x: x.map(Secret::try_from).transpose()?, ticket })
+    }
 }
 
 fn info(safe: &SafeId, entry: u32) -> Vec<u8> {
@@ -92,16 +129,15 @@ impl Claim {
         expiry: Seconds,
         rng: &mut R,
     ) -> Result<Self, CryptoError> {
-        Self::make_with(secret, None, entry, deposit, verb, expiry, rng)
+        Self::make_with(&Shown::secret(secret.clone()), entry, deposit, verb, expiry, rng)
     }
 
-    /// [`Self::make`] with the secret x of a claimant of a unique value.
+    /// [`Self::make`] with what else is to be shown.
     ///
     /// # Errors
     /// If the entry's HPKE key is not one.
     pub fn make_with<R: CryptoRng>(
-        secret: &Secret,
-        x: Option<&Secret>,
+        shown: &Shown,
         entry: &Entry,
         deposit: &DepositId,
         verb: Verb,
@@ -110,9 +146,8 @@ impl Claim {
     ) -> Result<Self, CryptoError> {
         let nonce = Nonce::make_random(rng);
         let aad = aad(deposit, verb, &nonce, expiry);
-        let mut plain = Zeroizing::new(secret.expose().to_vec());
-        plain.extend_from_slice(x.map_or(&[][..], |x| x.expose()));
-        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info(&entry.safe, entry.serial), &aad, &plain, rng)?;
+        let info = info(&entry.safe, entry.serial);
+        let (enc, ciphertext) = hpke_seal(&entry.hpke, &info, &aad, &shown.to_plain(), rng)?;
         Ok(Self {
             suite: SUITE,
             verb,
@@ -131,26 +166,18 @@ impl Claim {
     pub fn parse(bytes: &[u8]) -> Result<Self, CodecError> {
         let claim: Self = codec::decode(bytes, MAX_CLAIM_LEN)?;
         codec::expect_suite(claim.suite)?;
-        let lengths = [KEY_LEN + TAG_LEN, 2 * KEY_LEN + TAG_LEN];
+        let lengths = [KEY_LEN, 2 * KEY_LEN, KEY_LEN + TICKET_LEN, 2 * KEY_LEN + TICKET_LEN].map(|len| len + TAG_LEN);
         let fits = claim.enc.len() == HPKE_ENC_LEN && lengths.contains(&claim.ciphertext.len());
         if fits { Ok(claim) } else { Err(CodecError::Malformed) }
     }
 
-    /// Opens the claim at the safe: the secret, and the claimant's x where there is one.
+    /// Opens the claim at the safe.
     ///
     /// # Errors
     /// [`CryptoError`] if it was sealed to another safe, deposit, verb, nonce or expiry.
-    pub fn open(
-        &self,
-        key: &HpkePrivateKey,
-        safe: &SafeId,
-        deposit: &DepositId,
-    ) -> Result<(Secret, Option<Secret>), CryptoError> {
+    pub fn open(&self, key: &HpkePrivateKey, safe: &SafeId, deposit: &DepositId) -> Result<Shown, CryptoError> {
         let aad = aad(deposit, self.verb, &self.nonce, self.expiry);
-        let plain = key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?;
-        let (secret, x) = plain.split_at_checked(KEY_LEN).ok_or(CryptoError)?;
-        let x = if x.is_empty() { None } else { Some(Secret::try_from(x)?) };
-        Ok((Secret::try_from(secret)?, x))
+        Shown::parse(&key.open(&self.enc, &info(safe, self.entry), &aad, &self.ciphertext)?)
     }
 }
 

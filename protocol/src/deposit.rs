@@ -58,9 +58,19 @@ impl DepositSecrets {
     /// `release = derive(d, "release")`, `retrieve = derive(release, "retrieve")`, `audit = derive(retrieve, "audit")`.
     pub fn derive(d: &Secret) -> Self {
         let release = derive_secret(d, "release", b"");
-        let retrieve = derive_secret(&release, "retrieve", b"");
-        let audit = derive_secret(&retrieve, "audit", b"");
+        let retrieve = Self::retrieve_of(&release);
+        let audit = Self::audit_of(&retrieve);
         Self { release, retrieve, audit }
+    }
+
+    /// The audit secret behind a retrieve secret.
+    pub fn audit_of(retrieve: &Secret) -> Secret {
+        derive_secret(retrieve, "audit", b"")
+    }
+
+    /// The retrieve secret behind a release secret.
+    pub fn retrieve_of(release: &Secret) -> Secret {
+        derive_secret(release, "retrieve", b"")
     }
 
     /// What the safe is told of them.
@@ -215,9 +225,9 @@ pub struct Statement {
     /// Lease asked for, seconds.
     #[n(7)]
     pub lease: Seconds,
-    /// The owner to whom the deposit is bound, where it is.
+    /// The owner to whom the deposit is bound, where it is ([`crate::owner::ticket::bind`]).
     #[n(8)]
-    pub owner: Option<Bytes>,
+    pub owner: Option<SecretHash>,
     /// `Some(true)`: the value may live only once, and the body goes to the chosen claimant only ([`crate::register`]).
     #[n(9)]
     pub unique: Option<bool>,

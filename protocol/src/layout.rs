@@ -78,13 +78,30 @@ pub enum GatherError {
     Crypto(#[from] CryptoError),
 }
 
-/// One deposit to be made: a safe and the segment that it gets.
+/// One deposit to be made: a safe, the segment that it gets, and to whom it gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     /// The segment, from 0.
     pub segment: u32,
     /// The safe.
     pub safe: SafeId,
+    /// It is bound to its owner ([`Place::Safe`]).
+    pub owner: bool,
+}
+
+impl Slot {
+    /// The slot of a place in a segment; `None`: the place is no safe.
+    pub const fn of(segment: u32, place: &Place<SafeId>) -> Option<Self> {
+        match place {
+            Place::Safe { safe, owner } => Some(Self { segment, safe: *safe, owner: *owner }),
+            _ => None,
+        }
+    }
+
+    /// Its place in the plan.
+    pub const fn place(&self) -> Place<SafeId> {
+        Place::Safe { safe: self.safe, owner: self.owner }
+    }
 }
 
 /// A slot with the names that the wallet drew for it.
@@ -152,13 +169,10 @@ impl Layout {
     /// Plans a new backup of a bundle of `bundle` bytes over safes that take bodies of `limit` bytes each.
     ///
     /// # Errors
-    /// [`PlanError`]: no safe or one that would have to authenticate owners, content in the book, or a limit too small for a piece.
+    /// [`PlanError`]: no safe, content in the book, or a limit too small for a piece.
     pub fn new(backup: BackupId, plan: &Plan<SafeId>, bundle: u64, limit: u64) -> Result<Self, PlanError> {
         if plan.safes().is_empty() {
             return Err(PlanError::NoSafe);
-        }
-        if plan.places().iter().any(|(_, place)| matches!(place, Place::Safe { owner: true, .. })) {
-            return Err(PlanError::OwnerUnavailable);
         }
         let with = |units: u64| Self::restore(backup, plan, bundle, units * SEGMENT_UNIT);
         let fits = |layout: &Self| layout.longest_body() <= limit;
@@ -267,20 +281,20 @@ impl Layout {
     }
 
     /// Lengths of the bodies of a segment, in the order of [`Self::slots`].
-    pub fn bodies(&self, segment: u32) -> Vec<(SafeId, u64)> {
+    pub fn bodies(&self, segment: u32) -> Vec<(Slot, u64)> {
         let sketches = self.sketches(segment);
-        let mut bodies: Vec<(SafeId, Vec<PieceHead>)> = Vec::new();
+        let mut bodies: Vec<(Slot, Vec<PieceHead>)> = Vec::new();
         for sketch in sketches {
             // What only its owner gets is never in one body with what whoever presents the certificate gets.
-            let Place::Safe { safe, owner: false } = sketch.place else { continue };
+            let Some(slot) = Slot::of(segment, sketch.place) else { continue };
             let parents = vec![Root([0; 32]); sketch.depth];
             let head = PieceHead { path: sketch.path.into(), length: sketch.length as u32, parents };
-            match bodies.iter_mut().find(|(known, _)| known == safe) {
+            match bodies.iter_mut().find(|(known, _)| *known == slot) {
                 Some((_, pieces)) => pieces.push(head),
-                None => bodies.push((*safe, vec![head])),
+                None => bodies.push((slot, vec![head])),
             }
         }
-        bodies.into_iter().map(|(safe, pieces)| (safe, body_len(&self.head(segment, pieces)))).collect()
+        bodies.into_iter().map(|(slot, pieces)| (slot, body_len(&self.head(segment, pieces)))).collect()
     }
 
     fn longest_body(&self) -> u64 {
@@ -305,7 +319,7 @@ impl Layout {
     pub fn cost(&self) -> Cost {
         let mut safes: Vec<(SafeId, u64, u64)> = Vec::new();
         for segment in 0..self.segments() {
-            for (safe, length) in self.bodies(segment) {
+            for (Slot { safe, .. }, length) in self.bodies(segment) {
                 match safes.iter_mut().find(|(known, ..)| *known == safe) {
                     Some((_, deposits, bytes)) => (*deposits, *bytes) = (*deposits + 1, *bytes + length),
                     None => safes.push((safe, 1, length)),
@@ -317,9 +331,7 @@ impl Layout {
 
     /// All deposits of the backup, segment by segment, in tree order: data shards first (they need no arithmetic to rebuild).
     pub fn slots(&self) -> Vec<Slot> {
-        (0..self.segments())
-            .flat_map(|segment| self.bodies(segment).into_iter().map(move |(safe, _)| Slot { segment, safe }))
-            .collect()
+        (0..self.segments()).flat_map(|segment| self.bodies(segment).into_iter().map(|(slot, _)| slot)).collect()
     }
 
     // ---- making ------------------------------------------------------------------------------------------------
@@ -376,7 +388,7 @@ impl Layout {
     /// # Errors
     /// [`EnvelopeError`] if the plan gives that safe nothing.
     pub fn envelope(&self, op_seed: &Secret, draft: &Draft<'_>, pieces: &[Piece]) -> Result<Unsealed, EnvelopeError> {
-        let mine = self.pieces_at(&Place::Safe { safe: draft.slot.safe, owner: false }, pieces);
+        let mine = self.pieces_at(&draft.slot.place(), pieces);
         if mine.is_empty() || mine.iter().any(|piece| piece.segment != draft.slot.segment) {
             return Err(CryptoError.into());
         }
@@ -404,7 +416,7 @@ impl Layout {
             && head.segment == slot.segment
             && head.bundle == self.bundle
             && head.segment_len == self.segment_len;
-        let place = Place::Safe { safe: slot.safe, owner: false };
+        let place = slot.place();
         let pieces = head.pieces.iter().filter_map(|piece| {
             let (head, bytes) = envelope.piece(&piece.path)?;
             let bytes = Zeroizing::new(bytes.to_vec());

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In the order of the flow: the [`name`]; the [`enrolment`] that all safes state alike; the [`messages`] to a safe; the [`budget`] of guesses; the
-//! [`login`]; and the head of the [`book`] that it opens. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
+//! [`login`]; the head of the [`book`] that it opens; and the [`ticket`]s for what is bound to its owner. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
 
 pub mod book;
 pub mod budget;
@@ -17,3 +17,4 @@ pub mod enrolment;
 pub mod login;
 pub mod messages;
 pub mod name;
+pub mod ticket;

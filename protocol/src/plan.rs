@@ -88,9 +88,6 @@ pub enum PlanError {
     /// A name that stands for several safes.
     #[error("several safes are called “{0}”; give them different names first")]
     AmbiguousSafe(String),
-    /// The safes cannot authenticate owners.
-    #[error("at(…, owner) needs safes that authenticate their owner, which these cannot yet; use at(…)")]
-    OwnerUnavailable,
     /// Nothing of the plan is at a safe.
     #[error("the plan uses no safe; put at(…) somewhere")]
     NoSafe,

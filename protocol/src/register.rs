@@ -22,19 +22,20 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    codec,
+    codec::{self, Bytes},
     crypto::{CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, derive_secret, mac, same_bytes},
     identity::Entry,
     ids::{ClaimantId, DepositId, Nonce, Root, SafeId, Seconds},
+    owner::ticket::Ticket,
     sealed::{Sealed, Subject},
 };
 
-/// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, nonce 17, tag 16, and less than 80 for the rest.
-pub const MAX_REGISTER_LEN: usize = HPKE_ENC_LEN + 280;
+/// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, a ticket of 115, nonce 17, tag 16, and less than 80 for the rest.
+pub const MAX_REGISTER_LEN: usize = HPKE_ENC_LEN + 400;
 /// Longest answer, bytes: three claimants of 34, three numbers of 5, tag 34, and less than 30 for the rest.
 pub const MAX_REGISTER_ANSWER_LEN: usize = 192;
 /// Longest list of one proposal, bytes.
-const MAX_PROPOSAL_LEN: usize = 160;
+const MAX_PROPOSAL_LEN: usize = 280;
 
 /// Who claims: `derive(x, "claimant")` of the claimant's secret x.
 pub fn derive_claimant(x: &Secret) -> ClaimantId {
@@ -345,16 +346,30 @@ const MAX_LEAP: u32 = 1 << 16;
 pub fn seal_proposal<R: CryptoRng>(
     secret: &Secret,
     proposal: &Proposal,
+    ticket: Option<&Ticket>,
     entry: &Entry,
     deposit: &DepositId,
     expiry: Seconds,
     rng: &mut R,
 ) -> Result<Sealed, CryptoError> {
-    let plain = Zeroizing::new(codec::encode(&(secret.clone(), *proposal)));
+    let ticket = ticket.map(|ticket| Bytes(ticket.to_bytes().to_vec()));
+    let plain = Zeroizing::new(codec::encode(&Proposed { secret: secret.clone(), proposal: *proposal, ticket }));
     Sealed::make(Subject("register", Some(deposit)), &plain, entry, expiry, rng)
 }
 
-/// Opens secret and proposal at the safe.
+/// What is sealed.
+#[derive(Encode, Decode)]
+struct Proposed {
+    #[n(0)]
+    secret: Secret,
+    #[n(1)]
+    proposal: Proposal,
+    /// Where the deposit is bound to its owner.
+    #[n(2)]
+    ticket: Option<Bytes>,
+}
+
+/// Opens secret and proposal at the safe, and the ticket where there is one.
 ///
 /// # Errors
 /// [`CryptoError`] if they were sealed to another safe, deposit, nonce or expiry, or are none.
@@ -363,7 +378,8 @@ pub fn open_proposal(
     key: &HpkePrivateKey,
     safe: &SafeId,
     deposit: &DepositId,
-) -> Result<(Secret, Proposal), CryptoError> {
+) -> Result<(Secret, Proposal, Option<Ticket>), CryptoError> {
     let plain = request.open(Subject("register", Some(deposit)), key, safe)?;
-    codec::decode(&plain, MAX_PROPOSAL_LEN).map_err(|_| CryptoError)
+    let Proposed { secret, proposal, ticket } = codec::decode(&plain, MAX_PROPOSAL_LEN).map_err(|_| CryptoError)?;
+    Ok((secret, proposal, ticket.map(|ticket| Ticket::parse(&ticket)).transpose()?))
 }

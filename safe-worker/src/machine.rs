@@ -17,14 +17,15 @@
 use minicbor::{Decode, Encode};
 use protocol::{
     certificate::{Release, offer_digest, registration_of, sign_receipt},
-    claim::{Claim, Verb},
+    claim::{Claim, Shown, Verb},
     codec::{self, Bytes},
     cose::Kind,
     crypto::{CryptoError, HpkePrivateKey, Secret, SigningKey, blake3},
-    deposit::{RENEW_PART, Statement, recognises},
+    deposit::{DepositSecrets, RENEW_PART, Statement, recognises},
     evidence::{Testimony, Verdict, stranger},
     identity::Limits,
     ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
+    owner::ticket::{Right, Ticket, is_bound},
     problem::Problem,
     register::{self, open_proposal},
     sealed::Sealed,
@@ -307,7 +308,8 @@ impl Machine<'_> {
 
     fn begin<R: CryptoRng>(&mut self, statement: Statement, token: Option<Token>, rng: &mut R) -> Reply {
         let too_long = statement.length > self.config.limits.body;
-        if statement.safe != self.config.safe || statement.owner.is_some() || statement.length == 0 {
+        let bindable = statement.owner.is_none() || self.keys.owner.is_some();
+        if statement.safe != self.config.safe || !bindable || statement.length == 0 {
             return Reply::Refused(Problem::BadStatement);
         }
         if too_long {
@@ -516,7 +518,7 @@ impl Machine<'_> {
         }
         let Some(record) = &self.record else { return Reply::Refused(Problem::NotFound) };
         let opened = self.keys.hpke(claim.entry).and_then(|key| claim.open(key, &self.config.safe, &self.deposit));
-        let Ok((secret, x)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
+        let Ok(Shown { secret, x, ticket }) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let hashes = &record.statement.hashes;
         let right = match claim.verb {
             Verb::Retrieve => recognises(&hashes.retrieve, &secret),
@@ -524,6 +526,18 @@ impl Machine<'_> {
             Verb::Renew => recognises(&hashes.audit, &secret),
             _ => return Reply::Refused(Problem::Malformed),
         };
+        let by_owner = match claim.verb {
+            Verb::Retrieve => self.is_owners(record, &secret, ticket.as_ref(), Right::Retrieve),
+            Verb::Release => {
+                let retrieve = DepositSecrets::retrieve_of(&secret);
+                self.is_owners(record, &retrieve, ticket.as_ref(), Right::Release)
+            }
+            _ => true,
+        };
+        // Whoever has not even the secret learns nothing.
+        if right && !by_owner {
+            return Reply::Refused(Problem::NotOwner);
+        }
         if let Err(problem) = self.admit(right, Seen { nonce: claim.nonce, expiry: claim.expiry }) {
             return Reply::Refused(problem);
         }
@@ -555,6 +569,15 @@ impl Machine<'_> {
         }
     }
 
+    /// Whether a deposit is bound to nobody, or its owner is there.
+    fn is_owners(&self, record: &Record, retrieve: &Secret, ticket: Option<&Ticket>, right: Right) -> bool {
+        let Some(bound) = &record.statement.owner else { return true };
+        ticket.zip(self.keys.owner.as_ref()).is_some_and(|(ticket, secret)| {
+            let here = is_bound(bound, &DepositSecrets::audit_of(retrieve), &ticket.account);
+            here && ticket.counts(secret, right, self.now)
+        })
+    }
+
     fn audit(&mut self, secret: &Secret, seen: Seen) -> Reply {
         if !self.in_time(seen.expiry) {
             return Reply::Refused(Problem::ClaimExpired);
@@ -576,7 +599,7 @@ impl Machine<'_> {
     fn demand(&mut self, demand: &Claim) -> Reply {
         let digest = Root(blake3(&codec::encode(demand)));
         let opened = self.keys.hpke(demand.entry).and_then(|key| demand.open(key, &self.config.safe, &self.deposit));
-        let Ok((secret, _)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
+        let Ok(Shown { secret, .. }) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let Some(record) = &self.record else { return self.sign(digest, Verdict::Unknown) };
         if !recognises(&record.statement.hashes.audit, &secret) {
             return self.sign(digest, stranger(&secret));
@@ -626,10 +649,10 @@ impl Machine<'_> {
         if !self.in_time(request.expiry) {
             return Reply::Refused(Problem::ClaimExpired);
         }
-        let Some(record) = &mut self.record else { return Reply::Refused(Problem::NotFound) };
+        let Some(record) = &self.record else { return Reply::Refused(Problem::NotFound) };
         let opened =
             self.keys.hpke(request.entry).and_then(|key| open_proposal(request, key, &self.config.safe, &self.deposit));
-        let Ok((secret, proposal)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
+        let Ok((secret, proposal, ticket)) = opened else { return Reply::Refused(Problem::ClaimUnreadable) };
         let hashes = &record.statement.hashes;
         let hash = if proposal.needs_release() { &hashes.release } else { &hashes.retrieve };
         // No number is remembered: a proposal that is repeated changes nothing, and its answer holds hashes only.
@@ -637,6 +660,13 @@ impl Machine<'_> {
         if !certified || !recognises(hash, &secret) {
             return Reply::Refused(Problem::NotFound);
         }
+        let by_owner = if proposal.needs_release() {
+            let retrieve = DepositSecrets::retrieve_of(&secret);
+            self.is_owners(record, &retrieve, ticket.as_ref(), Right::Release)
+        } else {
+            self.is_owners(record, &secret, ticket.as_ref(), Right::Retrieve)
+        };
+        let Some(record) = self.record.as_mut().filter(|_| by_owner) else { return Reply::Refused(Problem::NotOwner) };
         let mut register = record.register.unwrap_or_default();
         let answer = register.step(&proposal);
         record.register = Some(register);

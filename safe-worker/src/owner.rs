@@ -29,6 +29,7 @@ use protocol::{
             MAX_HEAD_LEN, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential, Opening, Outcome, Proof, Question, Refusal,
             Topic, Who, check_challenge, make_challenge, seal_answer,
         },
+        ticket::{Right, TICKET_SPAN, Ticket},
     },
     problem::Problem,
 };
@@ -324,6 +325,12 @@ impl Machine<'_> {
                 return Outcome::Promised(self.record.book);
             }
             Action::WriteHead(head) => self.write_head(head),
+            Action::Ticket(Some(epoch)) if epoch != self.record.promised => Err(Refusal::Superseded),
+            Action::Ticket(epoch) => {
+                let right = if epoch.is_some() { Right::Release } else { Right::Retrieve };
+                let ticket = Ticket::write(self.secret, &self.account, right, self.now.saturating_add(TICKET_SPAN));
+                return Outcome::Ticket(Bytes(ticket.to_bytes().to_vec()));
+            }
             _ => Err(Refusal::Malformed),
         };
         done.map_or_else(Outcome::Refused, |()| Outcome::Done)

@@ -305,7 +305,8 @@ fn measure(bench: &mut Bench, identity: &Identity, size: &str, length: usize, co
         let secret = DepositSecrets::derive(&deposit.d).retrieve;
         let entry = identity.current(now()).unwrap();
         let expiry = now() + CLAIM_SPAN;
-        let sealed = seal_proposal(&secret, &proposal(claimant), entry, &deposit.id, expiry, &mut fresh()).unwrap();
+        let sealed =
+            seal_proposal(&secret, &proposal(claimant), None, entry, &deposit.id, expiry, &mut fresh()).unwrap();
         post(path(deposit, "/register"), codec::encode(&sealed))
     };
     let prepare = |claimant| Proposal::Prepare(0, Ballot { counter: 1, claimant });

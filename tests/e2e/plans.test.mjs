@@ -161,7 +161,7 @@ test('a plan that cannot be read says where, and one that cannot be carried out 
   await first.fill('plan-text', 'seal(at(safe-1), at(safe-2, owner))');
   await first.find('plan-error').getByText('At character 17').waitFor({ state: 'detached' });
   await first.click('backup-submit');
-  await first.find('error-message', { code: 'plan-refused' }).waitFor();
+  await first.find('error-message', { code: 'not-enrolled' }).waitFor();
   await first.waitForState(id, 'local-only');
 });
 

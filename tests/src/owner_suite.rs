@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a case says by its name what it checks")]
 
 use protocol::{
+    claim::{CLAIM_SPAN, Shown, Verb},
     codec,
     crypto::{Secret, blake3, oprf::Blinded},
     ids::{AccountId, DeviceId, EnrolmentId, GuessId, SafeId},
@@ -15,15 +16,17 @@ use protocol::{
             NewCredential, Outcome, Refusal, Topic,
         },
         name::NameKey,
+        ticket::{Right, Ticket, bind},
     },
     problem::Problem,
+    register::{Ballot, Proposal, derive_claimant, seal_proposal},
 };
-use safe_worker::flow::{CBOR, OCTETS};
+use safe_worker::flow::{CBOR, COSE, OCTETS};
 
 use crate::{
     fixture::rng,
     owner::{PASSPHRASE, enrol, given, guess_of, look_ask, name, question_ask},
-    visit::{Ask, SafeUnderTest, Visit, assert_refused, granted},
+    visit::{Ask, Deposit, SafeUnderTest, Visit, assert_refused, granted},
 };
 
 /// One `#[test]` per case, as [`crate::safe_suite!`].
@@ -43,6 +46,8 @@ macro_rules! owner_suite {
             credentials_come_and_go
             an_account_belongs_to_who_opened_it
             the_book_is_written_in_turns
+            what_is_bound_is_given_to_its_owner_only
+            what_is_bound_and_lives_once_is_claimed_by_its_owner_only
             noise_is_no_question
         );
     };
@@ -567,6 +572,104 @@ pub fn the_book_is_written_in_turns(safe: &mut dyn SafeUnderTest) {
     let anew = head(theirs, 4, [4; 32], b"fourth, written by the second device");
     assert_eq!(act(Action::WriteHead(anew.clone())), Outcome::Done);
     assert_eq!(act(Action::ReadHead), Outcome::Head(Some(anew)));
+}
+
+/// A deposit that is bound to an account, certified.
+fn bound(visit: &mut Visit<'_>, account: &AccountId, unique: bool) -> Deposit {
+    let mut deposit = visit.draw(100);
+    deposit.statement.owner = Some(bind(&deposit.secrets.audit, account));
+    deposit.statement.unique = unique.then_some(true);
+    let offer = granted(visit.put(&deposit), 201, COSE);
+    granted(visit.confirm(&deposit, &offer), 200, COSE);
+    deposit
+}
+
+/// The ticket that an owner gets; `epoch`: one that lets go.
+fn ticket(visit: &mut Visit<'_>, account: &AccountId, key: &ChannelKey, epoch: Option<Epoch>) -> Ticket {
+    match &visit.act(account, key, &[Action::Ticket(epoch)])[..] {
+        [Outcome::Ticket(ticket)] => Ticket::parse(ticket).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shown(secret: &Secret, ticket: Option<Ticket>) -> Shown {
+    Shown { ticket, ..Shown::secret(secret.clone()) }
+}
+
+pub fn what_is_bound_is_given_to_its_owner_only(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, other) = (Party::new(&mut visit), Party::new(&mut visit));
+    let (mine, theirs) = (visit.opened(&party.account, &party.key), visit.opened(&other.account, &other.key));
+    let deposit = bound(&mut visit, &party.account, false);
+    let secrets = deposit.secrets.clone();
+    // The certificate and its secrets are not enough; whoever has not even these learns nothing of owners.
+    assert_refused(&visit.retrieve(&deposit), Problem::NotOwner);
+    assert_refused(&visit.release(&deposit), Problem::NotOwner);
+    let stranger = Secret::from_bytes([9; 32]);
+    assert_refused(&visit.show(&deposit, Verb::Retrieve, &Shown::secret(stranger)), Problem::NotFound);
+    // Another owner's ticket is none, and neither is one that somebody made.
+    let foreign = ticket(&mut visit, &other.account, &theirs, None);
+    assert_refused(&visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, Some(foreign))), Problem::NotOwner);
+    let forged = Ticket::write(&Secret::from_bytes([1; 32]), &party.account, Right::Release, visit.now() + 60);
+    assert_refused(&visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, Some(forged))), Problem::NotOwner);
+    // His own is, for what it allows, and without the secret it is nothing.
+    let good = ticket(&mut visit, &party.account, &mine, None);
+    let body = visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, Some(good.clone())));
+    assert!(granted(body, 200, OCTETS) == deposit.body);
+    assert_refused(
+        &visit.show(&deposit, Verb::Retrieve, &shown(&secrets.audit, Some(good.clone()))),
+        Problem::NotFound,
+    );
+    assert_refused(
+        &visit.show(&deposit, Verb::Release, &shown(&secrets.release, Some(good.clone()))),
+        Problem::NotOwner,
+    );
+    // Account, right, expiry and MAC, each altered.
+    for (at, bit) in [(0, 1), (32, 1), (39, 1), (72, 1)] {
+        let mut bytes = good.to_bytes();
+        bytes[at] ^= bit;
+        let altered = Some(Ticket::parse(&bytes).unwrap());
+        assert_refused(
+            &visit.show(&deposit, Verb::Release, &shown(&secrets.release, altered.clone())),
+            Problem::NotOwner,
+        );
+        assert_refused(&visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, altered)), Problem::NotOwner);
+    }
+    // To let go takes the turn.
+    let epoch = |counter| Epoch { counter, holder: DeviceId([1; 16]) };
+    visit.act(&party.account, &mine, &[Action::Promise(epoch(2))]);
+    let superseded = [Outcome::Refused(Refusal::Superseded)];
+    assert_eq!(visit.act(&party.account, &mine, &[Action::Ticket(Some(epoch(1)))]), superseded);
+    assert_eq!(visit.act(&party.account, &mine, &[Action::Ticket(Some(epoch(3)))]), superseded);
+    let release = ticket(&mut visit, &party.account, &mine, Some(epoch(2)));
+    // What anybody may do who has the right secret takes no owner: to look whether it is there, and to have it attested.
+    let renewed = visit.show(&deposit, Verb::Renew, &Shown::secret(secrets.audit.clone()));
+    granted(renewed, 200, COSE);
+    let receipt = visit.show(&deposit, Verb::Release, &shown(&secrets.release, Some(release)));
+    granted(receipt, 200, COSE);
+}
+
+pub fn what_is_bound_and_lives_once_is_claimed_by_its_owner_only(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    let mine = visit.opened(&party.account, &party.key);
+    let deposit = bound(&mut visit, &party.account, true);
+    let x = Secret::from_bytes([7; 32]);
+    let ballot = Ballot { counter: 1, claimant: derive_claimant(&x) };
+    let accept = Proposal::Accept(0, ballot, ballot.claimant);
+    let secret = deposit.secrets.retrieve.clone();
+    assert_refused(&visit.propose(&deposit.id, &secret, &accept), Problem::NotOwner);
+    let good = ticket(&mut visit, &party.account, &mine, None);
+    let (entry, expiry) = (visit.entry(), visit.now() + CLAIM_SPAN);
+    let with = seal_proposal(&secret, &accept, Some(&good), &entry, &deposit.id, expiry, &mut visit.rng()).unwrap();
+    let got = visit.ask(&Ask::post(&deposit.id, "register", codec::encode(&with)));
+    granted(got, 200, CBOR);
+    let all = Shown { x: Some(x), ..shown(&secret, Some(good)) };
+    let body = visit.show(&deposit, Verb::Retrieve, &all);
+    assert!(granted(body, 200, OCTETS) == deposit.body);
+    // The owner is not the claimant by that alone.
+    let claimless = Shown { x: None, ..all };
+    assert_refused(&visit.show(&deposit, Verb::Retrieve, &claimless), Problem::Claimed);
 }
 
 pub fn noise_is_no_question(safe: &mut dyn SafeUnderTest) {

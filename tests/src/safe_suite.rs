@@ -20,7 +20,7 @@ use protocol::{
     deposit::{Face, Statement, derive_hash},
     evidence::Verdict,
     identity::{API_VERSION, Admission, Entry},
-    ids::{DepositId, Nonce, Root, SafeId, TokenId},
+    ids::{DepositId, Nonce, Root, SafeId, SecretHash, TokenId},
     problem::Problem,
     register::{self, Ballot, MAX_REGISTER_ANSWER_LEN, Proposal, derive_claimant, seal_proposal},
     sealed::Sealed,
@@ -190,6 +190,9 @@ pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
     let bytes = codec::encode(&deposit.statement);
     let altered = |statement: Statement| Some(statement_header(&codec::encode(&statement)));
     let mine = || deposit.statement.clone();
+    let mut short_binding = codec::encode(&Statement { owner: Some(SecretHash([0xee; 32])), ..mine() });
+    let at = short_binding.windows(35).position(|w| w[..3] == [8, 0x58, 32] && w[3..] == [0xee; 32]).unwrap();
+    short_binding.splice(at + 1..at + 35, [0x41, 1]);
     let headers = [
         None,
         Some(String::new()),
@@ -204,7 +207,7 @@ pub fn a_statement_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
         altered(other.statement),
         altered(Statement { safe: SafeId([0; 32]), ..mine() }),
         altered(Statement { suite: 2, ..mine() }),
-        altered(Statement { owner: Some(vec![1].into()), ..mine() }),
+        Some(statement_header(&short_binding)),
         altered(Statement { unique: Some(false), ..mine() }),
         altered(Statement { face: Face::Sealed(vec![0; 400].into()), ..mine() }),
     ];
@@ -791,7 +794,7 @@ pub fn a_register_hears_its_rights_only(safe: &mut dyn SafeUnderTest) {
     // A recorded proposal changes nothing when it comes again, elsewhere or later.
     let (entry, now) = (visit.entry(), visit.now());
     let make = |expiry, visit: &mut Visit<'_>| {
-        seal_proposal(&secrets.retrieve, &prepare, &entry, &deposit.id, expiry, &mut visit.rng()).unwrap()
+        seal_proposal(&secrets.retrieve, &prepare, None, &entry, &deposit.id, expiry, &mut visit.rng()).unwrap()
     };
     let request = make(now + CLAIM_SPAN, &mut visit);
     let post = |id: &DepositId, request: &Sealed| Ask::post(id, "register", codec::encode(request));

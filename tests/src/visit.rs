@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use protocol::{
     SUITE,
     audit::{AuditItem, AuditResult, parse_answer, seal_items},
-    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
+    claim::{CLAIM_SPAN, Claim, Confirm, Shown, Verb},
     codec,
     crypto::{Secret, blake3},
     deposit::{DepositSecrets, Face, FaceText, Statement},
@@ -221,7 +221,7 @@ impl<'a> Visit<'a> {
     /// A proposal that counts now.
     pub fn proposal(&mut self, deposit: &DepositId, secret: &Secret, proposal: &Proposal) -> Sealed {
         let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
-        seal_proposal(secret, proposal, &entry, deposit, expiry, &mut self.rng()).unwrap()
+        seal_proposal(secret, proposal, None, &entry, deposit, expiry, &mut self.rng()).unwrap()
     }
 
     /// `POST …/confirm` for an offer.
@@ -255,8 +255,14 @@ impl<'a> Visit<'a> {
 
     /// Retrieves a unique value with a fresh claim, as the claimant who has `x`, or as none.
     pub fn retrieve_as(&mut self, deposit: &Deposit, x: Option<&Secret>) -> Got {
-        let (entry, expiry, right) = (self.entry(), self.now() + CLAIM_SPAN, &deposit.secrets.retrieve);
-        let claim = Claim::make_with(right, x, &entry, &deposit.id, Verb::Retrieve, expiry, &mut self.rng()).unwrap();
+        let secret = deposit.secrets.retrieve.clone();
+        self.show(deposit, Verb::Retrieve, &Shown { x: x.cloned(), ..Shown::secret(secret) })
+    }
+
+    /// Presents whatever is to be shown.
+    pub fn show(&mut self, deposit: &Deposit, verb: Verb, shown: &Shown) -> Got {
+        let (entry, expiry) = (self.entry(), self.now() + CLAIM_SPAN);
+        let claim = Claim::make_with(shown, &entry, &deposit.id, verb, expiry, &mut self.rng()).unwrap();
         self.present(&deposit.id, &claim)
     }
 

@@ -609,6 +609,10 @@ impl<'a, S: Store> Wallet<'a, S> {
         fault: Fault,
     ) -> Result<(), WalletError> {
         let now = self.now + self.ahead;
+        if let (owner::Errand::Ticket(_), Some(why)) = (errand, owner::stranger(&self.state, safe)) {
+            self.session.owner_refusals.insert(*safe, why);
+            return Ok(());
+        }
         let Some(of) = self.state.owner.clone() else { return Ok(()) };
         let look = owner::look_request(&self.state.safes[safe].url, &of.name_key, safe);
         let meaning = match owner::read_look(safes.send(&look, Vec::new(), now)) {
@@ -630,6 +634,10 @@ impl<'a, S: Store> Wallet<'a, S> {
             Meaning::Event(event) => {
                 self.session.reached(*safe);
                 self.handle(*event)?;
+            }
+            Meaning::Ticket(ticket) => {
+                self.session.reached(*safe);
+                self.session.set_ticket(*safe, ticket);
             }
             Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
             Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
@@ -671,7 +679,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         let safe = self.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
         let clock = safe.map_or(self.now, |safe| self.session.clock_of(&safe, self.now));
         let mut rng = self.rng();
-        let request = match (exchange::request(&self.state, backup, deposit, errand, clock, &mut rng), safe) {
+        let ticket = safe.and_then(|safe| self.session.ticket(&safe));
+        let request = match (exchange::request(&self.state, backup, deposit, errand, ticket, clock, &mut rng), safe) {
             (Err(WalletError::Identity(error)), Some(safe)) => return Ok(Then::LookAgain(safe, error.to_string())),
             (request, _) => request?,
         };

@@ -16,7 +16,7 @@ use std::{
 
 use protocol::{
     SUITE, certificate,
-    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
+    claim::{CLAIM_SPAN, Claim, Confirm, Shown, Verb},
     codec,
     crypto::{Secret, blake3},
     identity::Entry,
@@ -245,7 +245,7 @@ impl Place {
     fn propose(&self, proposal: &Proposal, seed: u64) -> register::Answer {
         let (secret, expiry) = (&self.deposit.secrets.retrieve, self.door.now() + CLAIM_SPAN);
         let mut rng = tests::fixture::rng(seed);
-        let request = seal_proposal(secret, proposal, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
+        let request = seal_proposal(secret, proposal, None, &self.entry, &self.deposit.id, expiry, &mut rng).unwrap();
         let got = self.door.clone().exchange(&Ask::post(&self.deposit.id, "register", codec::encode(&request)));
         safe_suite::register_says(got, secret, &request.nonce, proposal)
     }
@@ -254,7 +254,15 @@ impl Place {
         let (secret, expiry) = (&self.deposit.secrets.retrieve, self.door.now() + CLAIM_SPAN);
         let mut rng = tests::fixture::rng(seed);
         let (id, verb) = (&self.deposit.id, Verb::Retrieve);
-        let claim = Claim::make_with(secret, Some(x), &self.entry, id, verb, expiry, &mut rng).unwrap();
+        let claim = Claim::make_with(
+            &Shown { x: Some(x.clone()), ..Shown::secret(secret.clone()) },
+            &self.entry,
+            id,
+            verb,
+            expiry,
+            &mut rng,
+        )
+        .unwrap();
         self.door.clone().exchange(&Ask::post(id, "retrieve", codec::encode(&claim)))
     }
 }

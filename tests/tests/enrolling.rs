@@ -15,7 +15,7 @@ use protocol::{
         messages::{CHALLENGE_SPAN, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome, Topic},
         name::NameKey,
     },
-    plan::Plan,
+    plan::{Place, Plan},
 };
 use safe_worker::memory::MemorySafe;
 use tests::{
@@ -28,7 +28,7 @@ use tests::{
 use wallet_wasm::{
     book::MAX_LOOSE,
     exchange::Meaning,
-    machine::{Enrol, Event, WalletError},
+    machine::{Enrol, Event, WalletError, book_of},
     owner::{
         Arrived, Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
         question, read_look,
@@ -599,6 +599,115 @@ fn a_device_too_many_takes_the_place_of_the_oldest_one() {
         assert!(back.state.values.contains_key(&value), "device {seed}");
     }
     assert!(wallet.state.owner.as_ref().unwrap().writes());
+}
+
+/// What the plan gives to its owner only.
+fn guarded(wallet: &Wallet<'_>) -> Plan<SafeId> {
+    let ids: Vec<_> = wallet.state.owner.as_ref().unwrap().seats.iter().map(|seat| seat.safe).collect();
+    Plan::guarded(3, &ids).unwrap()
+}
+
+#[test]
+fn what_is_guarded_comes_back_to_its_owner_and_to_nobody_who_has_only_the_book() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let value = wallet.add("Guarded", b"for me only");
+    let plan = guarded(&wallet);
+    let backup = wallet.back_up_as(&[value], plan, None, true).unwrap();
+    settle(&mut wallet, &safes);
+    assert_eq!(state_of(&wallet, value), ("moved", None));
+    assert_eq!(wallet.state.backups[&backup].deposits.len(), 2 * N);
+    // Here.
+    wallet.handle(Event::Recover(backup, Vec::new())).unwrap();
+    settle(&mut wallet, &safes);
+    assert_eq!(wallet.content(&value).as_deref(), Some(&b"for me only"[..]));
+    // On a new device, with two safes gone.
+    let mut back = Comer::new(&safes, wallet.now(), &[0, 2, 3], 2).come_back(2);
+    back.wait(wallet.now() - back.now());
+    back.handle(Event::Recover(backup, Vec::new())).unwrap();
+    settle(&mut back, &safes);
+    assert_eq!(back.content(&value).as_deref(), Some(&b"for me only"[..]));
+    // Whoever has all certificates and keys, and is not the owner, gets nothing from five honest safes, and cannot destroy it.
+    let mut thief = Wallet::create(leak(), 9);
+    thief.wait(wallet.now() - thief.now());
+    thief.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    thief.handle(Event::Recover(backup, Vec::new())).unwrap();
+    settle(&mut thief, &safes);
+    assert_eq!(thief.content(&value), None);
+    let stolen = &thief.state.backups[&backup];
+    let why = thief.session.failures(&thief.state, stolen).join(";");
+    assert!(why.contains("does not know you on this device"), "{why}");
+    // It can be let go by the device that has the turn, which this one has to take back.
+    wallet.handle(Event::Release(backup)).unwrap();
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().superseded && wallet.state.backups.contains_key(&backup));
+    Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], 3).come_back_to(&mut wallet, 3);
+    settle(&mut wallet, &safes);
+    assert!(!wallet.state.backups.contains_key(&backup));
+    assert!(safes.all.iter().all(|safe| stolen.deposits.iter().all(|deposit| !safe.holds(&deposit.id))));
+}
+
+#[test]
+fn what_is_guarded_and_lives_once_is_never_live_twice() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let ticket = wallet.add_unique("Ticket", b"row 7");
+    let plan = guarded(&wallet);
+    let backup = wallet.back_up_as(&[ticket], plan, None, true).unwrap();
+    settle(&mut wallet, &safes);
+    assert_eq!(state_of(&wallet, ticket), ("moved", None));
+    let mut second = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], 2).come_back(2);
+    second.wait(wallet.now() - second.now());
+    for device in [&mut second, &mut wallet] {
+        device.handle(Event::Recover(backup, Vec::new())).unwrap();
+        settle(device, &safes);
+    }
+    assert_eq!(second.content(&ticket).as_deref(), Some(&b"row 7"[..]));
+    assert_eq!(wallet.content(&ticket), None);
+    // A plan by which pieces without a register would be enough is none for it.
+    let other = second.add_unique("Voucher", b"10");
+    let ids: Vec<_> = safes.all.iter().map(MemorySafe::id).collect();
+    let places = |owner| ids.iter().map(|safe| Plan::place(Place::Safe { safe: *safe, owner })).collect();
+    let either = Plan::copies(vec![Plan::split(3, places(false)).unwrap(), Plan::split(3, places(true)).unwrap()]);
+    assert_eq!(second.back_up(&[other], either.unwrap(), None), Err(WalletError::Unasked));
+}
+
+#[test]
+fn a_device_without_the_turn_lets_nothing_go_that_is_bound() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let value = first.add("Guarded", b"for me only");
+    let plan = guarded(&first);
+    let backup = first.back_up_as(&[value], plan, None, false).unwrap();
+    settle(&mut first, &safes);
+    let mut second = Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 2).come_back(2);
+    second.wait(first.now() - second.now());
+    settle(&mut second, &safes);
+    assert_eq!(written(&second), N);
+    // It has not heard of it yet, and tries.
+    first.handle(Event::Release(backup)).unwrap();
+    settle(&mut first, &safes);
+    assert!(first.state.owner.as_ref().unwrap().superseded);
+    let held = first.state.backups[&backup].deposits.iter().filter(|deposit| deposit.is_bound());
+    let kept = held.filter(|deposit| safes.all.iter().any(|safe| safe.holds(&deposit.id))).count();
+    assert_eq!(kept, N, "nothing that is bound was let go");
+}
+
+#[test]
+fn a_safe_that_does_not_know_its_owner_takes_nothing_for_him() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let mut wallet = Wallet::create(store, 1);
+    let ids = wallet.trust(&safes);
+    wallet.handle(Event::Enrol(Box::new(enrolment(&ids[..N], 3)))).unwrap();
+    wallet.run(&safes, 20);
+    let refused = |wallet: &mut Wallet<'static>, ids: &[SafeId]| {
+        let value = wallet.add("Guarded", b"content");
+        wallet.back_up(&[value], Plan::guarded(3, ids).unwrap(), None).unwrap_err()
+    };
+    assert!(matches!(refused(&mut wallet, &ids[..5]), WalletError::NotEnrolled(_)), "the enrolment is not in force");
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().writes());
+    assert_eq!(refused(&mut wallet, &ids[1..]), WalletError::NotEnrolled("Safe 5".into()));
 }
 
 #[test]

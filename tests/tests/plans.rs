@@ -178,8 +178,10 @@ fn plans_that_cannot_be_are_refused() {
     let text = Plan::guarded(2, &ids[..2]).unwrap().to_text(&name);
     assert_eq!(text, "seal(disperse(2, at(A), at(B)), derive(book, split(2, at(A, owner), at(B, owner))))");
     let refused = |plan: &Plan<SafeId>| Layout::new(BackupId([0; 16]), plan, 5, LIMITS.body).err();
-    let owner = Plan::place(Place::Safe { safe: ids[1], owner: true });
-    assert_eq!(refused(&seal(at(1), owner)), Some(PlanError::OwnerUnavailable));
+    // What a safe gives to its owner only is another body than what it gives to whoever has the certificate.
+    let guarded = Layout::new(BackupId([0; 16]), &Plan::guarded(2, &ids[..2]).unwrap(), 5, LIMITS.body).unwrap();
+    let slots: Vec<_> = guarded.slots().iter().map(|slot| (slot.safe, slot.owner)).collect();
+    assert_eq!(slots, [(ids[0], false), (ids[1], false), (ids[0], true), (ids[1], true)]);
     assert_eq!(refused(&seal(Plan::place(Place::Book), Plan::place(Place::File))), Some(PlanError::NoSafe));
     let small = Layout::new(BackupId([0; 16]), &seal(at(1), at(1)), 5, 900);
     assert_eq!(small.err(), Some(PlanError::LimitTooSmall(900)));
@@ -870,7 +872,8 @@ fn strangers_pieces_and_wrong_lengths_are_refused() {
     assert!(lay(&made.layout, &op_seed(), None, &bundle[1..], 0).is_err());
     assert!(lay(&made.layout, &op_seed(), None, &bundle, 1).is_err());
     let d = secret(1);
-    let stranger = Draft { slot: Slot { segment: 0, safe: SafeId([99; 32]) }, deposit: DepositId([1; 16]), d: &d };
+    let stranger =
+        Draft { slot: Slot { segment: 0, safe: SafeId([99; 32]), owner: false }, deposit: DepositId([1; 16]), d: &d };
     let pieces = lay(&made.layout, &op_seed(), None, &bundle, 0).unwrap();
     assert!(made.layout.envelope(&op_seed(), &stranger, &pieces).is_err());
 }

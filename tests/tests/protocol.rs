@@ -670,7 +670,7 @@ fn a_certificate_stands_for_one_statement_of_one_safe() {
         Statement { length: 5, ..statement.clone() },
         Statement { face: Face::Clear(face_text()), ..statement.clone() },
         Statement { hashes: DepositSecrets::derive(&secret(5)).hashes(), ..statement.clone() },
-        Statement { owner: Some(vec![1].into()), ..statement.clone() },
+        Statement { owner: Some(SecretHash([1; 32])), ..statement.clone() },
         Statement { safe: other.id(), ..statement.clone() },
     ];
     for other in differs {
@@ -726,7 +726,7 @@ fn a_claim_opens_at_its_safe_for_its_deposit_and_verb_only() {
     let entry = safe.identity.entry(1).unwrap();
     let claim = Claim::make(&presented, entry, &deposit, Verb::Retrieve, NOW + 60, &mut rng(1)).unwrap();
     let open = |claim: &Claim| claim.open(&safe.keys.hpke, &safe.id(), &deposit);
-    assert!(open(&claim).unwrap().0.same_as(&presented));
+    assert!(open(&claim).unwrap().secret.same_as(&presented));
     assert!(claim.open(&other.keys.hpke, &safe.id(), &deposit).is_err());
     assert!(claim.open(&safe.keys.hpke, &other.id(), &deposit).is_err());
     assert!(claim.open(&safe.keys.hpke, &safe.id(), &DepositId([5; 16])).is_err());
@@ -768,7 +768,7 @@ fn small_book(seed: u64) -> (Book, Vec<TestSafe>) {
         let (id, d) = (DepositId([i as u8; 16]), secret(seed * 100 + i as u64));
         let safe = safes.iter().find(|s| s.id() == slot.safe).unwrap();
         let certificate = safe.sign(&safe.statement(id, &d, b"body"), Kind::Certificate).into();
-        BookDeposit { id, safe: slot.safe, segment: slot.segment, d, certificate }
+        BookDeposit { id, safe: slot.safe, segment: slot.segment, d, certificate, owner: None }
     };
     let deposits = layout.slots().iter().enumerate().map(deposit_of).collect();
     let entry = BookEntry {
@@ -878,7 +878,7 @@ fn a_file_that_claims_to_keep_more_than_anybody_can_is_refused_at_once() {
             plan,
             segment_len: SEGMENT_UNIT,
             finished: NOW,
-            deposits: vec![BookDeposit { id: deposit, safe: safe.id(), segment: 0, d, certificate }],
+            deposits: vec![BookDeposit { id: deposit, safe: safe.id(), segment: 0, d, certificate, owner: None }],
             pieces: Vec::new(),
         };
         let refused = entry.verify(|_| Some(safe.identity.clone()));

@@ -284,7 +284,7 @@ fn claims() {
         let stored = pin(file, "claim, HPKE-sealed to the key of chain_entry.txt", &inputs, &codec::encode(&claim));
         let parsed = Claim::parse(&stored).unwrap();
         assert_eq!((parsed.verb, parsed.entry, parsed.expiry), (verb, 1, expiry));
-        assert!(parsed.open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap().0.same_as(presented));
+        assert!(parsed.open(&safe.keys.hpke, &safe.id(), &DEPOSIT).unwrap().secret.same_as(presented));
     }
 }
 
@@ -568,10 +568,10 @@ fn proposals() {
         ("register_override.txt", Proposal::Override(2)),
     ] {
         let entry = safe.identity.entry(1).unwrap();
-        let made = seal_proposal(&retrieve, &proposal, entry, &DEPOSIT, NOW + CLAIM_SPAN, &mut rng(12)).unwrap();
+        let made = seal_proposal(&retrieve, &proposal, None, entry, &DEPOSIT, NOW + CLAIM_SPAN, &mut rng(12)).unwrap();
         let inputs = [("safe", "1".to_owned()), ("secret", "retrieve".into())];
         let stored = pin(name, "proposal sealed to a safe", &inputs, &codec::encode(&made));
-        let (secret, read) =
+        let (secret, read, _) =
             open_proposal(&Sealed::parse(&stored, MAX_REGISTER_LEN).unwrap(), &safe.keys.hpke, &safe.id(), &DEPOSIT)
                 .unwrap();
         assert!(secret.same_as(&retrieve) && read == proposal);
@@ -828,7 +828,7 @@ fn book() -> Book {
     let (layout, deposits) = layout();
     let deposits = deposits.into_iter().zip(&safes).map(|((slot, id, d), safe)| {
         let certificate = safe.sign(&safe.statement(id, &d, BODY), Kind::Certificate).into();
-        BookDeposit { id, safe: slot.safe, segment: slot.segment, d, certificate }
+        BookDeposit { id, safe: slot.safe, segment: slot.segment, d, certificate, owner: None }
     });
     let (values, bytes) = make_bundle(&CONTENTS);
     let entry = BookEntry {
@@ -911,6 +911,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
             audited: None,
             fault: None,
             looked: None,
+            owner: None,
         }
     };
     let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use proptest::{prelude::*, sample::Index};
 use protocol::{
     certificate::{self, Offered, offer_digest, verify_receipt},
-    claim::{CLAIM_SPAN, Claim, Verb},
+    claim::{CLAIM_SPAN, Claim, Shown, Verb},
     codec::Bytes,
     deposit::{DepositSecrets, Statement},
     evidence::{Verdict, verify_testimony},
@@ -193,10 +193,11 @@ impl Ledger {
                 };
                 let entry = self.safe.identity.entry(1).unwrap();
                 self.drawn += 1;
-                let (mut rng, x) = (rng(self.drawn), secret(100));
-                let x = (*verb == Verb::Retrieve).then_some(&x);
+                let mut rng = rng(self.drawn);
+                let x = (*verb == Verb::Retrieve).then(|| secret(100));
+                let shown = Shown { x, ..Shown::secret(presented.clone()) };
                 let expiry = self.now + CLAIM_SPAN;
-                let claim = Claim::make_with(presented, x, entry, &DEPOSIT, *verb, expiry, &mut rng).unwrap();
+                let claim = Claim::make_with(&shown, entry, &DEPOSIT, *verb, expiry, &mut rng).unwrap();
                 self.claims.push(claim.clone());
                 Request::Claim(claim)
             }
@@ -252,7 +253,7 @@ impl Ledger {
                 self.drawn += 1;
                 let (mut rng, expiry) = (rng(self.drawn), self.now + CLAIM_SPAN);
                 let (entry, secret) = (self.safe.identity.entry(1).unwrap(), &self.secrets[0].retrieve);
-                let made = seal_proposal(secret, &proposal, entry, &DEPOSIT, expiry, &mut rng).unwrap();
+                let made = seal_proposal(secret, &proposal, None, entry, &DEPOSIT, expiry, &mut rng).unwrap();
                 Request::Register(made)
             }
             Act::Alarm(granted) => {
@@ -452,20 +453,20 @@ impl Ledger {
         if acted {
             let before = before.unwrap();
             let who = usize::from(before.statement == self.statements[1]);
-            let (shown, x) = claim.open(&self.keys.hpke[0].1, &self.config.safe, &DEPOSIT).unwrap();
+            let shown = claim.open(&self.keys.hpke[0].1, &self.config.safe, &DEPOSIT).unwrap();
             let secrets = &self.secrets[who];
             let right = match claim.verb {
                 Verb::Release => &secrets.release,
                 Verb::Renew => &secrets.audit,
                 _ => &secrets.retrieve,
             };
-            assert!(shown.same_as(right), "a stranger's secret was let in");
+            assert!(shown.secret.same_as(right), "a stranger's secret was let in");
             assert!(claim.expiry > self.now);
             assert!(self.granted.iter().all(|earlier| earlier.nonce != claim.nonce), "a claim counted twice");
             self.granted.push(claim.clone());
             if matches!(reply, Reply::Read(..)) && before.statement.unique == Some(true) {
                 let accepted = before.register.and_then(|register| register.accepted).unwrap();
-                assert_eq!(accepted.value, derive_claimant(&x.unwrap()), "handed to another than the claimant");
+                assert_eq!(accepted.value, derive_claimant(&shown.x.unwrap()), "handed to another than the claimant");
             }
         }
         if *reply == Reply::Refused(Problem::ClaimReplayed) {

@@ -27,7 +27,7 @@ use protocol::{
     evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
     ids::{BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
-    layout::{Draft, Layout, Slot},
+    layout::{Draft, Layout},
     owner::{
         book::HeadContent,
         enrolment::{Enrolling, OwnerRoot, Stretched},
@@ -36,6 +36,7 @@ use protocol::{
             Opening, Proof, Question, Topic, Who,
         },
         name::NameKey,
+        ticket::{Right, Ticket, bind},
     },
     plan::Plan,
     register::{Ballot, Proposal, Register, derive_claimant, seal_proposal},
@@ -273,7 +274,7 @@ fn deposit() {
     let claim = Claim { suite: SUITE, verb: Verb::Retrieve, entry: 1, nonce, expiry, enc, ciphertext };
     conforms("claim", &codec::encode(&claim));
     let opened = claim.open(&safe.keys.hpke, &safe.id(), &statement.deposit).unwrap();
-    assert!(opened.0.same_as(&retrieve) && opened.1.is_none());
+    assert!(opened.secret.same_as(&retrieve) && opened.x.is_none() && opened.ticket.is_none());
 }
 
 #[test]
@@ -403,7 +404,7 @@ fn unique() {
     example.output("answer", &codec::encode(&vouched));
     let safe = the_safe();
     let (entry, deposit) = (safe.identity.entry(1).unwrap(), DepositId([1; 16]));
-    let made = seal_proposal(&x, &accept, entry, &deposit, NOW, &mut rng(3)).unwrap();
+    let made = seal_proposal(&x, &accept, None, entry, &deposit, NOW, &mut rng(3)).unwrap();
     conforms("register-request", &codec::encode(&made));
 }
 
@@ -445,6 +446,11 @@ fn owner() {
     assert_eq!(given(0).id.0, id_at[..16]);
     let digest = blake3_commit("strongroom 1 enrolment", &[&safe.0, &made.statement]);
     example.output("digest", &digest);
+    let audit = Secret::from_bytes([9; 32]);
+    example.output("bound", &bind(&audit, &account).0);
+    assert_eq!(bind(&audit, &account).0, *derive_secret(&audit, "owner", &account.0).expose());
+    let ticket = Ticket::write(&audit, &account, Right::Release, NOW).to_bytes();
+    assert_eq!(ticket[..41], [&account.0[..], &[1], &NOW.to_be_bytes()].concat());
     assert_eq!(given(0).digest[..], digest);
     example.output("key", given(0).key.expose());
     assert!(derive_secret(&stretched, "authentication", &[&safe.0[..], &id.0].concat()).same_as(&given(0).key));
@@ -544,6 +550,8 @@ fn what_owners_and_safes_say_conforms() {
         Action::Refund(vec![guess.id]),
         Action::Clear,
         Action::Promise(mark.epoch),
+        Action::Ticket(None),
+        Action::Ticket(Some(mark.epoch)),
         Action::Revoke(2),
     ];
     conforms("actions", &codec::encode(&actions));
@@ -775,7 +783,14 @@ fn the_backup(content: &[u8]) -> Backup {
     let deposits = drafts.iter().zip(&bodies).map(|((slot, deposit, d), body)| {
         let safe = safes.iter().find(|s| s.id() == slot.safe).unwrap();
         let certificate = safe.sign(&safe.statement(*deposit, d, body), Kind::Certificate).into();
-        BookDeposit { id: *deposit, safe: slot.safe, segment: 0, d: d.clone(), certificate }
+        BookDeposit {
+            id: *deposit,
+            safe: slot.safe,
+            segment: 0,
+            d: d.clone(),
+            certificate,
+            owner: slot.owner.then_some(true),
+        }
     });
     let entry = BookEntry {
         backup,
@@ -842,7 +857,7 @@ fn recovery() {
             let deposit = &entry.deposits[i];
             let certified = certificate::read_unverified(&deposit.certificate).unwrap();
             assert_eq!((certified.length, certified.root), (bodies[i].len() as u64, Root(blake3(&bodies[i]))));
-            let slot = Slot { segment: deposit.segment, safe: deposit.safe };
+            let slot = deposit.slot();
             (slot, Envelope::open(&deposit.d, &deposit.id, &bodies[i]).unwrap())
         });
         let opened = gather(&layout, None, &[], &envelopes).unwrap();

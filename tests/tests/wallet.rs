@@ -11,7 +11,7 @@ use protocol::{
     crypto::{Secret, expand_seed},
     ids::{BackupId, SafeId, ValueId},
     piece_file,
-    plan::{Place, Plan, PlanError},
+    plan::{Place, Plan},
     program::Piece,
 };
 use tests::fixture::{CLAIMS, random_bytes, read_book, write_book};
@@ -390,7 +390,8 @@ fn a_token_stays_in_the_wallet_and_goes_with_deposits_only() {
     for deposit in &deposits {
         for errand in [Errand::Put, Errand::Confirm, Errand::Retrieve, Errand::Release] {
             let mut rng = expand_seed(&Secret::from_bytes([5; 32]));
-            let Ok(request) = exchange::request(&wallet.state, &backup, &deposit.id, errand, START, &mut rng) else {
+            let Ok(request) = exchange::request(&wallet.state, &backup, &deposit.id, errand, None, START, &mut rng)
+            else {
                 continue;
             };
             let expected = (errand == Errand::Put && deposit.safe == ids[0]).then_some("strongroom-token-abc");
@@ -532,7 +533,7 @@ fn what_a_backup_needs_is_asked_for_before_anything_is_made() {
     assert_eq!(wallet.back_up(&[], over("at(A)", &ids), None), Err(WalletError::Values(0)));
     assert_eq!(wallet.back_up(&[value, value], over("at(A)", &ids), None), Err(WalletError::Values(2)));
     let owner = over("seal(at(A), at(B, owner))", &ids);
-    assert_eq!(wallet.back_up(&[value], owner, None), Err(WalletError::Plan(PlanError::OwnerUnavailable)));
+    assert_eq!(wallet.back_up(&[value], owner, None), Err(WalletError::NotEnrolled("Safe 1".into())));
     let stranger = over("at(A)", &[SafeId([9; 32])]);
     assert_eq!(wallet.back_up(&[value], stranger, None), Err(WalletError::Unknown("safe")));
     assert!(wallet.state.backups.is_empty() && wallet.state.values[&value].backup.is_none());

@@ -4,12 +4,13 @@ use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
     certificate::MAX_SIGNED_LEN,
-    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
+    claim::{CLAIM_SPAN, Claim, Confirm, Shown, Verb},
     codec,
     crypto::{Secret, blake3, same_bytes},
     deposit::DepositSecrets,
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
+    owner::ticket::Ticket,
     problem::Problem,
     program::Piece,
     register::{self, MAX_REGISTER_ANSWER_LEN, MAX_REGISTER_LEN, Proposal, Vouched, seal_proposal},
@@ -19,7 +20,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    machine::{Event, Shown, WalletError},
+    machine::{Event, Shown as ShownPiece, WalletError},
     session::{Contact, Errand},
     state::{Backup, Deposit, Level, State},
 };
@@ -70,6 +71,8 @@ pub enum Meaning {
     Registered(register::Answer),
     /// The piece lives once, and the safe does not know that it belongs to this device, or has let it go: to be passed to [`crate::session::Session::unaware`].
     Unaware,
+    /// A ticket for what is bound to the owner: to be passed to [`crate::session::Session::set_ticket`].
+    Ticket(Ticket),
     /// The body is not the certified one: the safe lied or lost it.
     Lied(String),
     /// Try again at once, by the safe's clock.
@@ -100,7 +103,7 @@ fn find<'a>(
     Ok((backup, backup.deposit(deposit).ok_or(WalletError::Unknown("deposit"))?))
 }
 
-/// The request for an errand.
+/// The request for an errand. `ticket`: what the safe gave its owner; used where the deposit is bound to him.
 ///
 /// # Errors
 /// [`WalletError`] if the state has moved on and there is nothing to ask any more.
@@ -109,10 +112,12 @@ pub fn request<R: CryptoRng>(
     backup: &BackupId,
     deposit: &DepositId,
     errand: Errand,
+    ticket: Option<&Ticket>,
     safe_now: Seconds,
     rng: &mut R,
 ) -> Result<Request, WalletError> {
     let (backup, deposit) = find(state, backup, deposit)?;
+    let ticket = ticket.filter(|_| deposit.is_bound());
     let safe = state.safes.get(&deposit.safe).ok_or(WalletError::Unknown("safe"))?;
     let path = format!("{}/v1/deposits/{}", base(&safe.url), deposit.id);
     let request = |method, url, content_type, body, most| Request {
@@ -138,22 +143,24 @@ pub fn request<R: CryptoRng>(
             Ok(request("POST", format!("{path}/confirm"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Retrieve => {
-            let x = backup.claim.as_ref().filter(|_| backup.lives_once() && deposit.segment == 0).map(|claim| &claim.x);
-            let body = claim(state, deposit, Verb::Retrieve, x, safe_now, rng)?;
+            let registered = backup.lives_once() && backup.is_register(&deposit.slot());
+            let x = backup.claim.as_ref().filter(|_| registered).map(|claim| claim.x.clone());
+            let body = claim(state, deposit, Verb::Retrieve, (x, ticket), safe_now, rng)?;
             Ok(request("POST", format!("{path}/retrieve"), "application/cbor", Some(body), safe.limit_body))
         }
         Errand::Release => {
-            let body = claim(state, deposit, Verb::Release, None, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Release, (None, ticket), safe_now, rng)?;
             Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Renew => {
-            let body = claim(state, deposit, Verb::Renew, None, safe_now, rng)?;
+            let body = claim(state, deposit, Verb::Renew, (None, None), safe_now, rng)?;
             Ok(request("POST", format!("{path}/renew"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
         Errand::Propose(proposal) => {
             let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
             let (entry, expiry) = (identity.current(safe_now)?, safe_now + CLAIM_SPAN);
-            let sealed = seal_proposal(&right_to(deposit, &proposal), &proposal, entry, &deposit.id, expiry, rng)?;
+            let right = right_to(deposit, &proposal);
+            let sealed = seal_proposal(&right, &proposal, ticket, entry, &deposit.id, expiry, rng)?;
             let (body, most) = (codec::encode(&sealed), MAX_REGISTER_ANSWER_LEN as u64);
             Ok(request("POST", format!("{path}/register"), "application/cbor", Some(body), most))
         }
@@ -170,19 +177,20 @@ fn claim<R: CryptoRng>(
     state: &State,
     deposit: &Deposit,
     verb: Verb,
-    x: Option<&Secret>,
+    (x, ticket): (Option<Secret>, Option<&Ticket>),
     safe_now: Seconds,
     rng: &mut R,
 ) -> Result<Vec<u8>, WalletError> {
     let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
     let secrets = DepositSecrets::derive(&deposit.d);
     let secret = match verb {
-        Verb::Release => &secrets.release,
-        Verb::Retrieve => &secrets.retrieve,
-        _ => &secrets.audit,
+        Verb::Release => secrets.release,
+        Verb::Retrieve => secrets.retrieve,
+        _ => secrets.audit,
     };
     let (entry, expiry) = (identity.current(safe_now)?, safe_now + CLAIM_SPAN);
-    let claim = Claim::make_with(secret, x, entry, &deposit.id, verb, expiry, rng)?;
+    let shown = Shown { secret, x, ticket: ticket.cloned() };
+    let claim = Claim::make_with(&shown, entry, &deposit.id, verb, expiry, rng)?;
     Ok(codec::encode(&claim))
 }
 
@@ -275,7 +283,7 @@ fn problem(
 ) -> Meaning {
     let event = |event| Meaning::Event(Box::new(event));
     let shows =
-        |what: &str| event(Event::Audited(vec![(backup.id, deposit.id, Shown::Bad(what.to_owned(), Vec::new()))]));
+        |what: &str| event(Event::Audited(vec![(backup.id, deposit.id, ShownPiece::Bad(what.to_owned(), Vec::new()))]));
     match (errand, known) {
         (Errand::Put | Errand::Confirm, Some(Problem::Gone | Problem::Conflict | Problem::NotFound)) => {
             event(Event::Anew(backup.id, deposit.id))
@@ -284,6 +292,10 @@ fn problem(
             event(Event::Released(backup.id, deposit.id, None))
         }
         (Errand::Retrieve, Some(Problem::Claimed | Problem::Gone)) if backup.lives_once() => Meaning::Unaware,
+        // The ticket has had its time, or its credential was revoked: another one is asked for.
+        (Errand::Retrieve | Errand::Release | Errand::Propose(_), Some(Problem::NotOwner)) => {
+            Meaning::Later(Contact::Reachable, "wants to see its owner once more".to_owned())
+        }
         (Errand::Retrieve, Some(Problem::Gone)) => Meaning::Refused("says that the piece was released".to_owned()),
         (Errand::Retrieve, Some(Problem::NotFound)) => {
             Meaning::Lied("says that it does not have what it signed for".to_owned())

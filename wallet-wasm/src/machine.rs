@@ -21,8 +21,8 @@ use protocol::{
     deposit::{DepositSecrets, Face, Statement},
     identity::{Identity, IdentityError},
     ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
-    layout::{Layout, Slot},
-    owner::messages::Mark,
+    layout::Layout,
+    owner::{messages::Mark, name::NameKey, ticket::bind},
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
@@ -75,6 +75,14 @@ pub enum WalletError {
     /// The value lives once, and another wallet has claimed it.
     #[error("it may live only once, and another device has claimed it")]
     Taken,
+    /// The plan gives something to its owner only, and the safe does not know him.
+    #[error("the safe “{0}” does not know you as its owner yet; enrol there first, or use at(…) without owner")]
+    NotEnrolled(String),
+    /// The value lives once, and what the safes' registers say would not keep anybody from having it.
+    #[error(
+        "it may live only once, and by this plan it would come back from pieces that ask nobody to whom it belongs"
+    )]
+    Unasked,
     /// Words that the plan needs are not there, or some are that it does not need.
     #[error("words are needed for a plan with memory in it, and only for such a plan")]
     Words,
@@ -597,7 +605,11 @@ impl Transition<'_> {
         if values.iter().any(|meta| meta.lives_once() != once) {
             return Err(WalletError::Mixed);
         }
+        check_bound(self.state, &plan)?;
         let begun = self.begin(backup, values, sources, plan, rng)?;
+        if once && begun.comes_back_unasked() {
+            return Err(WalletError::Unasked);
+        }
         self.put(Backup {
             face: (face != FaceWish::default()).then_some(face),
             words,
@@ -671,7 +683,7 @@ impl Transition<'_> {
         let op_seed = backup.op_seed.clone().ok_or(WalletError::NoBackup)?;
         let wish = backup.face.clone().unwrap_or_default();
         let text = backup.face_text(wish.hint).ok_or(WalletError::Unknown("value"))?;
-        let once = backup.lives_once();
+        let registers: Vec<DepositId> = backup.registers().map(|deposit| deposit.id).collect();
         for (deposit, root, length) in prepared.bodies {
             let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == deposit) else { continue };
             if deposit.stage != Stage::Planned {
@@ -686,8 +698,14 @@ impl Transition<'_> {
             };
             let secrets = DepositSecrets::derive(&deposit.d);
             let statement = Statement::new(deposit.safe, deposit.id, length, root, face, &secrets);
-            let unique = (once && deposit.segment == 0).then_some(true);
-            deposit.statement = Some(Statement { unique, ..statement });
+            let unique = registers.contains(&deposit.id).then_some(true);
+            let name = self.state.owner.as_ref().filter(|_| deposit.is_bound()).map(|owner| owner.name_key.clone());
+            let account = name.map(|name| NameKey::new(name).account(&deposit.safe));
+            let owner = account.map(|account| bind(&secrets.audit, &account));
+            if owner.is_some() != deposit.is_bound() {
+                return Err(WalletError::NotEnrolled(self.state.nickname(&deposit.safe)));
+            }
+            deposit.statement = Some(Statement { unique, owner, ..statement });
             deposit.stage = Stage::Prepared;
         }
         // A segment is made again after a deposit was refused: then they are here already.
@@ -974,8 +992,8 @@ struct Imported {
 fn backup_of(entry: BookEntry) -> Backup {
     let deposits = entry.deposits.into_iter().map(|d| Deposit {
         stage: Stage::Held,
-        certificate: Some(d.certificate),
-        ..Deposit::planned(d.id, Slot { segment: d.segment, safe: d.safe }, d.d)
+        certificate: Some(d.certificate.clone()),
+        ..Deposit::planned(d.id, d.slot(), d.d)
     });
     Backup {
         id: entry.backup,
@@ -1004,6 +1022,22 @@ fn backup_of(entry: BookEntry) -> Backup {
         claim: None,
         chapter: None,
     }
+}
+
+/// Whether all safes that are to give something to its owner only know him.
+///
+/// # Errors
+/// [`WalletError::NotEnrolled`] with the name of one that does not.
+pub fn check_bound(state: &State, plan: &Plan<SafeId>) -> Result<(), WalletError> {
+    let owner = state.owner.as_ref().filter(|owner| owner.making.is_none() && owner.root.is_some());
+    for (_, place) in plan.places() {
+        let Place::Safe { safe, owner: true } = place else { continue };
+        let known = owner.and_then(|owner| owner.seat(safe)).is_some_and(|seat| seat.number.is_some());
+        if !known {
+            return Err(WalletError::NotEnrolled(state.nickname(safe)));
+        }
+    }
+    Ok(())
 }
 
 /// The book of some values, for a certificate file. Inverse of [`Event::Import`].
@@ -1036,7 +1070,7 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
 pub fn entry_of(backup: &Backup) -> Result<BookEntry, WalletError> {
     let deposits = backup.deposits.iter().map(|d| {
         let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
-        Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate })
+        Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate, owner: d.owner })
     });
     Ok(BookEntry {
         backup: backup.id,

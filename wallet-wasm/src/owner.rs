@@ -27,6 +27,7 @@ use protocol::{
             MAX_CREDENTIALS, MAX_LOOK_LEN, Mark, NewCredential, Opening, Outcome, Proof, Question, Refusal, Topic, Who,
         },
         name::NameKey,
+        ticket::Ticket,
     },
     register::liars,
 };
@@ -222,6 +223,8 @@ pub enum Errand {
     Promise,
     /// Write the head of the book.
     Write,
+    /// Get a ticket for what is bound to the owner; `true`: to let it go, too.
+    Ticket(bool),
 }
 
 impl Owner {
@@ -303,6 +306,13 @@ impl Owner {
 }
 
 // ---- what is said to a safe -----------------------------------------------------------------------------------------
+
+/// Why a safe cannot be spoken to as its owner: a phrase that follows its name.
+pub fn stranger(state: &State, safe: &SafeId) -> Option<String> {
+    let number = state.owner.as_ref().and_then(|owner| owner.seat(safe)?.number);
+    let why = "does not know you on this device; come back there with your recovery name";
+    number.is_none().then(|| why.to_owned())
+}
 
 /// The request for a look at the owner's account.
 ///
@@ -386,6 +396,10 @@ pub fn question<R: CryptoRng>(
         }
         Errand::Show => (Topic::Channel, codec::encode(&vec![Action::Show]), None),
         Errand::Promise => (Topic::Channel, codec::encode(&vec![Action::Promise(owner.epoch)]), Some(wallet()?)),
+        Errand::Ticket(release) => {
+            let action = Action::Ticket(release.then_some(owner.epoch));
+            (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
+        }
         Errand::Write => {
             let head = owner.head.clone().ok_or(WalletError::Unknown("book"))?;
             (Topic::Channel, codec::encode(&vec![Action::WriteHead(head)]), Some(wallet()?))
@@ -473,6 +487,7 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
                     }
                 }
                 (Errand::Promise, Outcome::Promised(there)) => event(Event::OwnerPromised(*safe, there)),
+                (Errand::Ticket(_), Outcome::Ticket(ticket)) => Ticket::parse(&ticket).ok().map(Meaning::Ticket),
                 (Errand::Write, Outcome::Done) => event(Event::OwnerWritten(*safe, mark?.sequence)),
                 (_, Outcome::Refused(_)) => wrong("refuses to keep that for its owner"),
                 _ => None,

@@ -3,7 +3,7 @@
 use core::str::FromStr;
 
 use protocol::{
-    analysis::{Analysis, Pattern, Principal, Set, Setting, analyse},
+    analysis::{Analysis, Enrolment, Pattern, Principal, Set, Setting, analyse},
     book::KnownSafe,
     bundle,
     identity::Whereabouts,
@@ -13,7 +13,12 @@ use protocol::{
 };
 use serde::Serialize;
 
-use crate::{claiming, machine::WalletError, state::State, view::sentence};
+use crate::{
+    claiming,
+    machine::{WalletError, check_bound},
+    state::State,
+    view::sentence,
+};
 
 /// Most alternatives that a sentence lists.
 const MAX_WAYS: usize = 4;
@@ -221,18 +226,20 @@ pub fn weigh(state: &State, text: &str, values: &[ValueId], case: &Case) -> Outl
         scenario: None,
     };
     let Ok(plan) = bind(state, text) else { return outlook };
-    match cost(state, &plan, values) {
+    match check_bound(state, &plan).and_then(|()| cost(state, &plan, values)) {
         Ok(cost) => outlook.cost = Some(cost),
         Err(error) => outlook.refusal = Some(sentence(&error.to_string())),
     }
-    let analysis = match analyse(&plan, &Setting::default()) {
+    let setting = setting_of(state, &plan);
+    let enrolled = setting.enrolment.is_some();
+    let analysis = match analyse(&plan, &setting) {
         Ok(analysis) => analysis,
         Err(error) => {
             outlook.refusal = Some(sentence(&error.to_string()));
             return outlook;
         }
     };
-    let speaker = Speaker { state, analysis: &analysis };
+    let speaker = Speaker { state, analysis: &analysis, enrolled };
     let safe_in = |ids: &[SafeId]| analysis.set(|p| matches!(p, Principal::Safe(id) if ids.contains(id)));
     let all = analysis.set(|_| true);
     let device = analysis.set(|p| *p == Principal::Device);
@@ -308,6 +315,19 @@ fn cost(state: &State, plan: &Plan<SafeId>, values: &[ValueId]) -> Result<CostVi
 struct Speaker<'a> {
     state: &'a State,
     analysis: &'a Analysis<SafeId>,
+    /// The owner comes back with name and passphrase; otherwise with a certificate file and its own.
+    enrolled: bool,
+}
+
+/// What is known of the owner, where the plan has to do with him.
+pub(crate) fn setting_of(state: &State, plan: &Plan<SafeId>) -> Setting<SafeId> {
+    let bound = plan.places().iter().any(|(_, place)| matches!(place, Place::Safe { owner: true, .. }));
+    let owner = state.owner.as_ref().filter(|owner| bound && owner.making.is_none() && owner.root.is_some());
+    let enrolment = owner.map(|owner| Enrolment {
+        safes: owner.seats.iter().map(|seat| seat.safe).collect(),
+        t: usize::from(owner.threshold),
+    });
+    Setting { enrolment, ..Setting::default() }
 }
 
 /// “a, b and c”.
@@ -325,6 +345,7 @@ impl Speaker<'_> {
             Principal::Safe(safe) | Principal::Former(safe) => self.state.nickname(safe),
             Principal::Device => "this device".to_owned(),
             Principal::Kit => "the certificate file".to_owned(),
+            Principal::Passphrase if self.enrolled => "your recovery passphrase".to_owned(),
             Principal::Passphrase => "its passphrase".to_owned(),
             Principal::File => "your file".to_owned(),
             Principal::Memory => "your words".to_owned(),
@@ -401,7 +422,14 @@ impl Speaker<'_> {
     fn say_recovery(&self, add: &mut dyn FnMut(Tone, String)) {
         let analysis = self.analysis;
         let device = analysis.set(|p| *p == Principal::Device);
-        let carried = analysis.set(|p| matches!(p, Principal::Kit | Principal::Passphrase));
+        let carried = match self.enrolled {
+            true => analysis.set(|p| *p == Principal::Passphrase),
+            false => analysis.set(|p| matches!(p, Principal::Kit | Principal::Passphrase)),
+        };
+        let with = match self.enrolled {
+            true => "with your recovery name and passphrase",
+            false => "with the certificate file and its passphrase",
+        };
         let here = analysis.recovering.given(device | carried, 0).patterns();
         let elsewhere = analysis.recovering.given(carried, device).patterns();
         match here.first() {
@@ -414,10 +442,10 @@ impl Speaker<'_> {
         if elsewhere.is_empty() {
             add(Tone::Warning, "If this device is lost, it is lost: only this device can bring it back.".to_owned());
         } else if elsewhere == here {
-            add(Tone::Good, "On another device: the same, with the certificate file and its passphrase.".to_owned());
+            add(Tone::Good, format!("On another device: the same, {with}."));
         } else {
             let ways = self.say_all(&elsewhere);
-            add(Tone::Note, format!("On another device, with the certificate file and its passphrase: {ways}."));
+            add(Tone::Note, format!("On another device, {with}: {ways}."));
         }
     }
 
@@ -468,19 +496,19 @@ impl Speaker<'_> {
     fn say_disclosure(&self, add: &mut dyn FnMut(Tone, String)) {
         let analysis = self.analysis;
         let set_of = |wanted: &[Principal<SafeId>]| analysis.set(|p| wanted.contains(p));
-        let (device, kit) = (set_of(&[Principal::Device]), set_of(&[Principal::Kit, Principal::Passphrase]));
+        let kit = if self.enrolled { &[Principal::Passphrase][..] } else { &[Principal::Kit, Principal::Passphrase] };
+        let (device, kit) = (set_of(&[Principal::Device]), set_of(kit));
+        let who = match self.enrolled {
+            true => "whoever knows your recovery name and passphrase, or guesses them where guesses are counted",
+            false => "whoever has the certificate file and knows or guesses its passphrase",
+        };
         let reads = |set: Set| analysis.disclosing.contains(set);
         match (reads(device), reads(kit)) {
-            (true, true) => add(
-                Tone::Note,
-                "Whoever has this device with the wallet open can get it, and so can whoever has the certificate file and knows or guesses its passphrase."
-                    .to_owned(),
-            ),
+            (true, true) => {
+                add(Tone::Note, format!("Whoever has this device with the wallet open can get it, and so can {who}."))
+            }
             (true, false) => add(Tone::Note, "Whoever has this device with the wallet open can get it.".to_owned()),
-            (false, true) => add(
-                Tone::Note,
-                "Whoever has the certificate file and knows or guesses its passphrase can get it.".to_owned(),
-            ),
+            (false, true) => add(Tone::Note, sentence(&format!("{who} can get it"))),
             (false, false) => add(Tone::Good, "This device alone does not give it away.".to_owned()),
         }
         if let Some(set) = analysis.guessing_words(1).first() {

@@ -14,6 +14,7 @@ use protocol::{
     deposit::RENEW_PART,
     ids::{BackupId, DepositId, SafeId, Seconds, ValueId},
     layout::{Choice, GatherError, Layout, Slot},
+    owner::ticket::{Right, Ticket},
     plan::Place,
     program::{Keys, Piece},
     register::{Answer, Proposal},
@@ -42,6 +43,9 @@ pub const CLOCK_SLACK: Seconds = CLAIM_SPAN / 2;
 
 /// A little later than the safe does, so that clocks that differ do not ask in vain, seconds.
 const RENEW_SLACK: Seconds = 86_400;
+
+/// A ticket is not used when so little of its time is left, seconds: a request may take as long.
+const TICKET_SLACK: Seconds = CLAIM_SPAN / 2;
 
 /// What a doubtful safe's piece costs beside its length, so that it is asked last.
 const DOUBT: u64 = 1 << 40;
@@ -75,6 +79,19 @@ pub enum Errand {
     Renew,
     /// Propose who gets what lives once.
     Propose(Proposal),
+}
+
+impl Errand {
+    /// The right that it takes where the deposit is bound to its owner.
+    pub const fn right(&self) -> Option<Right> {
+        match self {
+            Self::Retrieve => Some(Right::Retrieve),
+            Self::Release => Some(Right::Release),
+            Self::Propose(proposal) if proposal.needs_release() => Some(Right::Release),
+            Self::Propose(_) => Some(Right::Retrieve),
+            _ => None,
+        }
+    }
 }
 
 /// Something to do now.
@@ -184,8 +201,9 @@ impl Recovery {
         let mut taken: Vec<Piece> = Vec::new();
         for (segment, place) in &choice.uses {
             match place {
-                Place::Safe { safe, .. } => {
-                    let id = backup.deposit_at(Slot { segment: *segment, safe: *safe }).map(|deposit| deposit.id);
+                Place::Safe { safe, owner } => {
+                    let slot = Slot { segment: *segment, safe: *safe, owner: *owner };
+                    let id = backup.deposit_at(slot).map(|deposit| deposit.id);
                     let pieces = id.and_then(|id| {
                         if again && *segment == 0 { self.pieces.get(&id).cloned() } else { self.pieces.remove(&id) }
                     });
@@ -268,6 +286,8 @@ pub struct Session {
     pub refusals: Map<DepositId, String>,
     /// Safes that refuse their owner, with their words.
     pub owner_refusals: Map<SafeId, String>,
+    /// What safes gave their owner for what is bound to him.
+    tickets: Map<SafeId, Ticket>,
     /// Claims to what lives once, by backup.
     claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
@@ -346,6 +366,42 @@ impl Session {
         entry.not_before = now + entry.pause;
         entry.contact = contact;
         entry.detail = Some(detail);
+        self.tickets.remove(&safe);
+    }
+
+    /// A safe has given its owner a ticket.
+    pub fn set_ticket(&mut self, safe: SafeId, ticket: Ticket) {
+        self.tickets.insert(safe, ticket);
+    }
+
+    /// The ticket of a safe, for [`crate::exchange::request`].
+    pub fn ticket(&self, safe: &SafeId) -> Option<&Ticket> {
+        self.tickets.get(safe)
+    }
+
+    /// In the place of requests about what is bound to the owner, and for which there is no ticket, ask for one first.
+    fn ask_for_tickets(&self, state: &State, now: Seconds, list: &mut Vec<Action>) {
+        let mut asked: Vec<Action> = Vec::new();
+        list.retain(|action| {
+            let Action::Send(backup, deposit, errand) = action else { return true };
+            let deposit = state.backups.get(backup).and_then(|b| b.deposit(deposit)).filter(|d| d.is_bound());
+            let Some((safe, right)) = deposit.map(|deposit| deposit.safe).zip(errand.right()) else { return true };
+            let counts = |ticket: &Ticket| {
+                ticket.right >= right && self.clock_of(&safe, now).saturating_add(TICKET_SLACK) < ticket.expiry
+            };
+            if self.ticket(&safe).is_some_and(counts) {
+                return true;
+            }
+            // Who has not the turn lets nothing go.
+            let release = right == Right::Release;
+            let turned = state.owner.as_ref().and_then(|owner| owner.seat(&safe)).is_some_and(|seat| seat.turned);
+            let action = Action::Owner(safe, owner::Errand::Ticket(release));
+            let known = self.under_way.contains_key(&action) || asked.contains(&action);
+            let in_vain = self.owner_refusals.contains_key(&safe) || (release && turned);
+            asked.extend((!known && !in_vain).then_some(action));
+            false
+        });
+        list.append(&mut asked);
     }
 
     /// The safe's clock, as it stated it.
@@ -616,6 +672,7 @@ impl Session {
                 None => {}
             }
         }
+        self.ask_for_tickets(state, now, &mut list);
         // What somebody waits for goes first.
         self.upkeep_actions(state, now, &mut list, &mut planned);
         let replaced = retiring::due(state).into_iter().map(Action::Replace);
@@ -764,6 +821,10 @@ impl Session {
             let why = match recovery.fetches.get(&deposit.id) {
                 Some(Fetch::Away) => "does not answer",
                 Some(Fetch::Lied(why) | Fetch::Refused(why)) => why,
+                None if deposit.is_bound() => match self.owner_refusals.get(&deposit.safe) {
+                    Some(why) => why,
+                    None => continue,
+                },
                 Some(Fetch::Got) | None => continue,
             };
             let reason = format!("safe “{}” {why}", state.nickname(&deposit.safe));
@@ -780,23 +841,26 @@ impl Session {
     pub fn need(&self, backup: &Backup, recovery: &Recovery, segment: u32, now: Seconds) -> Need {
         let Ok(layout) = backup.layout() else { return Need::default() };
         let lengths = layout.bodies(segment);
+        let refused = Fetch::Refused(String::new());
         let fares = |deposit: &Deposit| {
             let asked = self.under_way.keys().any(|action| {
                 matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) if *b == backup.id && *d == deposit.id)
             });
-            let fetch = recovery.fetches.get(&deposit.id);
+            let stranger = deposit.is_bound() && self.owner_refusals.contains_key(&deposit.safe);
+            let fetch = recovery.fetches.get(&deposit.id).or(stranger.then_some(&refused));
             (fetch.filter(|fetch| **fetch != Fetch::Away || self.is_paused(&deposit.safe, now)), asked)
         };
         let price = |segment: u32, place: &Place<SafeId>| match place {
-            Place::Safe { safe, .. } => {
-                let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+            Place::Safe { safe, owner } => {
+                let slot = Slot { segment, safe: *safe, owner: *owner };
+                let deposit = backup.deposit_at(slot)?;
                 match fares(deposit) {
                     (Some(Fetch::Got), _) => Some(0),
                     (Some(_), _) => None,
                     // What is on its way is not asked for twice, and not given up for something cheaper.
                     (None, true) => Some(0),
                     (None, false) => {
-                        let length = lengths.iter().find(|(known, _)| known == safe).map_or(1, |(_, length)| *length);
+                        let length = lengths.iter().find(|(known, _)| *known == slot).map_or(1, |(_, length)| *length);
                         // Safes that were away before, or did not show their piece, are asked last, but they are asked.
                         let absent = matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
                         Some(if deposit.fault.is_some() || absent { length.saturating_add(DOUBT) } else { length })
@@ -812,8 +876,7 @@ impl Session {
         };
         let mut need = Need::default();
         for (segment, place) in &choice.uses {
-            let Place::Safe { safe, .. } = place else { continue };
-            let Some(deposit) = backup.deposit_at(Slot { segment: *segment, safe: *safe }) else { continue };
+            let Some(deposit) = Slot::of(*segment, place).and_then(|slot| backup.deposit_at(slot)) else { continue };
             match fares(deposit) {
                 (Some(_), _) => {}
                 (None, true) => need.open += 1,

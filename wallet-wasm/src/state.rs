@@ -143,6 +143,9 @@ pub struct Deposit {
     /// When the safe was last asked to show it and gave an answer, whatever it was.
     #[n(11)]
     pub looked: Option<Seconds>,
+    /// `true`: the safe gives it to its authenticated owner only; else left out.
+    #[n(12)]
+    pub owner: Option<bool>,
 }
 
 /// A safe did not show what it signed for.
@@ -188,12 +191,18 @@ impl Deposit {
             audited: None,
             fault: None,
             looked: None,
+            owner: if slot.owner { Some(true) } else { None },
         }
+    }
+
+    /// Whether it is bound to its owner.
+    pub const fn is_bound(&self) -> bool {
+        matches!(self.owner, Some(true))
     }
 
     /// Its place in the layout.
     pub const fn slot(&self) -> Slot {
-        Slot { segment: self.segment, safe: self.safe }
+        Slot { segment: self.segment, safe: self.safe, owner: self.is_bound() }
     }
 }
 
@@ -396,10 +405,17 @@ impl Backup {
         self.values.iter().any(ValueMeta::lives_once)
     }
 
-    /// The deposits whose registers say to whom the values belong, in order; none if they may live often.
+    /// The deposits whose registers say to whom the values belong, one at each safe, in order; none if they may live often.
     pub fn registers(&self) -> impl Iterator<Item = &Deposit> {
         let once = self.lives_once();
-        self.deposits.iter().filter(move |deposit| once && deposit.segment == 0)
+        self.deposits.iter().filter(move |deposit| once && self.is_register(&deposit.slot()))
+    }
+
+    /// Whether a deposit would have a register: what a safe gives to whoever presents the certificate comes first.
+    pub fn is_register(&self, slot: &Slot) -> bool {
+        let here = |deposit: &&Deposit| deposit.segment == 0 && deposit.safe == slot.safe;
+        let first = self.deposits.iter().filter(here).map(|deposit| deposit.is_bound()).min();
+        slot.segment == 0 && first == Some(slot.owner)
     }
 
     /// Whether its values live once and belong to this wallet.
@@ -443,6 +459,15 @@ impl Backup {
     pub fn face_text(&self, hint: Option<String>) -> Option<FaceText> {
         let first = self.values.first()?;
         Some(FaceText { title: self.title(), kind: first.kind.clone(), date: first.created, hint })
+    }
+
+    /// Whether what has no register is enough to have its values.
+    pub fn comes_back_unasked(&self) -> bool {
+        let free = |segment: u32, place: &Place<SafeId>| match Slot::of(segment, place) {
+            Some(slot) => (!self.is_register(&slot)).then_some(0),
+            None => Some(0),
+        };
+        self.layout().is_ok_and(|layout| layout.choose(0, &[], &free).is_some())
     }
 
     /// Whether its pieces are being fetched and put together.

@@ -102,6 +102,7 @@ pub struct OwnerView {
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each field is described in the API's declaration")]
 pub struct OwnerSeatView {
+    pub safe_id: String,
     pub nickname: String,
     pub done: bool,
     pub known: bool,
@@ -355,7 +356,7 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
         Some(Errand::Stage) => "takes its part",
         Some(Errand::Evaluate | Errand::Show) => "is being tried",
         Some(Errand::Commit) => "puts it in force",
-        Some(Errand::Promise | Errand::Write) => "takes the book",
+        Some(Errand::Promise | Errand::Write | Errand::Ticket(_)) => "takes the book",
         None if owner.making.is_some() => "waits for the others",
         None if seat.number.is_none() => "does not know this device yet",
         None if seat.turned => "says that another device keeps the book",
@@ -367,6 +368,7 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
     };
     let refused = session.owner_refusals.get(&seat.safe).cloned();
     OwnerSeatView {
+        safe_id: seat.safe.to_string(),
         nickname: state.nickname(&seat.safe),
         done: errand.is_none() && owner.making.is_none() && seat.number.is_some() && !seat.turned,
         known: owner.making.is_some() || seat.number.is_some(),
@@ -595,8 +597,9 @@ fn is_enough(backup: &Backup, counts: impl Fn(&Deposit) -> bool) -> bool {
     let Ok(layout) = backup.layout() else { return false };
     (0..layout.segments()).all(|segment| {
         let price = |segment: u32, place: &Place<SafeId>| match place {
-            Place::Safe { safe, .. } => {
-                backup.deposit_at(Slot { segment, safe: *safe }).filter(|d| counts(d)).map(|_| 0)
+            Place::Safe { .. } => {
+                let deposit = backup.deposit_at(Slot::of(segment, place)?);
+                deposit.filter(|d| counts(d)).map(|_| 0)
             }
             _ => Some(0),
         };
@@ -882,8 +885,8 @@ fn why_waiting(state: &State, session: &Session, backup: &Backup, recovery: &Rec
     // Whether it could go on if the owner gave these.
     let helps = |words: bool, file: bool| {
         let price = |segment: u32, place: &Place<SafeId>| match place {
-            Place::Safe { safe, .. } => {
-                let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+            Place::Safe { .. } => {
+                let deposit = backup.deposit_at(Slot::of(segment, place)?)?;
                 matches!(recovery.fetches.get(&deposit.id), None | Some(Fetch::Got)).then_some(0)
             }
             Place::Book => Some(0),

@@ -505,6 +505,9 @@ pub enum Action {
     /// Keep this head.
     #[n(10)]
     WriteHead(#[n(0)] Head),
+    /// Write a ticket for what is bound to the owner; one that lets go, too, only for whoever has the turn in this epoch.
+    #[n(11)]
+    Ticket(#[n(0)] Option<Epoch>),
 }
 
 /// What came of an action.
@@ -530,6 +533,9 @@ pub enum Outcome {
     /// Promised, and where the book stands.
     #[n(5)]
     Promised(#[n(0)] Option<Mark>),
+    /// A ticket ([`crate::owner::ticket::Ticket`]).
+    #[n(6)]
+    Ticket(#[n(0)] Bytes),
 }
 
 /// Why an action was not done.

@@ -39,8 +39,8 @@ fn holds(ids: &[SafeId], safes: &Safes, deposit: &Deposit) -> bool {
 fn recoverable(ids: &[SafeId], safes: &Safes, backup: &Backup) -> bool {
     let layout = backup.layout().unwrap();
     let price = |segment: u32, place: &Place<SafeId>| match place {
-        Place::Safe { safe, .. } => {
-            let deposit = backup.deposit_at(Slot { segment, safe: *safe })?;
+        Place::Safe { .. } => {
+            let deposit = backup.deposit_at(Slot::of(segment, place)?)?;
             let good = deposit.stage == Stage::Held && deposit.certificate.is_some();
             (good && holds(ids, safes, deposit)).then_some(0)
         }

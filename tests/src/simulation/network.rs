@@ -171,7 +171,7 @@ impl World<'_, '_> {
             return Some(Answer { status: 200, body, problem: None });
         };
         let request = Sealed::parse(&sending.body, MAX_REGISTER_LEN).ok()?;
-        let (secret, _) = self.safes.all[index]
+        let (secret, ..) = self.safes.all[index]
             .keys()
             .iter()
             .find_map(|(_, key)| open_proposal(&request, key, &self.ids[index], deposit).ok())?;

@@ -444,7 +444,8 @@ impl Driver {
         let (safe, request) = self.with(|open| {
             let safe = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
             let clock = safe.map_or_else(now, |safe| open.session.clock_of(&safe, now()));
-            (safe, exchange::request(&open.state, backup, deposit, errand, clock, &mut rng))
+            let ticket = safe.and_then(|safe| open.session.ticket(&safe));
+            (safe, exchange::request(&open.state, backup, deposit, errand, ticket, clock, &mut rng))
         })?;
         let request = match (request, safe) {
             (Err(error @ WalletError::Identity(_)), Some(safe)) => return self.look_again(safe, no_key(&error)).await,
@@ -546,8 +547,8 @@ impl Driver {
                     result => result?,
                 }
             }
-            // Opened before it came here.
-            Meaning::Body(_) => {}
+            // Opened before it came here; or no answer about a deposit.
+            Meaning::Body(_) | Meaning::Ticket(_) => {}
             Meaning::Pieces(pieces) => self.with(|open| {
                 open.session.reached(safe);
                 open.session.recoveries.entry(*backup).or_default().pieces.insert(*deposit, pieces);

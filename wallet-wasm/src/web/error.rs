@@ -162,6 +162,8 @@ impl From<WalletError> for EngineError {
             WalletError::Mixed => ("values-refused", Some("Back them up apart from each other.")),
             WalletError::LivesOnce => ("lives-once", Some("Ask the safes to show their pieces instead.")),
             WalletError::Taken => ("taken", Some("If that device is lost, take it over.")),
+            WalletError::NotEnrolled(_) => ("not-enrolled", Some("Enrol at it under Recover.")),
+            WalletError::Unasked => ("plan-refused", Some("Put the content itself at the safes with at(…).")),
             WalletError::Words => {
                 ("words-needed", Some("Enter words where the plan has memory, and none where it has not."))
             }

@@ -172,7 +172,7 @@ impl Driver {
             let draft = Draft { slot: deposit.slot(), deposit: deposit.id, d: &deposit.d };
             let envelope = layout.envelope(seed, &draft, &pieces).map_err(|_| CryptoError)?;
             // They are in the envelope now.
-            let place = Place::Safe { safe: deposit.safe, owner: false };
+            let place = deposit.slot().place();
             let paths: Vec<Vec<u8>> = layout.pieces_at(&place, &pieces).iter().map(|p| p.path.clone()).collect();
             pieces.retain(|piece| !paths.contains(&piece.path));
             let body = bulk::seal(envelope.sealer(), envelope.plain()).await?;

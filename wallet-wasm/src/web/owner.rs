@@ -23,8 +23,8 @@ use crate::{
     exchange::{Meaning, Request, base},
     machine::{Enrol, Event},
     owner::{
-        Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request, question,
-        read_look,
+        self, Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
+        question, read_look,
     },
     web::{
         driver::{Driver, fresh_rng, now},
@@ -103,6 +103,10 @@ async fn ask_safe(request: &Request) -> Option<Vec<u8>> {
 impl Driver {
     /// One errand: look, ask, and what it means.
     pub(crate) async fn converse(self: &Rc<Self>, safe: SafeId, errand: Errand) -> Result<(), EngineError> {
+        let stranger = self.with(|open| owner::stranger(&open.state, &safe))?;
+        if let (Errand::Ticket(_), Some(why)) = (errand, stranger) {
+            return self.owner_hindered(safe, Meaning::Refused(why)).await;
+        }
         let look = self.with(|open| {
             let owner = open.state.owner.as_ref()?;
             Some(look_request(&open.state.safes.get(&safe)?.url, &owner.name_key, &safe))
@@ -129,6 +133,10 @@ impl Driver {
                 self.with(|open| open.session.reached(safe))?;
                 self.handle(*event).await
             }
+            Meaning::Ticket(ticket) => self.with(|open| {
+                open.session.reached(safe);
+                open.session.set_ticket(safe, ticket);
+            }),
             other => self.owner_hindered(safe, other).await,
         }
     }

@@ -255,6 +255,7 @@ export interface OwnerView {
 
 /** One of the owner's safes. */
 export interface OwnerSeat {
+  safeId: string;
   nickname: string;
   done: boolean;
   /** False: it was away when this device came back, and does not know it. `lookForOwner` and `comeBack` again let it know. */

@@ -61,7 +61,8 @@ export class Owner extends Page {
   }
 
   #status(owner: OwnerView): TemplateResult {
-    const { name, threshold, enrolled, seats, superseded, written, quorum, leftOut, unread, unreadTrouble } = owner;
+    const { name, threshold, enrolled, seats, superseded, written, quorum, leftOut, unread, unreadTrouble } =
+      owner;
     const lag = enrolled && !superseded && written < quorum;
     return html`<div class="stack tight">
         <p>Your recovery name:</p>

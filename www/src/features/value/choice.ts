@@ -104,7 +104,21 @@ export class PlanChoice extends Page {
     if (this.begin) {
       this.preset = 'custom';
       this.text = this.begin;
+    } else if (this.#knowing().length >= 2) {
+      this.preset = 'guarded';
     }
+  }
+
+  /** Safes that know their owner, and can give him what they give to nobody else. */
+  #knowing(): SafeView[] {
+    const { owner } = session.view ?? {};
+    if (!owner?.enrolled || owner.superseded) return [];
+    return this.safes.filter(({ id }) => owner.seats.some((seat) => seat.safeId === id && seat.known));
+  }
+
+  /** The safes that the preset can use. */
+  #usable(): SafeView[] {
+    return this.preset === 'guarded' ? this.#knowing() : this.safes;
   }
 
   protected override firstUpdated(): void {
@@ -161,10 +175,15 @@ export class PlanChoice extends Page {
   #overSafes(fits: boolean, least: number, most: number): TemplateResult {
     const n = this.#taken().length;
     const k = this.#threshold();
+    if (this.preset === 'guarded' && this.#usable().length < least) {
+      return html`<p role="status" data-testid="guarded-needs">
+        Your safes do not know you yet. Choose a recovery name and a passphrase under <a href="#/recover">Recover</a> first.
+      </p>`;
+    }
     return html`<fieldset>
         <legend>Over which safes?</legend>
         <ul class="choices">
-          ${this.safes.map(
+          ${this.#usable().map(
             (safe) => html`<li>
               <label>
                 <input
@@ -183,7 +202,7 @@ export class PlanChoice extends Page {
       </fieldset>
       ${
         fits
-          ? this.preset === 'spread'
+          ? this.preset === 'spread' || this.preset === 'guarded'
             ? this.#choice(k, n)
             : nothing
           : html`<p role="status">
@@ -269,7 +288,7 @@ export class PlanChoice extends Page {
   }
 
   #taken(): SafeView[] {
-    return this.safes.filter(({ id }) => !this.left.has(id));
+    return this.#usable().filter(({ id }) => !this.left.has(id));
   }
 
   /** A majority unless chosen otherwise, so that two halves can never both be enough: 3 of 5, 2 of 3. */

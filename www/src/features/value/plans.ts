@@ -3,7 +3,7 @@ import type { SafeView } from '../../engine/api.ts';
 
 /** A way of laying a value out, as the form offers it. */
 export interface Preset {
-  id: 'spread' | 'keepers' | 'copies' | 'custom';
+  id: 'guarded' | 'spread' | 'keepers' | 'copies' | 'custom';
   label: string;
   /** What it is good for. */
   meaning: string;
@@ -16,6 +16,14 @@ export interface Preset {
 const MOST = 20;
 
 export const presets: Preset[] = [
+  {
+    id: 'guarded',
+    label: 'Guarded',
+    meaning:
+      'Some of the safes bring it back, and only to you: with this wallet, or with your recovery name and passphrase.',
+    least: 2,
+    most: MOST,
+  },
   {
     id: 'spread',
     label: 'Spread',
@@ -52,6 +60,10 @@ export function planOf(preset: Preset['id'], k: number, safes: SafeView[], all: 
   const at = safes.map((safe) => `at(${nameOf(safe, all)})`);
   const list = at.join(', ');
   switch (preset) {
+    case 'guarded': {
+      const owner = safes.map((safe) => `at(${nameOf(safe, all)}, owner)`).join(', ');
+      return `seal(disperse(${k}, ${list}), derive(book, split(${k}, ${owner})))`;
+    }
     case 'keepers':
       return `seal(${list})`;
     case 'copies':
