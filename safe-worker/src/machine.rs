@@ -800,7 +800,8 @@ fn next_deadline(record: &Record, now: Seconds) -> Option<Seconds> {
     let removal = (unfinished || idle).then(|| (now + ERASE_RETRY).max(record.wait_until.unwrap_or(0)));
     let attempts = record.attempts.iter().map(|a| a.until);
     let offer = record.confirm_by.filter(|_| record.state == State::Offered);
-    let tombstone = record.lease_end.filter(|_| record.state == State::Released);
+    // Its end may have passed while something is still to be removed, and that may have to wait: nothing happens at the end then.
+    let tombstone = record.lease_end.filter(|_| record.state == State::Released && !unfinished);
     let lease = removal_due(record).map(|due| due.max(record.wait_until.unwrap_or(0)));
     attempts.chain(removal).chain(offer).chain(tombstone).chain(lease).min().map(|at| at.min(now + ALARM_SPAN))
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use proptest::{prelude::*, sample::Index};
+use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 use protocol::{
     certificate::{self, Offered, offer_digest, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Shown, Verb},
@@ -110,6 +110,21 @@ struct Ledger {
 }
 
 impl Ledger {
+    /// Wakes it whenever it asks for that, and does what it says.
+    fn run_alarms(&mut self) {
+        for _ in 0..12 {
+            let Some(at) = self.alarm else { break };
+            self.now = self.now.max(at);
+            let mut reply = self.ask(Request::Alarm);
+            if reply == Reply::Overdue {
+                reply = self.ask(Request::Expire);
+            }
+            if let Reply::Remove(removal) = reply {
+                self.ask(Request::Removed(removal));
+            }
+        }
+    }
+
     fn new() -> Self {
         let safe = TestSafe::make(1);
         let config = Config { safe: safe.id(), url: URL.into(), entry: 1, limits: LIMITS };
@@ -475,6 +490,28 @@ impl Ledger {
     }
 }
 
+/// The row of a released deposit is freed another day because that day's budget was spent, and meanwhile the lease ends: the object sleeps until then.
+#[test]
+fn a_tombstone_whose_time_is_over_does_not_wake_before_its_row_may_be_freed() {
+    let mut ledger = Ledger::charged(true);
+    let first = || any::<Index>().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    for act in [Act::Begin(0), Act::Commit(first(), true), Act::Confirm(true), Act::Claim(Verb::Release, 0)] {
+        ledger.act(&act);
+    }
+    let end = ledger.record().unwrap().lease_end.unwrap();
+    ledger.now = end - 1000;
+    for act in [Act::Removed(Some(first())), Act::Alarm(false)] {
+        ledger.act(&act);
+    }
+    let before = ledger.now;
+    assert!(ledger.alarm.is_some_and(|at| at > before));
+    ledger.now = ledger.now.max(end);
+    ledger.ask(Request::Alarm);
+    assert!(ledger.alarm.is_some_and(|at| at > ledger.now), "it would wake again and again until the next day");
+    ledger.run_alarms();
+    assert_eq!((ledger.alarm, ledger.state()), (None, None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -489,17 +526,7 @@ proptest! {
     fn alarms_alone_bring_every_deposit_to_its_end(history in prop::collection::vec(any_act(), 1..40), charged: bool) {
         let mut ledger = Ledger::charged(charged);
         history.iter().for_each(|act| ledger.act(act));
-        for _ in 0..12 {
-            let Some(at) = ledger.alarm else { break };
-            ledger.now = ledger.now.max(at);
-            let mut reply = ledger.ask(Request::Alarm);
-            if reply == Reply::Overdue {
-                reply = ledger.ask(Request::Expire);
-            }
-            if let Reply::Remove(removal) = reply {
-                ledger.ask(Request::Removed(removal));
-            }
-        }
+        ledger.run_alarms();
         prop_assert_eq!(ledger.alarm, None);
         prop_assert_eq!(ledger.state(), None);
         prop_assert!(ledger.rows.is_empty());
