@@ -238,6 +238,20 @@ impl BookEntry {
     /// # Errors
     /// [`BookError`].
     pub fn verify(&self, identity_of: impl Fn(&SafeId) -> Option<Identity>) -> Result<Vec<Held>, BookError> {
+        let verified = self.deposits.iter().map(|deposit| {
+            let identity = identity_of(&deposit.safe).ok_or(BookError::Incomplete)?;
+            Ok(certificate::verify(&deposit.certificate, &identity, None)?)
+        });
+        let held = verified.collect::<Result<_, BookError>>()?;
+        self.check()?;
+        Ok(held)
+    }
+
+    /// Checks the deposits against the plan, and that each certificate is the one of its deposit, whoever signed it.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub fn check(&self) -> Result<(), BookError> {
         // Sums and counts first: whoever wrote the file chose the numbers.
         if self.values.len() > MAX_VALUES {
             return Err(BookError::Incomplete);
@@ -253,21 +267,19 @@ impl BookEntry {
             return Err(BookError::Incomplete);
         }
         let mut slots = layout.slots();
-        let mut held = Vec::with_capacity(self.deposits.len());
         for deposit in &self.deposits {
             let at = slots.iter().position(|slot| *slot == deposit.slot());
             slots.swap_remove(at.ok_or(BookError::Incomplete)?);
-            let identity = identity_of(&deposit.safe).ok_or(BookError::Incomplete)?;
-            let one = certificate::verify(&deposit.certificate, &identity, None)?;
             let secrets = crate::deposit::DepositSecrets::derive(&deposit.d);
-            let registration = one.registration();
+            let registration = certificate::read_unverified(&deposit.certificate)?;
             let bound = registration.owner.is_some() == deposit.slot().owner;
+            // One way to say no: nothing.
+            let bound = bound && deposit.owner != Some(false);
             if registration.deposit != deposit.id || registration.hashes != secrets.hashes() || !bound {
                 return Err(CertificateError::Differs.into());
             }
-            held.push(one);
         }
-        if slots.is_empty() { Ok(held) } else { Err(BookError::Incomplete) }
+        if slots.is_empty() { Ok(()) } else { Err(BookError::Incomplete) }
     }
 }
 
@@ -325,7 +337,10 @@ impl SealedBook {
     /// [`BookError`].
     pub fn open(&self, key: &Secret) -> Result<Book, BookError> {
         let plain = seal::open(key, &purpose(), &self.sealed).map_err(|_| BookError::WrongPassphrase)?;
-        Book::read(&plain)
+        let book: Book = codec::decode(&plain, MAX_FILE_LEN)?;
+        codec::expect_suite(book.suite)?;
+        book.verify()?;
+        Ok(book)
     }
 }
 
@@ -335,26 +350,22 @@ impl Book {
     /// # Errors
     /// [`BookError`].
     pub fn verify(&self) -> Result<(), BookError> {
-        self.verify_with(&[])
-    }
-
-    /// The same, and what else stands under the keys of its safes.
-    pub(crate) fn verify_with(&self, further: &[BookEntry]) -> Result<(), BookError> {
         let identities = self.safes.iter().map(KnownSafe::verify).collect::<Result<Vec<_>, _>>()?;
-        for entry in self.entries.iter().chain(further) {
+        for entry in &self.entries {
             entry.verify(|id| identities.iter().find(|i| i.id() == *id).cloned())?;
         }
         Ok(())
     }
 
-    /// Reads what [`codec::encode`] wrote, and checks every safe and certificate in it. Whoever has it can recover all that it names.
+    /// Reads a chapter of the owner's own book. What was checked when it was written may not hold any more: a safe that revokes a key makes nothing unreadable.
     ///
     /// # Errors
-    /// [`BookError`].
-    pub fn read(plain: &[u8]) -> Result<Self, BookError> {
-        let book: Self = codec::decode(plain, MAX_FILE_LEN)?;
+    /// [`BookError`] if it is no book. A safe or an entry in it that is none is left out.
+    pub fn read_own(plain: &[u8]) -> Result<Self, BookError> {
+        let mut book: Self = codec::decode(plain, MAX_FILE_LEN)?;
         codec::expect_suite(book.suite)?;
-        book.verify()?;
+        book.safes.retain(|safe| safe.verify().is_ok());
+        book.entries.retain(|entry| entry.check().is_ok());
         Ok(book)
     }
 }

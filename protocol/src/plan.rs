@@ -406,14 +406,14 @@ impl<S: Clone + PartialEq> Plan<S> {
         Self::seal(Self::disperse(k, places())?, vec![Self::split(k, places())?])
     }
 
-    /// `seal(disperse(k, at(A)…), derive(book, split(k, at(A, owner)…)))`: beside k safes it takes the book and the owner.
+    /// `seal(disperse(k, at(A, owner)…), derive(book, split(k, at(A, owner)…)))`: beside k safes it takes the book and the owner, to have it, to claim it, and to let it go.
     ///
     /// # Errors
     /// [`PlanError`].
     pub fn guarded(k: usize, safes: &[S]) -> Result<Self, PlanError> {
-        let places = |owner| safes.iter().map(|s| Self::place(Place::Safe { safe: s.clone(), owner })).collect();
-        let key = vec![Self::place(Place::Book), Self::split(k, places(true))?];
-        Self::seal(Self::disperse(k, places(false))?, key)
+        let places = || safes.iter().map(|s| Self::place(Place::Safe { safe: s.clone(), owner: true })).collect();
+        let key = vec![Self::place(Place::Book), Self::split(k, places())?];
+        Self::seal(Self::disperse(k, places())?, key)
     }
 }
 

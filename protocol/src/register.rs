@@ -30,7 +30,7 @@ use crate::{
     sealed::{Sealed, Subject},
 };
 
-/// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, a ticket of 115, nonce 17, tag 16, and less than 80 for the rest.
+/// Longest request, bytes: key 1120, secret 34, two claimants of 34, two numbers of 5, a ticket of 75, nonce 17, tag 16, and less than 80 for the rest.
 pub const MAX_REGISTER_LEN: usize = HPKE_ENC_LEN + 400;
 /// Longest answer, bytes: three claimants of 34, three numbers of 5, tag 34, and less than 30 for the rest.
 pub const MAX_REGISTER_ANSWER_LEN: usize = 192;

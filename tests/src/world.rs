@@ -635,10 +635,7 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.session.reached(*safe);
                 self.handle(*event)?;
             }
-            Meaning::Ticket(ticket) => {
-                self.session.reached(*safe);
-                self.session.set_ticket(*safe, ticket);
-            }
+            Meaning::Ticket(ticket) => self.session.set_ticket(*safe, ticket, self.now),
             Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
             Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
             other => panic!("{other:?}"),
@@ -936,7 +933,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             values.push((meta.clone(), content_of(blob, content)));
         }
         let event = if let (Some(_), [(_, content)]) = (&backup.chapter, &values[..]) {
-            let book = Book::read(&self.read_blob(content)?).ok();
+            let book = Book::read_own(&self.read_blob(content)?).ok();
             Event::ChapterRead(*id, content.clone(), book)
         } else if backup.operation == Some(Operation::Drill) {
             Event::Drilled(*id, values.into_iter().map(|(_, content)| content).collect())

@@ -6,8 +6,10 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use futures::executor::block_on;
 use protocol::{
+    claim::Verb,
     codec,
     crypto::{PassphraseCost, Secret, derive_secret},
+    deposit::DepositSecrets,
     ids::{BackupId, DeviceId, SafeId, Seconds, ValueId},
     owner::{
         enrolment::{Enrolling, Stretched},
@@ -16,13 +18,14 @@ use protocol::{
         name::NameKey,
     },
     plan::{Place, Plan},
+    problem::Problem,
 };
 use safe_worker::memory::MemorySafe;
 use tests::{
     fixture::{rng, secret},
     in_memory::head_of,
     plug::{TICKET, leak, state_of},
-    visit::{Ask, Got, SafeUnderTest, Visit, granted},
+    visit::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
     world::{Fault, START, Safes, Wallet},
 };
 use wallet_wasm::{
@@ -33,6 +36,7 @@ use wallet_wasm::{
         Arrived, Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
         question, read_look,
     },
+    session::{Action, Errand as SafeErrand},
     state::{Backup, Next},
     store::MemoryStore,
 };
@@ -165,6 +169,7 @@ impl<'a> Comer<'a> {
         let (back, wrong) =
             come_back("alice-7kq4m2".into(), &name(), &known, credential, told, &mut rng(seed)).unwrap();
         assert_eq!(wrong, []);
+        wallet.session.came_back();
         wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
     }
 }
@@ -479,6 +484,87 @@ fn a_chapter_whose_pieces_are_not_shown_is_written_anew_elsewhere() {
 }
 
 #[test]
+fn what_another_device_has_renewed_comes_back_as_it_is_now() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, value) = enrolled(store, &safes);
+    let old = first.backup_of(&value);
+    first.handle(Event::Move(old)).unwrap();
+    settle(&mut first, &safes);
+    let mut second = Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 2).come_back(2);
+    second.wait(first.now() - second.now());
+    second.handle(Event::Recover(old, Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    let (plan, next) = (second.state.backups[&old].plan.clone(), BackupId([9; 16]));
+    second.handle(Event::Renew(old, Next { backup: next, plan, words: None })).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.backup_of(&value), next);
+    // The first device still thinks that it is where it was, and takes the book back.
+    Comer::new(&safes, second.now(), &[0, 1, 2, 3, 4], 3).come_back_to(&mut first, 3);
+    first.wait(second.now() - first.now());
+    settle(&mut first, &safes);
+    assert_eq!(first.backup_of(&value), next);
+    assert!(!first.state.backups.contains_key(&old));
+    first.handle(Event::Recover(next, Vec::new())).unwrap();
+    settle(&mut first, &safes);
+    assert_eq!(first.content(&value).as_deref(), Some(TICKET));
+}
+
+#[test]
+fn a_safe_that_revokes_its_keys_makes_no_book_unreadable() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..8 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+    }
+    assert_eq!(chapters(&wallet).count(), 1);
+    safes.all[0].rotate(wallet.now() + 1, true).unwrap();
+    wallet.wait(10);
+    wallet.look_at(&safes.all[0].id(), &safes).unwrap();
+    one_more(&mut wallet, &safes, "Later");
+    let mut back = Comer::new(&safes, wallet.now(), &[1, 2, 3], 5).come_back(8);
+    settle(&mut back, &safes);
+    assert_eq!(known(&back), known(&wallet));
+}
+
+#[test]
+fn safes_that_refuse_a_chapter_do_not_take_turns() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..4 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+    }
+    let last = wallet.add("Last", b"last");
+    let two: Vec<_> = safes.all[..3].iter().map(MemorySafe::id).collect();
+    for n in 0..4 {
+        let value = if n == 0 { last } else { wallet.add("More", b"more") };
+        wallet.back_up_as(&[value], Plan::spread(2, &two).unwrap(), None, false).unwrap();
+    }
+    // Two safes refuse each chapter; so there is none, and nobody is asked over and over.
+    let mut written = 0;
+    for _ in 0..4000 {
+        let Some(action) = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next() else { break };
+        written += usize::from(action == Action::WriteChapter);
+        let refused = match &action {
+            Action::Send(backup, deposit, SafeErrand::Put) => wallet.state.backups[backup]
+                .deposit(deposit)
+                .filter(|d| wallet.state.backups[backup].chapter.is_some() && !two.contains(&d.safe))
+                .map(|d| d.id),
+            _ => None,
+        };
+        match refused {
+            Some(deposit) => {
+                wallet.session.started(&action, &wallet.state);
+                wallet.session.refusals.insert(deposit, "has no more room under your token".into());
+                wallet.session.ended(&action);
+            }
+            None => wallet.act(&action, &safes, Fault::None).unwrap(),
+        }
+    }
+    assert!(wallet.session.actions(&wallet.state, wallet.now()).is_empty());
+    assert!((1..=3).contains(&written), "{written}");
+}
+
+#[test]
 fn whoever_takes_the_book_back_follows_its_chapters() {
     let (store, safes) = (leak(), Safes::new(N));
     let (mut first, _) = enrolled(store, &safes);
@@ -616,7 +702,7 @@ fn what_is_guarded_comes_back_to_its_owner_and_to_nobody_who_has_only_the_book()
     let backup = wallet.back_up_as(&[value], plan, None, true).unwrap();
     settle(&mut wallet, &safes);
     assert_eq!(state_of(&wallet, value), ("moved", None));
-    assert_eq!(wallet.state.backups[&backup].deposits.len(), 2 * N);
+    assert_eq!(wallet.state.backups[&backup].deposits.len(), N);
     // Here.
     wallet.handle(Event::Recover(backup, Vec::new())).unwrap();
     settle(&mut wallet, &safes);
@@ -634,6 +720,15 @@ fn what_is_guarded_comes_back_to_its_owner_and_to_nobody_who_has_only_the_book()
     thief.handle(Event::Recover(backup, Vec::new())).unwrap();
     settle(&mut thief, &safes);
     assert_eq!(thief.content(&value), None);
+    // Nor does any certificate let it go.
+    let deposits = thief.state.backups[&backup].deposits.clone();
+    for (at, deposit) in deposits.iter().enumerate() {
+        let mut door = Door { safe: &safes.all[at], now: thief.now(), drawn: &Cell::new(77 + at as u64) };
+        let mut visit = Visit::new(&mut door);
+        let release = DepositSecrets::derive(&deposit.d).release;
+        let claim = visit.claim(&deposit.id, Verb::Release, &release);
+        assert_refused(&visit.present(&deposit.id, &claim), Problem::NotOwner);
+    }
     let stolen = &thief.state.backups[&backup];
     let why = thief.session.failures(&thief.state, stolen).join(";");
     assert!(why.contains("does not know you on this device"), "{why}");

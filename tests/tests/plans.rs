@@ -176,12 +176,18 @@ fn plans_that_cannot_be_are_refused() {
     let text = Plan::spread(2, &ids).unwrap().to_text(&name);
     assert_eq!(text, "seal(disperse(2, at(A), at(B), at(C)), split(2, at(A), at(B), at(C)))");
     let text = Plan::guarded(2, &ids[..2]).unwrap().to_text(&name);
-    assert_eq!(text, "seal(disperse(2, at(A), at(B)), derive(book, split(2, at(A, owner), at(B, owner))))");
+    assert_eq!(
+        text,
+        "seal(disperse(2, at(A, owner), at(B, owner)), derive(book, split(2, at(A, owner), at(B, owner))))"
+    );
     let refused = |plan: &Plan<SafeId>| Layout::new(BackupId([0; 16]), plan, 5, LIMITS.body).err();
     // What a safe gives to its owner only is another body than what it gives to whoever has the certificate.
     let guarded = Layout::new(BackupId([0; 16]), &Plan::guarded(2, &ids[..2]).unwrap(), 5, LIMITS.body).unwrap();
     let slots: Vec<_> = guarded.slots().iter().map(|slot| (slot.safe, slot.owner)).collect();
-    assert_eq!(slots, [(ids[0], false), (ids[1], false), (ids[0], true), (ids[1], true)]);
+    assert_eq!(slots, [(ids[0], true), (ids[1], true)]);
+    let of_owner = Plan::place(Place::Safe { safe: ids[0], owner: true });
+    let mixed = Layout::new(BackupId([0; 16]), &seal(Plan::at(ids[0]), of_owner), 5, LIMITS.body).unwrap();
+    assert_eq!(mixed.slots().iter().map(|slot| slot.owner).collect::<Vec<_>>(), [false, true]);
     assert_eq!(refused(&seal(Plan::place(Place::Book), Plan::place(Place::File))), Some(PlanError::NoSafe));
     let small = Layout::new(BackupId([0; 16]), &seal(at(1), at(1)), 5, 900);
     assert_eq!(small.err(), Some(PlanError::LimitTooSmall(900)));

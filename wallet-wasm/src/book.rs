@@ -32,6 +32,8 @@ use crate::{
 pub const MAX_LOOSE: u64 = MAX_HEAD_LEN as u64 * 3 / 8;
 /// The entries of chapters are to take no more of a head, bytes: as much again. The rest is for the safes and for [`MAX_GONE`].
 pub const MAX_CHAPTERS: u64 = MAX_LOOSE;
+/// A safe that takes less at a time keeps no chapters, bytes: it would be cut into more segments than are worth their certificates.
+const LEAST_BODY: u64 = 256 * 1024;
 /// When chapters name more backups that are no more, one is written anew: 17 bytes each.
 pub const MAX_GONE: usize = 256;
 
@@ -177,10 +179,15 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     let mut draft = Draft { next: &next, content: HeadContent::new(no_book()), length: 0 };
     let content = &mut draft.content;
     content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
-    let seats: Vec<_> = owner.seats.iter().filter_map(|seat| draft.shown(&seat.safe)).collect();
-    draft.content.book.safes = seats;
     // Lists have heads of at most three bytes, of which one is counted already.
     draft.length = codec::encode(&draft.content).len() + 12;
+    let seats: Vec<KnownSafe> = owner.seats.iter().filter_map(|seat| draft.shown(&seat.safe)).collect();
+    for safe in seats {
+        // One that there is no room for has to answer before it is known again.
+        if draft.room_for(codec::encode(&safe).len()) {
+            draft.content.book.safes.push(safe);
+        }
+    }
     for (chapter, _) in &chapters {
         let entry = draft.take(chapter).and_then(|(entry, _)| entry);
         draft.content.chapters.extend(entry);
@@ -232,14 +239,17 @@ struct Read<'a> {
 }
 
 /// The safes that a chapter goes to now: the owner's that are there. A safe that did not show a piece of the book, or retires, takes part only if there are too few without it.
-fn safes_for(state: &State, session: &Session, owner: &Owner, making: Option<&Backup>) -> Vec<SafeId> {
+fn safes_for(state: &State, session: &Session, owner: &Owner) -> Vec<SafeId> {
+    // Also of chapters that were given up: or those that refuse would take turns.
     let refused = |safe: &SafeId| {
-        let mut open = making.iter().flat_map(|backup| &backup.deposits);
+        let chapters = state.backups.values().filter(|backup| backup.chapter.is_some());
+        let mut all = chapters.flat_map(|backup| &backup.deposits);
         session.owner_refusals.contains_key(safe)
-            || open.any(|deposit| deposit.safe == *safe && session.refusals.contains_key(&deposit.id))
+            || all.any(|deposit| deposit.safe == *safe && session.refusals.contains_key(&deposit.id))
     };
+    let takes_enough = |safe: &SafeId| state.safes.get(safe).is_some_and(|known| known.limit_body >= LEAST_BODY);
     let there = |safe: &SafeId| !matches!(session.contact(safe).0, Contact::Away | Contact::NotItself);
-    let seats = owner.seats.iter().map(|seat| seat.safe).filter(|safe| state.safes.contains_key(safe));
+    let seats = owner.seats.iter().map(|seat| seat.safe).filter(|safe| takes_enough(safe));
     let safes: Vec<SafeId> = seats.filter(|safe| there(safe) && !refused(safe)).collect();
     let sound: Vec<SafeId> = safes.iter().copied().filter(|safe| !is_doubted(state, safe)).collect();
     if sound.len() >= owner.quorum() { sound } else { safes }
@@ -256,7 +266,7 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
     let owner = state.owner.as_ref().filter(|owner| owner.writes() && owner.head.is_some())?;
     let mut all = state.backups.values().filter(|backup| backup.chapter.is_some());
     let making = all.find(|backup| backup.operation == Some(Operation::Register));
-    let safes = safes_for(state, session, owner, making);
+    let safes = safes_for(state, session, owner);
     if making.is_some_and(|backup| backup.deposits.iter().all(|d| d.stage >= Stage::Held || safes.contains(&d.safe))) {
         return None;
     }
@@ -266,7 +276,14 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
     let chapters = next.chapters();
     let worn = |backup: &Backup| backup.deposits.iter().any(|d| is_doubted(state, &d.safe) && !safes.contains(&d.safe));
     let any_worn = chapters.iter().any(|(backup, chapter)| chapter.names.is_some() && worn(backup));
-    if making.is_none() && !any_worn && owner.loose <= MAX_LOOSE && owner.gone.len() <= MAX_GONE {
+    let full = owner.loose > MAX_LOOSE || (owner.left_out > 0 && owner.loose > 0);
+    let empty = !chapters.is_empty() && state.values.values().all(|value| value.backup.is_none());
+    if making.is_none() && !any_worn && !full && owner.gone.len() <= MAX_GONE && !empty {
+        return None;
+    }
+    // What is on its way here may be most of it; it is not written a second time, unless there is no room.
+    let arriving = chapters.iter().any(|(backup, _)| backup.operation == Some(Operation::Recover));
+    if making.is_none() && arriving && owner.left_out == 0 {
         return None;
     }
     let told = next.told();
@@ -276,7 +293,7 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
         Some(Read { backup, names, dead: names.iter().filter(|id| !is_in(&living, id)).count() })
     });
     let read: Vec<Read<'_>> = read.collect();
-    let replaces = replaced(owner, &read, chapters.len(), worn);
+    let replaces = replaced(owner, &read, worn);
     let stays = chapters.iter().filter(|(backup, _)| !replaces.contains(&backup.id));
     let stays = ids(stays.filter_map(|(_, chapter)| chapter.names.as_ref()).flatten());
     let mut length = 0;
@@ -286,26 +303,30 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
     });
     // A sixteenth is left for the safes. What is too much for one waits for the next.
     let names = names.take_while(|(_, length)| *length <= MAX_VALUE_LEN / 16 * 15).map(|(id, _)| id).collect();
-    Some(Due { plan, names, replaces })
+    let due = Due { plan, names, replaces };
+    (making.is_some() || !due.names.is_empty() || !due.replaces.is_empty()).then_some(due)
 }
 
 /// The chapters whose place the next one takes. What they name fits into it.
-fn replaced(owner: &Owner, read: &[Read<'_>], all: usize, worn: impl Fn(&Backup) -> bool) -> Vec<BackupId> {
-    let most = read.iter().map(|chapter| chapter.dead).max().filter(|_| owner.gone.len() > MAX_GONE);
+fn replaced(owner: &Owner, read: &[Read<'_>], worn: impl Fn(&Backup) -> bool) -> Vec<BackupId> {
+    let most = read.iter().map(|chapter| chapter.dead).max().filter(|dead| *dead > 0 && owner.gone.len() > MAX_GONE);
     let must = |one: &&Read<'_>| worn(one.backup) || one.dead * 2 > one.names.len() || most == Some(one.dead);
     let (must, may): (Vec<_>, Vec<_>) = read.iter().partition(must);
-    let entries = read.iter().filter_map(|one| Some(codec::encode(&entry_of(one.backup).ok()?).len() as u64));
-    let entry = entries.max().unwrap_or(0);
-    let (mut length, mut stay) = (owner.loose, all as u64);
+    let entry = |one: &Read<'_>| entry_of(one.backup).map_or(0, |entry| codec::encode(&entry).len() as u64);
+    // What the entries of all take in a head, with the new one's.
+    let mut entries: u64 = read.iter().map(entry).sum::<u64>() + read.iter().map(entry).max().unwrap_or(0);
+    let mut length = owner.loose;
     let mut replaces = Vec::new();
     for (one, must) in must.into_iter().map(|one| (one, true)).chain(may.into_iter().map(|one| (one, false))) {
         // Only the newest ones, as long as they are not longer than what comes; or there are too many for a head.
-        let small = one.backup.bundle <= length * 2 || (stay + 1) * entry > MAX_CHAPTERS;
-        if length + one.backup.bundle > MAX_VALUE_LEN / 16 * 15 || !(must || small) {
+        let small = one.backup.bundle <= length * 2 || entries > MAX_CHAPTERS;
+        let fits = length + one.backup.bundle <= MAX_VALUE_LEN / 16 * 15;
+        // One that has to go is taken by itself, if need be: what else there is waits for the next.
+        if !(must && replaces.is_empty()) && !(fits && (must || small)) {
             break;
         }
         length += one.backup.bundle;
-        stay -= 1;
+        entries = entries.saturating_sub(entry(one));
         replaces.push(one.backup.id);
     }
     replaces

@@ -3,14 +3,17 @@
 use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
-    certificate::MAX_SIGNED_LEN,
+    certificate::{MAX_SIGNED_LEN, read_unverified},
     claim::{CLAIM_SPAN, Claim, Confirm, Shown, Verb},
     codec,
     crypto::{Secret, blake3, same_bytes},
     deposit::DepositSecrets,
     envelope::Envelope,
     ids::{BackupId, DepositId, Root, SafeId, Seconds},
-    owner::ticket::Ticket,
+    owner::{
+        name::NameKey,
+        ticket::{Ticket, is_bound},
+    },
     problem::Problem,
     program::Piece,
     register::{self, MAX_REGISTER_ANSWER_LEN, MAX_REGISTER_LEN, Proposal, Vouched, seal_proposal},
@@ -210,6 +213,9 @@ pub fn interpret(
         return Meaning::Refused("the state has moved on".to_owned());
     };
     if let Some((uri, time)) = &answer.problem {
+        if Problem::from_type_uri(uri) == Some(Problem::NotOwner) && is_anothers(state, deposit) {
+            return Meaning::Refused("keeps it for another owner than you are on this device".to_owned());
+        }
         return problem(backup, deposit, errand, Problem::from_type_uri(uri), uri, *time);
     }
     match (errand, answer.status) {
@@ -231,9 +237,17 @@ pub fn interpret(
     }
 }
 
+/// Whether a certificate says that a deposit is bound, and not to the owner of this wallet.
+fn is_anothers(state: &State, deposit: &Deposit) -> bool {
+    let signed = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
+    let Some(bound) = signed.and_then(|says| says.owner) else { return false };
+    let account = state.owner.as_ref().map(|owner| NameKey::new(owner.name_key.clone()).account(&deposit.safe));
+    !account.is_some_and(|account| is_bound(&bound, &DepositSecrets::derive(&deposit.d).audit, &account))
+}
+
 /// A `PUT` is answered with the offer, or with the certificate if the confirmation had arrived and its answer was lost.
 fn signed(backup: &Backup, deposit: &Deposit, bytes: Vec<u8>) -> Event {
-    if protocol::certificate::read_unverified(&bytes).is_ok() {
+    if read_unverified(&bytes).is_ok() {
         Event::Certified(backup.id, deposit.id, bytes)
     } else {
         Event::Offered(backup.id, deposit.id, bytes)
@@ -252,7 +266,7 @@ pub fn check_body(
     length: u64,
 ) -> Result<(), Meaning> {
     let certificate = find(state, backup, deposit).ok().and_then(|(_, d)| d.certificate.as_ref());
-    let certified = certificate.and_then(|c| protocol::certificate::read_unverified(c).ok());
+    let certified = certificate.and_then(|c| read_unverified(c).ok());
     let Some(certified) = certified else {
         return Err(Meaning::Refused("has no certificate out".to_owned()));
     };

@@ -11,6 +11,8 @@ mod retiring;
 mod returning;
 mod ruling;
 
+use std::collections::BTreeMap;
+
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
@@ -92,6 +94,9 @@ pub enum WalletError {
     /// Values have pieces at the safe.
     #[error("{0} deposits are at this safe")]
     SafeInUse(usize),
+    /// The owner is enrolled at the safe.
+    #[error("you are enrolled at this safe: it keeps a part of what brings you back on a new device")]
+    SafeOfOwner,
     /// A rule backs values up at the safe.
     #[error("the rule “{0}” backs values up at this safe")]
     SafeInRule(String),
@@ -282,6 +287,19 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Of several records with one name the last one counts: a store that reads back what it wrote finds no other.
+    fn keep_last(&mut self) {
+        let mut last: BTreeMap<Key, usize> = BTreeMap::new();
+        for (at, row) in self.put.iter().enumerate() {
+            last.insert(row.key(), at);
+        }
+        let mut at = 0;
+        self.put.retain(|row| {
+            at += 1;
+            last.get(&row.key()) == Some(&(at - 1))
+        });
+    }
+
     /// Takes the changes over into the state, after they were committed.
     pub fn apply(self, state: &mut State) {
         for row in self.put {
@@ -314,6 +332,7 @@ pub fn transition<R: CryptoRng>(
         t.changes.put.push(Row::Activity(activity));
     }
     t.keep_what_is_referred_to();
+    t.changes.keep_last();
     Ok(t.changes)
 }
 
@@ -462,6 +481,9 @@ impl Transition<'_> {
     fn remove_safe(&mut self, id: SafeId) -> Result<(), WalletError> {
         let safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?;
         self.check_rules(safe)?;
+        if self.state.owner.as_ref().is_some_and(|owner| owner.seat(&id).is_some()) {
+            return Err(WalletError::SafeOfOwner);
+        }
         // What is only still to be let go there is no reason to keep a safe that may never answer again: its lease ends by itself.
         let (leftovers, used): (Vec<&Backup>, Vec<&Backup>) =
             self.state.backups.values().partition(|backup| self.state.is_leftover(backup));
@@ -922,7 +944,7 @@ impl Transition<'_> {
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
         let titles: Vec<_> =
             book.entries.iter().filter_map(|entry| Some((entry.backup, entry.values.first()?.title.clone()))).collect();
-        let Imported { new, older } = self.take_over_book(book);
+        let Imported { new, older } = self.take_over_book(book, false);
         for (_, title) in titles.into_iter().filter(|(id, _)| new.contains(id)) {
             self.note(Level::Info, format!("Certificates of “{title}” were imported."));
         }
@@ -932,14 +954,16 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Takes over what a book has and this wallet does not.
-    fn take_over_book(&mut self, book: Book) -> Imported {
+    /// Takes over what a book has and this wallet does not. `own`: it is what the safes keep for the owner, whose other devices may have made newer generations of what is here.
+    fn take_over_book(&mut self, book: Book, own: bool) -> Imported {
         let mut imported = Imported::default();
         for safe in book.safes {
             if !self.state.safes.contains_key(&safe.id) {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
             }
         }
+        let named: Vec<BackupId> =
+            if own { book.entries.iter().map(|entry| entry.backup).collect() } else { Vec::new() };
         for entry in book.entries {
             if self.state.backups.contains_key(&entry.backup) {
                 continue;
@@ -954,7 +978,10 @@ impl Transition<'_> {
             let elsewhere = |backup: &Backup| {
                 let older = backup.is_taken() || backup.finished < Some(entry.finished);
                 let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
-                backup.lives_once() && backup.operation.is_none() && older && !here
+                let moved_on = backup.lives_once() && older && !here;
+                // Whoever made the newer one has let this one go.
+                let succeeded = own && !named.contains(&backup.id) && backup.finished < Some(entry.finished);
+                backup.operation.is_none() && (moved_on || succeeded)
             };
             let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
             self.changes

@@ -90,6 +90,7 @@ pub struct Seat {
     pub written: u64,
     /// It says that another device has the turn.
     #[n(5)]
+    #[cbor(default)]
     pub turned: bool,
 }
 
@@ -199,9 +200,11 @@ pub struct Owner {
     pub base: Option<Mark>,
     /// Length of what the newest head is to say of backups that stand in no chapter, bytes.
     #[n(13)]
+    #[cbor(default)]
     pub loose: u64,
     /// Backups that a chapter names and that are no more.
     #[n(14)]
+    #[cbor(default)]
     pub gone: Vec<BackupId>,
 }
 

@@ -379,7 +379,7 @@ fn is_audited(backup: &Backup) -> bool {
 
 /// How many backups may be begun by themselves now: each takes memory until its pieces are on their way.
 pub fn may_begin(state: &State) -> usize {
-    let working = state.backups.values().filter(|backup| {
+    let working = state.backups.values().filter(|backup| backup.chapter.is_none()).filter(|backup| {
         backup.is_gathering() || (backup.operation == Some(Operation::Register) && backup.unmade().is_some())
     });
     MAX_AT_ONCE.saturating_sub(working.count())

@@ -94,6 +94,27 @@ impl Errand {
     }
 }
 
+/// What is planned for this moment.
+#[derive(Debug, Default)]
+struct Planned {
+    /// Requests, by safe.
+    counts: Map<SafeId, usize>,
+    /// Safes at which this wallet does not have its turn, or not yet: they let nothing go that is bound to the owner.
+    without_turn: Vec<SafeId>,
+}
+
+impl Planned {
+    fn of(state: &State) -> Self {
+        let seats = state.owner.iter().flat_map(|owner| &owner.seats);
+        let without_turn = seats.filter(|seat| seat.turned || !seat.promised).map(|seat| seat.safe).collect();
+        Self { counts: Map::new(), without_turn }
+    }
+
+    fn add(&mut self, safe: SafeId) {
+        *self.counts.entry(safe).or_default() += 1;
+    }
+}
+
 /// Something to do now.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -369,9 +390,19 @@ impl Session {
         self.tickets.remove(&safe);
     }
 
-    /// A safe has given its owner a ticket.
-    pub fn set_ticket(&mut self, safe: SafeId, ticket: Ticket) {
+    /// A safe has given its owner a ticket. A pause that was begun before goes on, or a safe that then does not take it would be asked without end.
+    pub fn set_ticket(&mut self, safe: SafeId, ticket: Ticket, now: Seconds) {
+        if self.clock_of(&safe, now).saturating_add(TICKET_SLACK) >= ticket.expiry {
+            return self.failed(safe, Contact::NotItself, "gives its owner tickets that are over".to_owned(), now);
+        }
+        self.safes.entry(safe).or_default().contact = Contact::Reachable;
         self.tickets.insert(safe, ticket);
+    }
+
+    /// The owner has come back: the safes that did not know him may do so now.
+    pub fn came_back(&mut self) {
+        self.owner_refusals.clear();
+        self.tickets = Map::new();
     }
 
     /// The ticket of a safe, for [`crate::exchange::request`].
@@ -392,13 +423,9 @@ impl Session {
             if self.ticket(&safe).is_some_and(counts) {
                 return true;
             }
-            // Who has not the turn lets nothing go.
-            let release = right == Right::Release;
-            let turned = state.owner.as_ref().and_then(|owner| owner.seat(&safe)).is_some_and(|seat| seat.turned);
-            let action = Action::Owner(safe, owner::Errand::Ticket(release));
+            let action = Action::Owner(safe, owner::Errand::Ticket(right == Right::Release));
             let known = self.under_way.contains_key(&action) || asked.contains(&action);
-            let in_vain = self.owner_refusals.contains_key(&safe) || (release && turned);
-            asked.extend((!known && !in_vain).then_some(action));
+            asked.extend((!known).then_some(action));
             false
         });
         list.append(&mut asked);
@@ -563,7 +590,7 @@ impl Session {
         known.map(|(claiming, _)| claiming.progress()).or_else(new).unwrap_or_default()
     }
 
-    fn claim_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+    fn claim_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         let Some(claim) = &backup.claim else { return };
         let new = Claiming::new(claim, backup.registers().count());
         let claiming = self.claims.get(&backup.id).filter(|claiming| claiming.is_of(claim)).unwrap_or(&new);
@@ -606,24 +633,24 @@ impl Session {
         self.renewals.retain(|(_, id)| id != deposit);
     }
 
-    fn owner_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+    fn owner_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         let Some(owner) = &state.owner else { return };
         for seat in owner.seats.iter().filter(|seat| !self.owner_refusals.contains_key(&seat.safe)) {
             let Some(errand) = owner.next(seat).filter(|_| state.safes.contains_key(&seat.safe)) else { continue };
             let action = Action::Owner(seat.safe, errand);
             if !self.under_way.contains_key(&action) && self.may_send(&seat.safe, now, planned) {
-                *planned.entry(seat.safe).or_default() += 1;
+                planned.add(seat.safe);
                 list.push(action);
             }
         }
     }
 
-    fn upkeep_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+    fn upkeep_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         for safe in upkeep::due_safes(state, now) {
             let action = Action::Audit(safe);
             let known = state.safes.contains_key(&safe);
             if known && !self.under_way.contains_key(&action) && self.may_send(&safe, now, planned) {
-                *planned.entry(safe).or_default() += 1;
+                planned.add(safe);
                 list.push(action);
             }
         }
@@ -639,16 +666,16 @@ impl Session {
         self.safes.get(safe).is_some_and(|s| s.not_before > now)
     }
 
-    fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Map<SafeId, usize>) -> bool {
+    fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Planned) -> bool {
         let paused = self.is_paused(safe, now);
         let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
-        !paused && open + planned.get(safe).copied().unwrap_or(0) < MAX_PER_SAFE
+        !paused && open + planned.counts.get(safe).copied().unwrap_or(0) < MAX_PER_SAFE
     }
 
     /// Everything that can be done now and is not being done.
     pub fn actions(&self, state: &State, now: Seconds) -> Vec<Action> {
         let mut list = Vec::new();
-        let mut planned = Map::new();
+        let mut planned = Planned::of(state);
         let room = self.room(state);
         let suspended = room::suspended(state, room.free);
         let behind = state.owner.as_ref().is_some_and(owner::Owner::is_behind);
@@ -695,22 +722,23 @@ impl Session {
         errand: Errand,
         now: Seconds,
         list: &mut Vec<Action>,
-        planned: &mut Map<SafeId, usize>,
+        planned: &mut Planned,
     ) {
         let action = Action::Send(backup.id, deposit.0, errand);
+        // Nothing that would be in vain takes the place of what would not.
+        let bound = backup.deposit(&deposit.0).is_some_and(Deposit::is_bound);
+        let right = errand.right().filter(|_| bound);
+        let barred = right.is_some() && self.owner_refusals.contains_key(&deposit.1);
+        if barred || (right == Some(Right::Release) && planned.without_turn.contains(&deposit.1)) {
+            return;
+        }
         if !self.under_way.contains_key(&action) && self.may_send(&deposit.1, now, planned) {
-            *planned.entry(deposit.1).or_default() += 1;
+            planned.add(deposit.1);
             list.push(action);
         }
     }
 
-    fn register_actions(
-        &self,
-        backup: &Backup,
-        now: Seconds,
-        list: &mut Vec<Action>,
-        planned: &mut Map<SafeId, usize>,
-    ) {
+    fn register_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         // Confirmations first: they are small, and they turn promises into certificates.
         for (stage, errand) in [(Stage::Offered, Errand::Confirm), (Stage::Prepared, Errand::Put)] {
             for deposit in backup.deposits.iter().filter(|d| d.stage == stage && !self.refusals.contains_key(&d.id)) {
@@ -733,7 +761,7 @@ impl Session {
         !sending && !paused && !self.refusals.contains_key(&deposit)
     }
 
-    fn release_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+    fn release_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         for deposit in
             backup.deposits.iter().filter(|d| d.stage < Stage::Released && !self.refusals.contains_key(&d.id))
         {
@@ -741,7 +769,7 @@ impl Session {
         }
     }
 
-    fn recover_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Map<SafeId, usize>) {
+    fn recover_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         if backup.must_claim() {
             return self.claim_actions(backup, now, list, planned);
         }
@@ -815,7 +843,8 @@ impl Session {
 
     /// What was wrong with the pieces that safes should have given, as phrases with the safe's name.
     pub fn failures(&self, state: &State, backup: &Backup) -> Vec<String> {
-        let Some(recovery) = self.recoveries.get(&backup.id) else { return Vec::new() };
+        let empty = Recovery::default();
+        let recovery = self.recoveries.get(&backup.id).unwrap_or(&empty);
         let mut reasons: Vec<String> = Vec::new();
         for deposit in &backup.deposits {
             let why = match recovery.fetches.get(&deposit.id) {

@@ -887,7 +887,8 @@ fn why_waiting(state: &State, session: &Session, backup: &Backup, recovery: &Rec
         let price = |segment: u32, place: &Place<SafeId>| match place {
             Place::Safe { .. } => {
                 let deposit = backup.deposit_at(Slot::of(segment, place)?)?;
-                matches!(recovery.fetches.get(&deposit.id), None | Some(Fetch::Got)).then_some(0)
+                let stranger = deposit.is_bound() && session.owner_refusals.contains_key(&deposit.safe);
+                (!stranger && matches!(recovery.fetches.get(&deposit.id), None | Some(Fetch::Got))).then_some(0)
             }
             Place::Book => Some(0),
             Place::File => (!recovery.file.is_empty() || file).then_some(0),

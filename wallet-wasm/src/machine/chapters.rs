@@ -66,7 +66,7 @@ impl Transition<'_> {
             Level::Info,
             format!("{} backups stand in a part of your book that has arrived.", book.entries.len()),
         );
-        self.take_over_book(book);
+        self.take_over_book(book, true);
         Ok(())
     }
 
@@ -89,7 +89,8 @@ impl Transition<'_> {
                     if own.operation == Some(Operation::Release)
                         && own.deposits.iter().all(|d| d.stage == Stage::Held) =>
                 {
-                    self.put(Backup { operation: None, ..own.clone() });
+                    let unread = own.chapter.as_ref().is_some_and(|chapter| chapter.names.is_none());
+                    self.put(Backup { operation: unread.then_some(Operation::Recover), ..own.clone() });
                 }
                 Some(own) if own.chapter.as_ref().is_some_and(|chapter| chapter.names.is_some()) => {}
                 // What could not be read is tried once more.

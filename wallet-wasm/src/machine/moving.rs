@@ -7,7 +7,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, Wish};
+use super::{Transition, WalletError, Wish, check_bound};
 use crate::state::{Backup, Content, Deposit, Level, Next, Operation, Row, Stage, Then, Value};
 
 impl Transition<'_> {
@@ -150,6 +150,7 @@ impl Transition<'_> {
         if backup.finished.is_none() {
             return Err(WalletError::NoBackup);
         }
+        check_bound(self.state, &next.plan)?;
         if backup.operation.is_some() || backup.replaces.is_some() {
             return Err(WalletError::Busy);
         }

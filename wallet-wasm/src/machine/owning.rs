@@ -1,6 +1,7 @@
 //! Transitions of the owner: an enrolment is begun, comes to its end safe by safe, and the book at the safes follows what this wallet has.
 
 use protocol::{
+    book::KnownSafe,
     ids::SafeId,
     owner::{
         book::HeadContent,
@@ -143,9 +144,17 @@ impl Transition<'_> {
         }
         let (head, content) = back.newest.unzip();
         let HeadContent { mut book, chapters, gone, .. } = content.unwrap_or_else(|| HeadContent::new(no_book()));
-        let known = book.safes.clone();
-        book.safes.extend(back.safes.into_iter().filter(|safe| known.iter().all(|one| one.id != safe.id)));
-        self.take_over_book(book);
+        // Where a safe has just answered is where it stands, whatever a book says.
+        for safe in back.safes {
+            if let Some(known) = self.state.safes.get(&safe.id).filter(|known| known.url != safe.url) {
+                self.changes.put.push(Row::Safe(Box::new(KnownSafe { url: safe.url.clone(), ..known.clone() })));
+            }
+            match book.safes.iter_mut().find(|known| known.id == safe.id) {
+                Some(known) => known.url = safe.url,
+                None => book.safes.push(safe),
+            }
+        }
+        self.take_over_book(book, true);
         // Whose turn it is already goes on with it.
         let turn = before.filter(|owner| !owner.superseded);
         match turn {

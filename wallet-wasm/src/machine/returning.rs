@@ -157,6 +157,8 @@ impl Transition<'_> {
 
     pub(super) fn begin_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {
         (backup.operation, backup.then, backup.next, backup.replaces) = (Some(Operation::Release), None, None, None);
+        // Nothing is made of it any more.
+        self.finish_sources(&mut backup);
         for deposit in &mut backup.deposits {
             if deposit.stage == Stage::Planned {
                 deposit.stage = Stage::Released;

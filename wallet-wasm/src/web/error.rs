@@ -153,6 +153,7 @@ impl From<WalletError> for EngineError {
             WalletError::Unknown(_) => (UNKNOWN, Some("Reload the page.")),
             WalletError::NoRoom(_) => ("does-not-fit", Some("Move a value to the safes, or let a rule make room.")),
             WalletError::Rule(_) => ("rule-refused", Some("Change the rule.")),
+            WalletError::SafeOfOwner => ("safe-of-owner", None),
             WalletError::SafeInRule(_) => ("safe-in-rule", Some("Change the rule, or delete it.")),
             WalletError::TooLarge(_) => ("too-large", Some("A value can have up to 16 MiB, a title up to 256 bytes.")),
             WalletError::NotLocal => ("not-local", Some("Recover it first.")),

@@ -378,7 +378,7 @@ impl Driver {
         let backup = self.backup(id)?;
         if let (Some(_), [value]) = (&backup.chapter, &values[..]) {
             let plain = self.reader(&value.content).await?.read_all().await.map_err(|_| VaultError::Damaged)?;
-            let read = Event::ChapterRead(*id, value.content.clone(), Book::read(&plain).ok());
+            let read = Event::ChapterRead(*id, value.content.clone(), Book::read_own(&plain).ok());
             self.handle(read).await?;
             values.into_iter().for_each(|value| bulk::free(&value.sealed));
             return Ok(());

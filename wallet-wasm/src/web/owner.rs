@@ -133,10 +133,7 @@ impl Driver {
                 self.with(|open| open.session.reached(safe))?;
                 self.handle(*event).await
             }
-            Meaning::Ticket(ticket) => self.with(|open| {
-                open.session.reached(safe);
-                open.session.set_ticket(safe, ticket);
-            }),
+            Meaning::Ticket(ticket) => self.with(|open| open.session.set_ticket(safe, ticket, now())),
             other => self.owner_hindered(safe, other).await,
         }
     }
@@ -304,6 +301,7 @@ impl Driver {
             left_out: back.newest.as_ref().map_or(0, |(_, content)| content.left_out),
             wrong,
         };
+        self.with(|open| open.session.came_back())?;
         self.handle(Event::OwnerReturned(Box::new(back))).await?;
         *self.coming.borrow_mut() = None;
         self.look_at_safes();

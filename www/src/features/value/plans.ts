@@ -62,7 +62,7 @@ export function planOf(preset: Preset['id'], k: number, safes: SafeView[], all: 
   switch (preset) {
     case 'guarded': {
       const owner = safes.map((safe) => `at(${nameOf(safe, all)}, owner)`).join(', ');
-      return `seal(disperse(${k}, ${list}), derive(book, split(${k}, ${owner})))`;
+      return `seal(disperse(${k}, ${owner}), derive(book, split(${k}, ${owner})))`;
     }
     case 'keepers':
       return `seal(${list})`;
@@ -75,7 +75,7 @@ export function planOf(preset: Preset['id'], k: number, safes: SafeView[], all: 
 
 /** What people do with plans, for the custom one: with the names of safes that are there. */
 export function examples(all: SafeView[]): { label: string; plan: string; safes: number }[] {
-  const [a = 'A', b = 'B', c = 'C', d = 'D', e = 'E'] = all.map((safe) => nameOf(safe, all));
+  const [a = 'A', b = 'B', c = 'C'] = all.map((safe) => nameOf(safe, all));
   const at = (...names: string[]) => names.map((name) => `at(${name})`).join(', ');
   return [
     { label: 'One safe keeps it', plan: `at(${a})`, safes: 1 },
@@ -116,11 +116,6 @@ export function examples(all: SafeView[]): { label: string; plan: string; safes:
       label: 'A safe has a seed, this wallet the rest of the key',
       plan: `seal(at(${a}), derive(book, at(${b})))`,
       safes: 2,
-    },
-    {
-      label: 'Three of five, and only for you (guarded)',
-      plan: `seal(disperse(3, ${at(a, b, c, d, e)}), derive(book, split(3, ${[a, b, c, d, e].map((name) => `at(${name}, owner)`).join(', ')})))`,
-      safes: 5,
     },
   ];
 }
