@@ -115,6 +115,12 @@ async function guarded() {
     note: `Guarded 3 of 5, ${MANY} values of 1 KiB; the form says: ${cost}`,
   });
   rows.push({
+    name: '  requests about a chapter of the book to one safe, most',
+    value: Math.max(0, ...asked.book.values()),
+    unit: '',
+    note: 'what is said of so many values does not fit into a head',
+  });
+  rows.push({
     name: '  requests about its owner to one safe, most',
     value: Math.max(0, ...asked.owners.values()),
     unit: '',
@@ -154,11 +160,15 @@ async function registerMany(wallet) {
   await wallet.click('backup-together');
   await wallet.click('backup-with-all');
   const cost = (await wallet.find('outlook-cost').textContent()).trim().replace(/\s+/g, ' ');
-  const asked = { deposits: new Map(), owners: new Map() };
+  // What is asked about further deposits is the book's: a chapter of it may be due.
+  const asked = { deposits: new Map(), owners: new Map(), book: new Map() };
+  const first = new Map();
   wallet.page.context().on('request', (request) => {
     const { host, pathname } = new URL(request.url());
     if (!product.safes.includes(`http://${host}`) || request.method() === 'OPTIONS') return;
-    const about = pathname.startsWith('/v1/owners') ? asked.owners : asked.deposits;
+    const [, , kind, id] = pathname.split('/');
+    if (kind === 'deposits' && !first.has(host)) first.set(host, id);
+    const about = kind === 'owners' ? asked.owners : first.get(host) === id ? asked.deposits : asked.book;
     about.set(host, (about.get(host) ?? 0) + 1);
   });
   const took = await time(async () => {

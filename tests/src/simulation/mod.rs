@@ -1013,6 +1013,18 @@ impl<'a, 'r> World<'a, 'r> {
         self.redeem(left);
     }
 
+    /// Whoever takes over a generation has accepted that another one may be somewhere.
+    fn accept_doubles(&mut self, id: &BackupId) {
+        let all = || self.owners.iter().flat_map(|owner| owner.known.backups.values());
+        let Some(taken) = all().find(|backup| backup.id == *id) else { return };
+        let values: Vec<ValueId> = taken.values.iter().map(|meta| meta.id).collect();
+        let other = |value: &ValueId| all().any(|b| b.id != *id && b.values.iter().any(|meta| meta.id == *value));
+        let doubled: Vec<ValueId> = values.into_iter().filter(other).collect();
+        for (_, ticket) in self.tickets.iter_mut().filter(|(id, _)| doubled.contains(id)) {
+            ticket.may_double = true;
+        }
+    }
+
     /// Everybody who has certificates of what lives once wants to have it, and one gets it.
     fn redeem(&mut self, left: &mut usize) {
         // What was under way may have brought it to the safes once more, in its next generation.
@@ -1039,6 +1051,9 @@ impl<'a, 'r> World<'a, 'r> {
                         result
                     });
                     self.say(|| format!("wallet {owner} wants {id}, {left} rounds are left: {result:?}"));
+                    if take_over && matches!(result, Some(Ok(()))) {
+                        self.accept_doubles(&id);
+                    }
                     while self.go_on(left) {}
                 }
             }
