@@ -204,7 +204,7 @@ fn op_seed() -> Secret {
     secret(0x0b5eed)
 }
 
-/// Plans over a few safes, none of which has to know its owner.
+/// Plans over a few safes that have one body of a segment each: nothing is given to its owner only.
 fn any_executable(safes: u8) -> impl Strategy<Value = Plan<SafeId>> {
     any_plan((0..safes).prop_map(|i| SafeId([i; 32])), Just(false))
 }
