@@ -27,6 +27,9 @@ enum Part {
     Page,
 }
 
+/// Makes the one file that brings everything back without this site.
+const RESCUE: &str = "xtask/js/rescue.mjs";
+
 /// The wasm features that browsers and workerd have had for years.
 const WASM_OPT: &[&str] = &[
     "--enable-bulk-memory",
@@ -156,8 +159,10 @@ pub fn page() -> Result<()> {
     node::ensure()?;
     wallet()?;
     let www = paths::root().join("www");
-    let stamp = Stamp::of("page", &["vite"], &[www.clone(), lockfile()], &["dist", "node_modules", ".vite"])?;
-    if stamp.is_fresh(&[www.join("dist/index.html")]) {
+    let inputs = [www.clone(), lockfile(), paths::root().join(RESCUE)];
+    let stamp = Stamp::of("page", &["vite"], &inputs, &["dist", "node_modules", ".vite"])?;
+    let rescue = www.join("dist/recover.html");
+    if stamp.is_fresh(&[www.join("dist/index.html"), rescue.clone()]) {
         return Ok(());
     }
     process::step("bundling the page");
@@ -165,6 +170,8 @@ pub fn page() -> Result<()> {
     let mut vite = node::npm_program("vite");
     vite.args(["build", "--config", "www/vite.config.ts", "--logLevel", "warn"]);
     process::run(&mut vite, "bundling the page")?;
+    process::run(&mut node::script(RESCUE), "putting recover.html together")?;
+    process::step(&format!("recover.html has {} KB", fs::metadata(&rescue)?.len() / 1000));
     stamp.set()
 }
 

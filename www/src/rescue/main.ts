@@ -1,0 +1,4 @@
+import './rescue.ts';
+import { session } from './session.ts';
+
+void session.start();
