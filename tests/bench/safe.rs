@@ -2,8 +2,10 @@
 //!
 //! `cargo xtask bench safe` starts the safe and runs this. The safe is workerd with Miniflare's storage in the same process, so the processor time has that
 //! storage in it, which on Cloudflare is somebody else's. What it costs is measured by itself, on a worker that only stores (storage.mjs); the bound is for the difference.
-//! All requests of a phase are made ahead; their bodies are noise.
+//! All requests of a phase are made ahead; their bodies are noise. `cargo xtask bench owner` does the same for what owners ask (owner.rs).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement fails by panicking")]
+
+mod owner;
 
 use std::{
     env, fs,
@@ -160,7 +162,7 @@ impl Bench {
         let wanted = bound.target.map_or(String::new(), |ms| format!("  ≤ {ms}"));
         let (cpu_shown, own_shown) = (show(cpu), show(own));
         println!(
-            "{name:<14}{size:>7}{:>10.0}{:>10.1}{:>10.1}  {cpu_shown}  {own_shown}{wanted}",
+            "{name:<18}{size:>7}{:>10.0}{:>10.1}{:>10.1}  {cpu_shown}  {own_shown}{wanted}",
             count / took,
             at(0.5),
             at(0.99)
@@ -239,7 +241,7 @@ fn main() {
     let get = |path: &str| Ask { method: "GET", path: path.into(), kind: "", statement: None, body: Vec::new() };
     let (_, identity) = Identity::of_descriptor(&bench.send(&get("/.well-known/strongroom")), None).unwrap();
     println!(
-        "{:<14}{:>7}{:>10}{:>10}{:>10}{:>9}{:>9}",
+        "{:<18}{:>7}{:>10}{:>10}{:>10}{:>9}{:>9}",
         "request", "body", "a second", "p50 ms", "p99 ms", "CPU ms", "own ms"
     );
     // The first requests compile; they are not what is measured.
@@ -251,8 +253,12 @@ fn main() {
         bench.send_to(&bench.storage, &ask);
     }
     bench.phase("health", "", Bound::default(), &health(500));
-    for (size, length, count) in SIZES {
-        measure(&mut bench, &identity, size, length, count);
+    if env::var("STRONGROOM_LOAD").is_ok_and(|load| load == "owner") {
+        owner::measure(&mut bench, &identity);
+    } else {
+        for (size, length, count) in SIZES {
+            measure(&mut bench, &identity, size, length, count);
+        }
     }
     if let Ok(report) = env::var("STRONGROOM_REPORT") {
         fs::write(report, serde_json::to_string_pretty(&bench.rows).unwrap()).unwrap();

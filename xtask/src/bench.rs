@@ -27,6 +27,8 @@ pub struct Args {
 enum What {
     /// Load one safe, and print what its requests cost; writes target/bench/safe.json.
     Safe,
+    /// What owners ask of a safe, and how long a new device takes to have everything back; writes target/bench/owner.json and owner-safe.json.
+    Owner,
 }
 
 /// One line of the report. tests/bench/bench.mjs writes the same shape.
@@ -48,8 +50,10 @@ struct Row {
 
 /// Measures and reports.
 pub fn run(args: &Args) -> Result<()> {
-    if let Some(What::Safe) = args.what {
-        return safe();
+    match args.what {
+        Some(What::Safe) => return safe("safe", "safe.json"),
+        Some(What::Owner) => return owner(),
+        None => {}
     }
     build::all()?;
     let out = paths::target().join("bench");
@@ -99,13 +103,25 @@ fn size(files: &[PathBuf]) -> Result<(f64, f64)> {
     Ok((raw as f64 / 1000.0, packed as f64 / 1000.0))
 }
 
+/// What an owner costs a safe, and waits for.
+fn owner() -> Result<()> {
+    build::all()?;
+    safe("owner", "owner-safe.json")?;
+    let out = paths::target().join("bench");
+    let file = out.join("owner.json");
+    let rows = browser(&file, "owner", &out)?;
+    print(&rows);
+    println!("\nwritten to {}", paths::show(&file));
+    Ok(())
+}
+
 /// One safe under load (tests/bench/safe.rs).
-fn safe() -> Result<()> {
+fn safe(load: &str, report: &str) -> Result<()> {
     build::safe()?;
     let out = paths::target().join("bench");
     fs::create_dir_all(&out)?;
     let mut cargo = process::cargo();
-    cargo.args(["bench", "--quiet", "--package", "tests", "--bench", "safe"]);
+    cargo.args(["bench", "--profile", "load", "--quiet", "--package", "tests", "--bench", "safe"]);
     // Compiled before the safe runs, so that nothing else does then.
     process::run(&mut cargo, "compiling the load")?;
     test::with_safes(&Counts { safes: 1, tokens: 0 }, |plan| {
@@ -120,7 +136,8 @@ fn safe() -> Result<()> {
             format!("http://127.0.0.1:{port} {}", net::listener(port).map_or(String::new(), |id| id.to_string()))
         };
         cargo.env("STRONGROOM_SAFE", at(plan.port + 1)).env("STRONGROOM_STORAGE", at(port));
-        let outcome = process::run(cargo.env("STRONGROOM_REPORT", out.join("safe.json")), "the load");
+        cargo.env("STRONGROOM_LOAD", load);
+        let outcome = process::run(cargo.env("STRONGROOM_REPORT", out.join(report)), "the load");
         storage.stop();
         outcome
     })
@@ -128,15 +145,20 @@ fn safe() -> Result<()> {
 
 /// What the browser measures, against safes of its own.
 fn times(out: &Path) -> Result<Vec<Row>> {
-    let file = out.join("browser.json");
-    let _ = fs::remove_file(&file);
     build::operations(out)?;
+    browser(&out.join("browser.json"), "all", out)
+}
+
+/// The rows that tests/bench/bench.mjs writes.
+fn browser(file: &Path, what: &str, out: &Path) -> Result<Vec<Row>> {
+    let _ = fs::remove_file(file);
     let mut node = test::browser_script()?;
     node.arg(paths::root().join("tests/bench/bench.mjs"))
-        .env("STRONGROOM_REPORT", &file)
+        .env("STRONGROOM_REPORT", file)
+        .env("STRONGROOM_MEASURE", what)
         .env("STRONGROOM_OPERATIONS", out);
     process::run(&mut node, "the measurements in the browser")?;
-    let text = fs::read_to_string(&file).context("the measurements in the browser wrote no report")?;
+    let text = fs::read_to_string(file).context("the measurements in the browser wrote no report")?;
     serde_json::from_str(&text).context("the report of the browser is damaged")
 }
 
