@@ -9,12 +9,16 @@
 //! ```
 //!
 //! In the order of the flow: the [`name`]; the [`enrolment`] that all safes state alike; the [`messages`] to a safe; the [`budget`] of guesses; the
-//! [`login`]; the head of the [`book`] that it opens; and the [`ticket`]s for what is bound to its owner. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
+//! [`login`]; the head of the [`book`] that it opens; and the [`ticket`]s for what is bound to its owner. Beside the passphrase: the [`device`] in its place, and the [`kit`] with
+//! guesses of its own; a [`note`] says which credential is which. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
 
 pub mod book;
 pub mod budget;
+pub mod device;
 pub mod enrolment;
+pub mod kit;
 pub mod login;
 pub mod messages;
 pub mod name;
+pub mod note;
 pub mod ticket;

@@ -228,12 +228,13 @@ enum Route {
     Claim(DepositId, Verb),
     Look(AccountId),
     Open(AccountId),
+    Greet(AccountId),
     Evaluate(AccountId),
     Channel(AccountId),
 }
 
 /// Path, method, and content type of the request's body, for each route in the order of the specification.
-pub const ROUTES: [(&str, &str, Option<&str>); 15] = [
+pub const ROUTES: [(&str, &str, Option<&str>); 16] = [
     ("/.well-known/strongroom", "GET", None),
     ("/v1/health", "GET", None),
     ("/v1/usage", "GET", None),
@@ -247,6 +248,7 @@ pub const ROUTES: [(&str, &str, Option<&str>); 15] = [
     ("/v1/audits", "POST", Some(CBOR)),
     ("/v1/owners/{account}", "GET", None),
     ("/v1/owners/{account}/open", "POST", Some(CBOR)),
+    ("/v1/owners/{account}/greet", "POST", Some(CBOR)),
     ("/v1/owners/{account}/evaluate", "POST", Some(CBOR)),
     ("/v1/owners/{account}/channel", "POST", Some(CBOR)),
 ];
@@ -267,8 +269,9 @@ impl Route {
             Self::Audits => 10,
             Self::Look(_) => 11,
             Self::Open(_) => 12,
-            Self::Evaluate(_) => 13,
-            Self::Channel(_) => 14,
+            Self::Greet(_) => 13,
+            Self::Evaluate(_) => 14,
+            Self::Channel(_) => 15,
         }]
     }
 
@@ -282,6 +285,7 @@ impl Route {
             ["v1", "audits"] => Self::Audits,
             ["v1", "owners", account] => Self::Look(account.parse().ok()?),
             ["v1", "owners", account, "open"] => Self::Open(account.parse().ok()?),
+            ["v1", "owners", account, "greet"] => Self::Greet(account.parse().ok()?),
             ["v1", "owners", account, "evaluate"] => Self::Evaluate(account.parse().ok()?),
             ["v1", "owners", account, "channel"] => Self::Channel(account.parse().ok()?),
             ["v1", "deposits", deposit] => Self::Deposit(id(deposit)?),
@@ -336,6 +340,7 @@ pub async fn handle<P: Platform>(platform: &mut P, head: &Head, safe: &Safe<'_>)
         Ok(Route::Claim(id, verb)) => claim(platform, &id, verb).await.map_err(Refusal::from),
         Ok(Route::Look(account)) => owner(platform, &account, owner::Request::Look).await.map_err(Refusal::from),
         Ok(Route::Open(account)) => open(platform, head, &account, safe).await,
+        Ok(Route::Greet(account)) => asked(platform, &account, owner::Request::Greet).await.map_err(Refusal::from),
         Ok(Route::Evaluate(account)) => {
             asked(platform, &account, owner::Request::Evaluate).await.map_err(Refusal::from)
         }

@@ -25,9 +25,9 @@ use protocol::{
         budget::left,
         enrolment::{SLOT_LEN, Staged, WRAP_LEN},
         messages::{
-            Account, Action, Address, Evaluated, Guess, Guesses, Head, Look, MAX_ACTIONS, MAX_CREDENTIALS,
-            MAX_HEAD_LEN, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential, Opening, Outcome, Proof, Question, Refusal,
-            Topic, Who, check_challenge, make_challenge, seal_answer,
+            Account, Action, Address, CredentialKind, Evaluated, Greeting, Guess, Guesses, Head, Look, MAX_ACTIONS,
+            MAX_CREDENTIALS, MAX_HEAD_LEN, MAX_KITS, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential, Opening, Outcome,
+            Proof, Question, Refusal, Topic, Who, check_challenge, make_challenge, seal_answer,
         },
         ticket::{Right, TICKET_SPAN, Ticket},
     },
@@ -68,6 +68,9 @@ pub enum Request {
     /// Under which token the account was opened.
     #[n(5)]
     Charge,
+    /// A greeting.
+    #[n(6)]
+    Greet(#[n(0)] Question),
 }
 
 /// What it answers.
@@ -133,6 +136,7 @@ pub fn step<R: CryptoRng>(
     let reply = match request {
         Request::Look => Ok(machine.look(rng)),
         Request::Open(question, token) => machine.open(&question, token, rng),
+        Request::Greet(question) => machine.greet(&question, rng),
         Request::Evaluate(question) => machine.evaluate(&question, rng),
         Request::Channel(question) => machine.channel(&question, rng),
         Request::Alarm => Ok(machine.forget()),
@@ -177,11 +181,20 @@ impl Machine<'_> {
         Reply::Done
     }
 
-    fn guesses(&self) -> Guesses {
-        let counted = u32::try_from(self.record.tries.len()).unwrap_or(u32::MAX);
-        let last = self.record.tries.iter().map(|one| one.at).max().unwrap_or(0);
+    /// What is left of the guesses by name, or of those of a credential.
+    fn guesses(&self, credential: Option<u32>) -> Guesses {
+        let tries = || self.record.tries.iter().filter(|one| one.credential == credential);
+        let counted = u32::try_from(tries().count()).unwrap_or(u32::MAX);
+        let last = tries().map(|one| one.at).max().unwrap_or(0);
         let left = left(counted, last, self.now);
         Guesses { now: left.now, ever: left.ever, wait: left.wait }
+    }
+
+    /// The number of a credential that is shown. One that is unknown is refused here and at every other account in the same way.
+    fn shown(&self, key: Option<&Secret>) -> Result<Option<u32>, Problem> {
+        let Some(key) = key else { return Ok(None) };
+        let known = self.record.credentials.iter().find(|kept| kept.credential.key.same_as(key));
+        known.map(|kept| Some(kept.number)).ok_or(Problem::NotOwner)
     }
 
     /// What is shown in place of an enrolment that is not there: as long, and as random.
@@ -203,7 +216,7 @@ impl Machine<'_> {
             suite: SUITE,
             challenge: make_challenge(self.secret, &self.account, self.now, rng),
             time: self.now,
-            left: self.guesses(),
+            left: self.guesses(None),
             slots: [shown(0, &self.record.current), shown(1, &self.record.previous)],
         };
         Reply::Look(codec::encode(&look).into())
@@ -246,16 +259,24 @@ impl Machine<'_> {
             None => {
                 record.charge = token;
                 let Opening { key, note } = opening;
-                let kind = protocol::owner::messages::CredentialKind::Wallet;
-                record.add(NewCredential { kind, key, note, wrap: None }, self.now)
+                let kind = CredentialKind::Wallet;
+                record.add(NewCredential { kind, key, note, wrap: None, locator: None }, self.now)
             }
         };
         Self::answer(&heard, &Outcome::Added(number), rng)
     }
 
+    fn greet<R: CryptoRng>(&self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
+        let heard = self.hear(question, Topic::Greet, None)?;
+        let greeting: Greeting = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        let credential = self.shown(greeting.credential.as_ref())?;
+        Self::answer(&heard, &self.guesses(credential), rng)
+    }
+
     fn evaluate<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
         let heard = self.hear(question, Topic::Evaluate, None)?;
         let guess: Guess = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        let credential = self.shown(guess.credential.as_ref())?;
         let record = &self.record;
         let staged = record.staged.as_ref().filter(|staged| staged.id == guess.enrolment);
         let tried = staged.filter(|staged| guess.staging.as_ref().is_some_and(|s| recognises(&staged.staging, s)));
@@ -266,14 +287,14 @@ impl Machine<'_> {
         // First, so that what is no element is not counted.
         let made = evaluate(&share, &guess.blinded, rng).map_err(|_| Problem::Malformed)?;
         if tried.is_none() && !record.has_answered(&guess.enrolment, &guess.blinded) {
-            let left = self.guesses();
+            let left = self.guesses(credential);
             if left.now == 0 {
                 return Self::answer(&heard, &Evaluated::Locked(left), rng);
             }
             let Guess { id, enrolment, blinded, .. } = guess;
-            self.record.tries.push(Try { id, enrolment, blinded, at: self.now });
+            self.record.tries.push(Try { id, enrolment, blinded, at: self.now, credential });
         }
-        Self::answer(&heard, &Evaluated::done(made.element, made.proof, self.guesses()), rng)
+        Self::answer(&heard, &Evaluated::done(made.element, made.proof, self.guesses(credential)), rng)
     }
 
     fn channel<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
@@ -300,7 +321,7 @@ impl Machine<'_> {
     }
 
     fn act(&mut self, who: &Who, action: Action) -> Outcome {
-        if !matches!(action, Action::Show) && self.record.is_only_staged(who) {
+        if !self.record.lets(self.record.standing(who), &action) {
             return Outcome::Refused(Refusal::NotAllowed);
         }
         let done = match action {
@@ -308,7 +329,7 @@ impl Machine<'_> {
             Action::ReadHead => return Outcome::Head(self.read_head()),
             Action::Stage(staged) => self.stage(*staged),
             Action::Commit(id) => self.commit(&id),
-            Action::Drop(id) => self.drop_enrolment(&id),
+            Action::Drop(id) => self.drop_enrolment(who, &id),
             Action::Refund(tries) => self.refund(&tries),
             Action::Clear => {
                 self.record.tries.clear();
@@ -380,7 +401,7 @@ impl Machine<'_> {
 
     fn commit(&mut self, id: &EnrolmentId) -> Result<(), Refusal> {
         let record = &mut self.record;
-        if record.current.as_ref().is_some_and(|current| current.id == *id) {
+        if record.is_current(id) {
             return Ok(());
         }
         let staged = record.staged.take_if(|staged| staged.id == *id).ok_or(Refusal::Unknown)?;
@@ -388,10 +409,15 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn drop_enrolment(&mut self, id: &EnrolmentId) -> Result<(), Refusal> {
+    fn drop_enrolment(&mut self, who: &Who, id: &EnrolmentId) -> Result<(), Refusal> {
         let record = &mut self.record;
-        if record.current.as_ref().is_some_and(|current| current.id == *id) {
-            return Err(Refusal::NotAllowed);
+        if record.is_current(id) {
+            // Its owner leaves this safe, by the very passphrase of what he gives up. Tries stay counted.
+            if !matches!(who, Who::Passphrase(own, ..) if own == id) {
+                return Err(Refusal::NotAllowed);
+            }
+            (record.staged, record.current, record.previous, record.book) = (None, None, None, None);
+            return Ok(());
         }
         record.staged.take_if(|staged| staged.id == *id);
         record.previous.take_if(|previous| previous.id == *id);
@@ -410,7 +436,12 @@ impl Machine<'_> {
             return Ok(kept.number);
         }
         let wrapped = new.wrap.as_ref().is_none_or(|wrap| wrap.len() == WRAP_LEN);
-        if record.credentials.len() >= MAX_CREDENTIALS || new.note.len() > MAX_NOTE_LEN || !wrapped {
+        // A device is found by its locator, and nothing else is.
+        let located = new.locator.is_some() == (new.kind == CredentialKind::Device)
+            && record.credentials.iter().all(|kept| new.locator.is_none() || kept.credential.locator != new.locator);
+        let kits = record.credentials.iter().filter(|kept| kept.credential.kind == CredentialKind::Kit).count();
+        let room = record.credentials.len() < MAX_CREDENTIALS && (new.kind != CredentialKind::Kit || kits < MAX_KITS);
+        if !room || new.note.len() > MAX_NOTE_LEN || !wrapped || !located {
             return Err(Refusal::Malformed);
         }
         Ok(record.add(new, self.now))
@@ -422,6 +453,7 @@ impl Machine<'_> {
             return Err(Refusal::Unknown);
         }
         record.credentials.retain(|kept| kept.number != number);
+        record.tries.retain(|one| one.credential != Some(number));
         Ok(())
     }
 
@@ -453,6 +485,19 @@ impl Machine<'_> {
     }
 }
 
+/// What somebody is to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Its owner, by the passphrase in force or a device of his own.
+    Owner,
+    /// A wallet that is enrolled, by its number. It may be somebody else's by now, unlocked: it keeps the book, and neither locks its owner out nor lets anybody in.
+    Wallet(u32),
+    /// By the passphrase before: its change is under way. Everything still comes back by it, and nothing of what is in force by now can be undone.
+    Former,
+    /// By a passphrase that is only being tried.
+    Trial,
+}
+
 impl OwnerRecord {
     /// Adds a credential under the next number.
     fn add(&mut self, credential: NewCredential, now: Seconds) -> u32 {
@@ -473,22 +518,60 @@ impl OwnerRecord {
         [&self.current, &self.previous].into_iter().flatten().find(|enrolment| enrolment.id == *id)
     }
 
-    fn is_only_staged(&self, who: &Who) -> bool {
-        matches!(who, Who::Passphrase(id, ..) if self.in_force(id).is_none())
+    fn is_current(&self, id: &EnrolmentId) -> bool {
+        self.current.as_ref().is_some_and(|current| current.id == *id)
+    }
+
+    fn standing(&self, who: &Who) -> Standing {
+        match who {
+            Who::Passphrase(id, ..) if self.is_current(id) => Standing::Owner,
+            Who::Passphrase(id, ..) if self.in_force(id).is_some() => Standing::Former,
+            Who::Credential(number) => {
+                let kind = |kept: &&Kept| kept.number == *number && kept.credential.kind == CredentialKind::Device;
+                if self.credentials.iter().any(|kept| kind(&kept)) {
+                    Standing::Owner
+                } else {
+                    Standing::Wallet(*number)
+                }
+            }
+            Who::Device(_) => Standing::Owner,
+            _ => Standing::Trial,
+        }
+    }
+
+    /// Whether somebody of this standing may do that.
+    fn lets(&self, standing: Standing, action: &Action) -> bool {
+        match (standing, action) {
+            (_, Action::Show) | (Standing::Owner, _) => true,
+            (Standing::Trial, _) => false,
+            // It was so before: an answer may have been lost.
+            (_, Action::Commit(id)) if self.is_current(id) => true,
+            (Standing::Wallet(_), Action::Stage(staged)) if self.is_current(&staged.id) => true,
+            (_, Action::ReadHead | Action::Refund(_) | Action::Ticket(None)) => true,
+            (Standing::Wallet(_), Action::Promise(_) | Action::WriteHead(_) | Action::Ticket(_)) => true,
+            (Standing::Wallet(_), Action::Stage(_) | Action::Commit(_) | Action::Drop(_)) => self.current.is_none(),
+            (Standing::Wallet(own), Action::Revoke(number)) => own == *number,
+            _ => false,
+        }
     }
 
     fn has_answered(&self, enrolment: &EnrolmentId, blinded: &ByteArray<32>) -> bool {
         self.tries.iter().any(|one| one.enrolment == *enrolment && one.blinded == *blinded)
     }
 
+    fn credential(&self, which: impl Fn(&Kept) -> bool) -> Option<(Secret, [u8; 32])> {
+        self.credentials.iter().find(|kept| which(kept)).map(|kept| (kept.credential.key.clone(), [0; 32]))
+    }
+
     /// The key and digest of whoever asks.
     fn proof_of(&self, who: &Who) -> Option<(Secret, [u8; 32])> {
         match who {
             Who::Passphrase(id, ..) => self.any(id).map(|one| (one.key.clone(), *one.digest)),
+            // A kit is no owner without the passphrase.
             Who::Credential(number) => {
-                let kept = self.credentials.iter().find(|kept| kept.number == *number)?;
-                Some((kept.credential.key.clone(), [0; 32]))
+                self.credential(|kept| kept.number == *number && kept.credential.kind != CredentialKind::Kit)
             }
+            Who::Device(locator) => self.credential(|kept| kept.credential.locator.as_ref() == Some(locator)),
             _ => None,
         }
     }

@@ -24,8 +24,10 @@ use protocol::{
     ids::{BackupId, DepositId, Root, SafeId},
     layout::{Layout, SEGMENT_UNIT},
     owner::{
+        device::Handle,
         enrolment::{Enrolment, may_be},
-        messages::{Action, Evaluated, Guess, Look, Opening, Outcome, Question},
+        kit::Kit,
+        messages::{Action, Evaluated, Greeting, Guess, Look, Opening, Outcome, Question},
     },
     piece_file,
     plan::Plan,
@@ -273,7 +275,12 @@ fn owner(bytes: &[u8]) {
     if let Ok(record) = OwnerRecord::parse(bytes) {
         assert!(record.encode() == bytes, "a record that is written otherwise");
     }
+    exact::<Greeting>(bytes);
     exact::<Guess>(bytes);
+    if let Some(kit) = str::from_utf8(bytes).ok().and_then(|text| Kit::parse(text).ok()) {
+        assert!(Kit::parse(&kit.to_text()).is_ok_and(|again| codec::encode(&again) == codec::encode(&kit)));
+    }
+    let _ = Handle::parse(bytes);
     exact::<Evaluated>(bytes);
     exact::<Opening>(bytes);
     exact::<Vec<Action>>(bytes);

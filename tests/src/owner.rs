@@ -42,9 +42,21 @@ pub fn given(made: &Made, safe: &SafeId) -> Staged {
     made.staged.iter().find(|(id, _)| id == safe).unwrap().1.clone()
 }
 
+/// The channel of whoever has the passphrase of an enrolment.
+pub fn by_passphrase(made: &Made, safe: &SafeId) -> ChannelKey {
+    let staged = given(made, safe);
+    ChannelKey::of_passphrase(staged.id, staged.key, *staged.digest)
+}
+
 /// A guess of a blinded element.
 pub fn guess_of(enrolment: EnrolmentId, blinded: [u8; 32], seed: u64) -> Guess {
-    Guess { id: GuessId::make_random(&mut rng(seed)), enrolment, blinded: blinded.into(), staging: None }
+    Guess {
+        id: GuessId::make_random(&mut rng(seed)),
+        enrolment,
+        blinded: blinded.into(),
+        staging: None,
+        credential: None,
+    }
 }
 
 /// The request for a look.

@@ -9,11 +9,12 @@ use protocol::{
     ids::{AccountId, DeviceId, EnrolmentId, GuessId, SafeId},
     owner::{
         budget::{LIFETIME_GUESSES, PROMPT_GUESSES},
+        device::{Device, Handle},
         enrolment::{Made, Stretched},
-        login::{Agreed, Attempt, ChannelKey, Known, LoginError, agree},
+        login::{Agreed, Attempt, ChannelKey, Counter, Known, LoginError, agree},
         messages::{
-            Account, Action, CredentialKind, Epoch, Evaluated, Guess, Guesses, Head, Look, MAX_HEAD_LEN, Mark,
-            NewCredential, Outcome, Refusal, Topic,
+            Account, Action, CredentialKind, Epoch, Evaluated, Greeting, Guess, Guesses, Head, Look, MAX_HEAD_LEN,
+            MAX_KITS, Mark, NewCredential, Outcome, Refusal, Topic,
         },
         name::NameKey,
         ticket::{Right, Ticket, bind},
@@ -25,8 +26,8 @@ use safe_worker::flow::{CBOR, COSE, OCTETS};
 
 use crate::{
     fixture::rng,
-    owner::{PASSPHRASE, enrol, given, guess_of, look_ask, name, question_ask},
-    visit::{Ask, Deposit, SafeUnderTest, Visit, assert_refused, granted},
+    owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, look_ask, name, question_ask},
+    visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
 
 /// One `#[test]` per case, as [`crate::safe_suite!`].
@@ -41,9 +42,13 @@ macro_rules! owner_suite {
             only_own_tries_are_given_back
             an_enrolment_is_staged_tried_and_put_in_force
             an_enrolment_that_does_not_fit_is_refused
+            a_wallet_keeps_the_book_and_the_passphrase_all_else
             a_question_counts_at_one_safe_account_and_path_once
             only_the_owner_acts
             credentials_come_and_go
+            a_kit_has_guesses_of_its_own
+            a_device_comes_in_the_place_of_the_passphrase
+            whoever_greets_hears_from_who_has_the_key
             an_account_belongs_to_who_opened_it
             the_book_is_written_in_turns
             what_is_bound_is_given_to_its_owner_only
@@ -236,15 +241,18 @@ pub fn after_ten_guesses_the_next_waits(safe: &mut dyn SafeUnderTest) {
     // A new enrolment gives no new guesses.
     let next = enrol(party.seed + 1, &[visit.identity.id(), OTHERS[0]], 2, "something else entirely", &party.name, 2);
     let staged = Box::new(given(&next, &visit.identity.id()));
-    visit.act(
+    let owner = by_passphrase(&party.made, &visit.identity.id());
+    let outcomes = visit.act(
         &party.account,
-        &channel,
+        &owner,
         &[Action::Stage(staged), Action::Commit(next.enrolment.id_at(&visit.identity.id()))],
     );
+    assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
     let guess = guess_of(next.enrolment.id_at(&visit.identity.id()), fresh(&mut visit), 100);
     assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Locked(_)));
     // The owner forgets them all, knowing what it means.
-    assert_eq!(visit.act(&party.account, &channel, &[Action::Clear]), [Outcome::Done]);
+    let owner = by_passphrase(&next, &visit.identity.id());
+    assert_eq!(visit.act(&party.account, &owner, &[Action::Clear]), [Outcome::Done]);
     assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Done(..)));
 }
 
@@ -308,24 +316,116 @@ pub fn an_enrolment_is_staged_tried_and_put_in_force(safe: &mut dyn SafeUnderTes
     let next = enrol(party.seed + 1, &[here, OTHERS[0], OTHERS[1]], 2, "another one", &party.name, 2);
     let (mine, other) = (given(&next, &here), next.enrolment.id_at(&here));
     let actions = [Action::Stage(Box::new(mine.clone())), Action::Commit(other), Action::Show, Action::Drop(other)];
-    let outcomes = visit.act(&party.account, &channel, &actions);
+    let outcomes = visit.act(&party.account, &known.channel(&here), &actions);
     let account = account_of(&outcomes[2]);
     assert_eq!((account.current, account.previous, account.generation), (Some(other), Some(id), 2));
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::NotAllowed));
     let look = visit.look(&party.account);
     assert_eq!(look.slots, [mine.slot, given(&party.made, &here).slot]);
-    // Who still has the passphrase of the one before it is still the owner, until that is dropped.
+    // Who still has the passphrase of the one before it gets everything back, until that is dropped.
     assert!(matches!(visit.guess(&party.account, &guess_of(id, blinded, 1)), Evaluated::Done(..)));
     assert!(matches!(visit.act(&party.account, &known.channel(&here), &[Action::Show])[..], [Outcome::Account(_)]));
+    let owner = by_passphrase(&next, &here);
     assert_eq!(
-        visit.act(&party.account, &channel, &[Action::Drop(id), Action::Drop(id)]),
+        visit.act(&party.account, &owner, &[Action::Drop(id), Action::Drop(id)]),
         [Outcome::Done, Outcome::Done]
     );
     assert_refused(&visit.try_act(&party.account, &known.channel(&here), &[Action::Show]).0, Problem::NotOwner);
     // What is older than what is in force is not staged any more.
     let stale = enrol(party.seed + 2, &[here, OTHERS[0]], 2, "a third one", &party.name, 2);
     let stale = Action::Stage(Box::new(given(&stale, &here)));
-    assert_eq!(visit.act(&party.account, &channel, &[stale]), [Outcome::Refused(Refusal::OutOfOrder)]);
+    assert_eq!(visit.act(&party.account, &owner, &[stale]), [Outcome::Refused(Refusal::OutOfOrder)]);
+}
+
+/// What each may do who is known, in the order of [`may`].
+fn attempts(made: &Made, next: &Made, here: &SafeId, mark: u32) -> Vec<Action> {
+    let turn = Epoch { counter: mark, holder: DeviceId([1; 16]) };
+    let key = Secret::from_bytes([mark.to_be_bytes()[3]; 32]);
+    let new = NewCredential { kind: CredentialKind::Wallet, key, note: Vec::new().into(), wrap: None, locator: None };
+    vec![
+        Action::ReadHead,
+        Action::Refund(vec![GuessId([9; 16])]),
+        Action::Ticket(None),
+        Action::Promise(turn),
+        Action::WriteHead(head(turn, 1, [0; 32], b"content")),
+        Action::Ticket(Some(turn)),
+        Action::Stage(Box::new(given(next, here))),
+        Action::Commit(EnrolmentId([8; 16])),
+        Action::Drop(next.enrolment.id_at(here)),
+        Action::Drop(made.enrolment.id_at(here)),
+        Action::Clear,
+        Action::Add(new),
+        Action::Revoke(1),
+    ]
+}
+
+/// Which of [`attempts`] are allowed: how many of the first, and those further on.
+fn may(visit: &mut Visit<'_>, account: &AccountId, key: &ChannelKey, actions: &[Action]) -> Vec<usize> {
+    let outcomes = visit.act(account, key, actions);
+    let refused = Outcome::Refused(Refusal::NotAllowed);
+    outcomes.iter().enumerate().filter(|(_, outcome)| **outcome != refused).map(|(at, _)| at).collect()
+}
+
+pub fn a_wallet_keeps_the_book_and_the_passphrase_all_else(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    let account = party.account;
+    let opener = visit.opened(&account, &party.key);
+    let next = enrol(party.seed + 1, &[here, OTHERS[0], OTHERS[1]], 2, "another one", &party.name, 2);
+    let third = enrol(party.seed + 2, &[here, OTHERS[0], OTHERS[1]], 2, "a third one", &party.name, 3);
+    // Before anything is in force a wallet can enrol; and what it cannot do, it cannot do then either.
+    let first = attempts(&next, &party.made, &here, 1);
+    assert_eq!(may(&mut visit, &account, &opener, &first[..12]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let enrolling = [Action::Stage(Box::new(given(&party.made, &here))), Action::Commit(party.id(&visit))];
+    for _ in 0..2 {
+        assert_eq!(visit.act(&account, &opener, &enrolling), [Outcome::Done, Outcome::Done]);
+    }
+    let owner = by_passphrase(&party.made, &here);
+    let add = |kind, n: u8| {
+        let key = Secret::from_bytes([n; 32]);
+        let locator = (kind == CredentialKind::Device).then(|| [n; 16].into());
+        Action::Add(NewCredential { kind, key, note: Vec::new().into(), wrap: None, locator })
+    };
+    let kinds = [add(CredentialKind::Wallet, 0xaa), add(CredentialKind::Device, 0xbb)];
+    assert_eq!(visit.act(&account, &owner, &kinds), [Outcome::Added(2), Outcome::Added(3)]);
+    let wallet = ChannelKey::of_credential(2, Secret::from_bytes([0xaa; 32]));
+    let device = ChannelKey::of_credential(3, Secret::from_bytes([0xbb; 32]));
+    // Then it keeps the book, and lets itself go only.
+    let actions = attempts(&party.made, &next, &here, 2);
+    assert_eq!(may(&mut visit, &account, &wallet, &actions), [0, 1, 2, 3, 4, 5]);
+    let shown = visit.act(&account, &owner, &[Action::Show]);
+    let shown = account_of(&shown[0]);
+    assert_eq!((shown.current, shown.staged, shown.credentials.len()), (Some(party.id(&visit)), None, 3));
+    // A device of the owner does everything, save giving up what is in force.
+    assert_eq!(may(&mut visit, &account, &device, &actions), [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]);
+    assert_eq!(visit.act(&account, &wallet, &[Action::Revoke(2)]), [Outcome::Done]);
+    assert_refused(&visit.try_act(&account, &wallet, &[Action::Show]).0, Problem::NotOwner);
+    // By the passphrase that was changed everything comes back, and nothing is undone; not even what is staged behind it is put in force.
+    let change = [Action::Stage(Box::new(given(&next, &here))), Action::Commit(next.enrolment.id_at(&here))];
+    assert_eq!(visit.act(&account, &owner, &change), [Outcome::Done, Outcome::Done]);
+    let new = by_passphrase(&next, &here);
+    assert_eq!(visit.act(&account, &new, &[Action::Stage(Box::new(given(&third, &here)))]), [Outcome::Done]);
+    let actions = attempts(&next, &third, &here, 3);
+    assert_eq!(may(&mut visit, &account, &owner, &actions), [0, 1, 2]);
+    let other = [Action::Commit(third.enrolment.id_at(&here)), Action::Drop(party.id(&visit)), change[1].clone()];
+    let not_allowed = Outcome::Refused(Refusal::NotAllowed);
+    assert_eq!(visit.act(&account, &owner, &other), [not_allowed.clone(), not_allowed, Outcome::Done]);
+    assert_eq!(visit.act(&account, &new, &[Action::Drop(party.id(&visit))]), [Outcome::Done]);
+    assert_refused(&visit.try_act(&account, &owner, &[Action::Show]).0, Problem::NotOwner);
+    // Only who has the very passphrase leaves the safe; what was guessed stays counted, and a wallet can enrol anew.
+    let blinded = fresh(&mut visit);
+    visit.guess(&account, &guess_of(next.enrolment.id_at(&here), blinded, 1));
+    let left = visit.look(&account).left.now;
+    assert_eq!(visit.act(&account, &new, &[Action::Drop(next.enrolment.id_at(&here))]), [Outcome::Done]);
+    assert_refused(&visit.try_act(&account, &new, &[Action::Show]).0, Problem::NotOwner);
+    assert_eq!(visit.look(&account).left.now, left);
+    assert_eq!(visit.act(&account, &device, &[Action::ReadHead]), [Outcome::Head(None)]);
+    let again = enrol(party.seed + 3, &[here, OTHERS[0]], 2, "a fourth one", &party.name, 1);
+    let wallet = match &visit.act(&account, &device, &[add(CredentialKind::Wallet, 0xcc)])[..] {
+        [Outcome::Added(number)] => ChannelKey::of_credential(*number, Secret::from_bytes([0xcc; 32])),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(visit.act(&account, &wallet, &[Action::Stage(Box::new(given(&again, &here)))]), [Outcome::Done]);
 }
 
 /// A login on the staged enrolment.
@@ -386,10 +486,22 @@ pub fn an_enrolment_that_does_not_fit_is_refused(safe: &mut dyn SafeUnderTest) {
 pub fn a_question_counts_at_one_safe_account_and_path_once(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let party = Party::new(&mut visit);
-    let channel = visit.enrolled(&party.account, &party.key, &party.made);
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let key = Secret::from_bytes([0xdd; 32]);
+    let (kind, note, locator) = (CredentialKind::Device, vec![1].into(), Some([0xdd; 16].into()));
+    let device = NewCredential { kind, key: key.clone(), note, wrap: None, locator };
+    let owner = by_passphrase(&party.made, &visit.identity.id());
+    assert_eq!(visit.act(&party.account, &owner, &[Action::Add(device)]), [Outcome::Added(2)]);
+    let channel = ChannelKey::of_credential(2, key);
     let add = |n: u8| {
         let (kind, key) = (CredentialKind::Device, Secret::from_bytes([n; 32]));
-        codec::encode(&vec![Action::Add(NewCredential { kind, key, note: vec![n].into(), wrap: None })])
+        codec::encode(&vec![Action::Add(NewCredential {
+            kind,
+            key,
+            note: vec![n].into(),
+            wrap: None,
+            locator: Some([n; 16].into()),
+        })])
     };
     let challenge = visit.look(&party.account).challenge;
     let proof = channel.proof();
@@ -415,7 +527,7 @@ pub fn a_question_counts_at_one_safe_account_and_path_once(safe: &mut dyn SafeUn
         protocol::owner::messages::Question::make(&elsewhere, &add(1), &entry, &challenge, Some(proof), &mut stranger)
             .unwrap();
     assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &elsewhere)), Problem::NotOwner);
-    let who = Some(protocol::owner::messages::Who::Credential(2));
+    let who = Some(protocol::owner::messages::Who::Credential(1));
     let renamed = protocol::owner::messages::Question { who, ..question.clone() };
     assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &renamed)), Problem::NotOwner);
     // Altered anywhere.
@@ -427,7 +539,7 @@ pub fn a_question_counts_at_one_safe_account_and_path_once(safe: &mut dyn SafeUn
     }
     // Once, as it was meant.
     let sealed = granted(visit.ask(&question_ask(&party.account, Topic::Channel, &question)), 200, OCTETS);
-    assert_eq!(answering.read::<Vec<Outcome>>(&sealed).unwrap(), [Outcome::Added(2)]);
+    assert_eq!(answering.read::<Vec<Outcome>>(&sealed).unwrap(), [Outcome::Added(3)]);
     for _ in 0..2 {
         let again = visit.ask(&question_ask(&party.account, Topic::Channel, &question));
         assert_refused(&again, Problem::ChallengeExpired);
@@ -446,7 +558,7 @@ pub fn a_question_counts_at_one_safe_account_and_path_once(safe: &mut dyn SafeUn
         assert_refused(&visit.ask(&question_ask(&party.account, Topic::Channel, &question)), Problem::ChallengeExpired);
     }
     let outcomes = visit.act(&party.account, &channel, &[Action::Show]);
-    assert_eq!(account_of(&outcomes[0]).credentials.len(), 2);
+    assert_eq!(account_of(&outcomes[0]).credentials.len(), 3);
 }
 
 pub fn only_the_owner_acts(safe: &mut dyn SafeUnderTest) {
@@ -482,11 +594,18 @@ pub fn only_the_owner_acts(safe: &mut dyn SafeUnderTest) {
 pub fn credentials_come_and_go(safe: &mut dyn SafeUnderTest) {
     let mut visit = Visit::new(safe);
     let party = Party::new(&mut visit);
-    let wallet = visit.enrolled(&party.account, &party.key, &party.made);
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let wallet = by_passphrase(&party.made, &visit.identity.id());
     let key = Secret::make_random(&mut visit.rng());
     let wrap = Some(given(&party.made, &visit.identity.id()).wrap);
-    let new =
-        NewCredential { kind: CredentialKind::Device, key: key.clone(), note: vec![5; 40].into(), wrap: wrap.clone() };
+    let locator = |n: u8| Some([n; 16].into());
+    let new = NewCredential {
+        kind: CredentialKind::Device,
+        key: key.clone(),
+        note: vec![5; 40].into(),
+        wrap: wrap.clone(),
+        locator: locator(1),
+    };
     for _ in 0..2 {
         assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(new.clone())]), [Outcome::Added(2)]);
     }
@@ -509,8 +628,163 @@ pub fn credentials_come_and_go(safe: &mut dyn SafeUnderTest) {
     assert_eq!(visit.act(&party.account, &wallet, &[Action::Revoke(0), Action::Revoke(3)]), [unknown.clone(), unknown]);
     let another = NewCredential { key: Secret::make_random(&mut visit.rng()), ..new.clone() };
     assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(another)]), [Outcome::Added(3)]);
-    let long = NewCredential { key: Secret::make_random(&mut visit.rng()), note: vec![0; 257].into(), ..new };
+    let note = vec![0; 257].into();
+    let long = NewCredential { key: Secret::make_random(&mut visit.rng()), note, locator: locator(2), ..new };
     assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(long)]), [Outcome::Refused(Refusal::Malformed)]);
+}
+
+/// What a greeting hears.
+fn greet(visit: &mut Visit<'_>, account: &AccountId, credential: Option<Secret>) -> Result<Guesses, Problem> {
+    let (got, answering) = visit.ask_owner(account, Topic::Greet, &codec::encode(&Greeting { credential }), None);
+    match got {
+        Got { status: 200, .. } => Ok(answering.read(&granted(got, 200, OCTETS)).unwrap()),
+        got => {
+            assert_refused(&got, Problem::NotOwner);
+            Err(Problem::NotOwner)
+        }
+    }
+}
+
+fn kit_key(secret: &Secret, safe: &SafeId) -> Secret {
+    Counter::Kit(secret.clone()).key_at(safe)
+}
+
+fn new_kit(secret: &Secret, safe: &SafeId) -> Action {
+    let key = kit_key(secret, safe);
+    Action::Add(NewCredential { kind: CredentialKind::Kit, key, note: vec![1].into(), wrap: None, locator: None })
+}
+
+pub fn a_kit_has_guesses_of_its_own(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let known = party.log_in(&mut visit, PASSPHRASE, 1).unwrap();
+    let channel = known.channel(&here);
+    let secrets: Vec<Secret> = (0..4).map(|n| Secret::make_random(&mut rng(party.seed + n))).collect();
+    let outcomes = visit.act(
+        &party.account,
+        &channel,
+        &[Action::Refund(vec![known.guess_at(&here)]), new_kit(&secrets[0], &here), new_kit(&secrets[0], &here)],
+    );
+    let Outcome::Added(number) = outcomes[1] else { panic!("{outcomes:?}") };
+    assert_eq!(outcomes[2], Outcome::Added(number), "the same once more is the same one");
+    let key = kit_key(&secrets[0], &here);
+    let with = |guess: Guess, key: &Secret| Guess { credential: Some(key.clone()), ..guess };
+    let id = party.id(&visit);
+    // Strangers use up what the name has; the paper is out of their reach.
+    for n in 0..PROMPT_GUESSES {
+        let guess = guess_of(id, fresh(&mut visit), n.into());
+        assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Done(..)));
+    }
+    let guess = guess_of(id, fresh(&mut visit), 50);
+    assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Locked(_)));
+    assert_eq!(greet(&mut visit, &party.account, Some(key.clone())).unwrap().now, PROMPT_GUESSES);
+    let attempt = party.attempt(&mut visit, PASSPHRASE, 2).counted_by(Some(Counter::Kit(secrets[0].clone())));
+    let mine = attempt.guess_at(&here);
+    for _ in 0..2 {
+        let Evaluated::Done(_, _, left) = visit.guess(&party.account, &mine) else { panic!("locked") };
+        assert_eq!((left.now, left.ever), (PROMPT_GUESSES - 1, LIFETIME_GUESSES - 1));
+    }
+    assert_eq!(greet(&mut visit, &party.account, None).unwrap().now, 0);
+    // It has as many as the name, and no more.
+    for n in 1..PROMPT_GUESSES {
+        let guess = with(guess_of(id, fresh(&mut visit), u64::from(n) + 60), &key);
+        assert!(matches!(visit.guess(&party.account, &guess), Evaluated::Done(..)));
+    }
+    let locked = with(guess_of(id, fresh(&mut visit), 90), &key);
+    assert!(matches!(visit.guess(&party.account, &locked), Evaluated::Locked(left) if left.now == 0));
+    // So has the wallet that is enrolled, for what its owner does with the passphrase.
+    let mine_too = with(guess_of(id, fresh(&mut visit), 92), &party.key);
+    assert!(
+        matches!(visit.guess(&party.account, &mine_too), Evaluated::Done(_, _, left) if left.now == PROMPT_GUESSES - 1)
+    );
+    // The own try is given back by who made it, as ever.
+    let outcomes = visit.act(&party.account, &channel, &[Action::Refund(vec![mine.id])]);
+    assert_eq!(outcomes, [Outcome::Done]);
+    assert_eq!(greet(&mut visit, &party.account, Some(key.clone())).unwrap().now, 1);
+    // One that nobody knows gets no share, here and where there is no account, in the same words; nor is a kit an owner.
+    let stranger = name(visit.safe.draw()).account(&here);
+    for account in [party.account, stranger] {
+        let wrong = kit_key(&secrets[3], &here);
+        greet(&mut visit, &account, Some(wrong.clone())).unwrap_err();
+        let guess = codec::encode(&with(guess_of(id, fresh(&mut visit), 91), &wrong));
+        assert_refused(&visit.ask_owner(&account, Topic::Evaluate, &guess, None).0, Problem::NotOwner);
+        let alone = ChannelKey::of_credential(number, key.clone());
+        assert_refused(&visit.try_act(&account, &alone, &[Action::Show]).0, Problem::NotOwner);
+    }
+    // One more may stand beside it until it has proven itself; then the first one goes, with its guesses.
+    let more: Vec<_> = secrets[1..=MAX_KITS].iter().map(|secret| new_kit(secret, &here)).collect();
+    let outcomes = visit.act(&party.account, &channel, &more);
+    assert!(matches!(outcomes[..], [Outcome::Added(_), Outcome::Refused(Refusal::Malformed)]));
+    assert_eq!(visit.act(&party.account, &channel, &[Action::Revoke(number)]), [Outcome::Done]);
+    greet(&mut visit, &party.account, Some(key)).unwrap_err();
+    let second = kit_key(&secrets[1], &here);
+    assert_eq!(greet(&mut visit, &party.account, Some(second)).unwrap().now, PROMPT_GUESSES);
+}
+
+pub fn a_device_comes_in_the_place_of_the_passphrase(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let known = party.log_in(&mut visit, PASSPHRASE, 1).unwrap();
+    let (agreed, root) = (known.agreed(), &party.made.root);
+    let handle = Handle::make(party.name.clone(), &mut rng(party.seed + 1));
+    let output = Secret::make_random(&mut rng(party.seed + 2));
+    let device = handle.clone().unlock(&output);
+    let new =
+        |device: &Device, note: Vec<u8>, seed| device.credential(agreed, root, &here, note, &mut rng(seed)).unwrap();
+    let add = Action::Add(new(&device, vec![7], 1));
+    let outcomes = visit.act(&party.account, &known.channel(&here), &[add.clone(), add]);
+    let Outcome::Added(number) = outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!(outcomes[1], Outcome::Added(number));
+    // What the authenticator keeps and makes brings the root back, without a guess.
+    let kept = Handle::parse(&handle.to_bytes()[..]).unwrap();
+    let again = kept.unlock(&output);
+    let before = greet(&mut visit, &party.account, None).unwrap();
+    let outcomes = visit.act(&party.account, &again.channel(&here), &[Action::Show, Action::ReadHead]);
+    let opened = again.open_root(account_of(&outcomes[0]), agreed).unwrap();
+    assert!(opened.expose().same_as(root.expose()));
+    assert_eq!(greet(&mut visit, &party.account, None).unwrap(), before);
+    // Another authenticator, another handle, another account: not the owner.
+    let other = handle.clone().unlock(&Secret::make_random(&mut rng(9)));
+    let stray = Handle::make(party.name.clone(), &mut rng(10)).unlock(&output);
+    for device in [&other, &stray] {
+        assert_refused(&visit.try_act(&party.account, &device.channel(&here), &[Action::Show]).0, Problem::NotOwner);
+    }
+    let elsewhere = name(visit.safe.draw()).account(&here);
+    assert_refused(&visit.try_act(&elsewhere, &again.channel(&here), &[Action::Show]).0, Problem::NotOwner);
+    // A place is taken once; who has none is no device, and who is none has no place.
+    let taken = NewCredential { locator: new(&device, vec![], 2).locator, ..new(&other, vec![], 3) };
+    let nowhere = NewCredential { locator: None, ..new(&stray, vec![], 4) };
+    let wallet = NewCredential { kind: CredentialKind::Wallet, ..new(&stray, vec![], 5) };
+    let wrong = [Action::Add(taken), Action::Add(nowhere), Action::Add(wallet)];
+    let outcomes = visit.act(&party.account, &again.channel(&here), &wrong);
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Refused(Refusal::Malformed)), "{outcomes:?}");
+    // Lost, it is forgotten.
+    assert_eq!(visit.act(&party.account, &known.channel(&here), &[Action::Revoke(number)]), [Outcome::Done]);
+    assert_refused(&visit.try_act(&party.account, &again.channel(&here), &[Action::Show]).0, Problem::NotOwner);
+}
+
+pub fn whoever_greets_hears_from_who_has_the_key(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let party = Party::new(&mut visit);
+    visit.enrolled(&party.account, &party.key, &party.made);
+    let stranger = name(visit.safe.draw()).account(&visit.identity.id());
+    let guess = guess_of(party.id(&visit), fresh(&mut visit), 1);
+    visit.guess(&party.account, &guess);
+    for (account, left) in [(party.account, PROMPT_GUESSES - 1), (stranger, PROMPT_GUESSES)] {
+        assert_eq!(greet(&mut visit, &account, None).unwrap().now, left);
+        assert_eq!(visit.look(&account).left.now, left);
+        // The answer is to this question: nobody else can open it, and it opens none.
+        let greeting = codec::encode(&Greeting { credential: None });
+        let (got, _) = visit.ask_owner(&account, Topic::Greet, &greeting, None);
+        let (_, another) = visit.ask_owner(&account, Topic::Greet, &greeting, None);
+        assert!(another.read::<Guesses>(&granted(got, 200, OCTETS)).is_err());
+        // A question of another kind is none of this.
+        let challenge = visit.look(&account).challenge;
+        let (question, _) = visit.question(&account, Topic::Evaluate, &greeting, &challenge, None);
+        assert_refused(&visit.ask(&question_ask(&account, Topic::Greet, &question)), Problem::ClaimUnreadable);
+    }
 }
 
 pub fn an_account_belongs_to_who_opened_it(safe: &mut dyn SafeUnderTest) {

@@ -13,6 +13,7 @@ use protocol::{
     identity::{Identity, SafeKeys},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
+    owner::login::Recognised,
     passphrase::Stretch,
     piece_file::{self, PieceFileError},
     plan::{Place, Plan, PlanError},
@@ -170,6 +171,8 @@ pub struct Wallet<'a, S: Store = MemoryStore> {
     pub sent: BTreeMap<DepositId, Vec<u8>>,
     /// A machine that decides otherwise: for simulations that have to notice.
     pub spoil: Option<fn(&State, &mut Changes)>,
+    /// It only reads, by what its owner was recognised by.
+    pub visitor: Option<Recognised>,
 }
 
 /// The key behind the passphrase. Whoever opens a wallet a thousand times need not wait for it as often.
@@ -307,6 +310,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             segments: BTreeMap::new(),
             sent: BTreeMap::new(),
             spoil: None,
+            visitor: None,
         }
     }
 
@@ -609,7 +613,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         fault: Fault,
     ) -> Result<(), WalletError> {
         let now = self.now + self.ahead;
-        if let (owner::Errand::Ticket(_), Some(why)) = (errand, owner::stranger(&self.state, safe)) {
+        let visitor = self.visitor.as_ref().map(|known| known.channel(safe));
+        if let (owner::Errand::Ticket(_), Some(why), None) = (errand, owner::stranger(&self.state, safe), &visitor) {
             self.session.owner_refusals.insert(*safe, why);
             return Ok(());
         }
@@ -618,7 +623,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         let meaning = match owner::read_look(safes.send(&look, Vec::new(), now)) {
             Ok(look) => {
                 let mut rng = self.rng();
-                let (request, asked) = owner::question(&self.state, safe, errand, &look, &mut rng)?;
+                let visitor = visitor.as_ref();
+                let (request, asked) = owner::question_by(&self.state, safe, errand, &look, visitor, &mut rng)?;
                 let send = || safes.send(&request, request.body.clone().unwrap(), now);
                 let answer = match fault {
                     Fault::None => send(),

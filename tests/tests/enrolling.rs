@@ -12,10 +12,15 @@ use protocol::{
     deposit::DepositSecrets,
     ids::{BackupId, DeviceId, SafeId, Seconds, ValueId},
     owner::{
-        enrolment::{Enrolling, Stretched},
-        login::{Known, agree},
-        messages::{CHALLENGE_SPAN, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome, Topic},
+        device::Handle,
+        enrolment::{Enrolling, OwnerRoot, Stretched},
+        login::{Agreed, Recognised, agree},
+        messages::{
+            Action as Act, CHALLENGE_SPAN, CredentialKind, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome,
+            Topic,
+        },
         name::NameKey,
+        note::{Note, credential_id},
     },
     plan::{Place, Plan},
     problem::Problem,
@@ -30,11 +35,12 @@ use tests::{
 };
 use wallet_wasm::{
     book::MAX_LOOSE,
+    credentials::list,
     exchange::Meaning,
     machine::{Enrol, Event, WalletError, book_of},
     owner::{
         Arrived, Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
-        question, read_look,
+        question, read_look, visit, visited,
     },
     session::{Action, Errand as SafeErrand},
     state::{Backup, Next},
@@ -58,6 +64,7 @@ fn enrolment(ids: &[SafeId], threshold: u8) -> Enrol {
         name: "alice-7kq4m2".into(),
         name_key: name().expose().clone(),
         credential: secret(0xc),
+        label: "the first one".into(),
         threshold,
         making: Making::of(&made, stretched),
         epoch: epoch_after([], &mut rng(1)),
@@ -109,7 +116,8 @@ impl<'a> Comer<'a> {
         Door { safe: &self.safes.all[index], now: self.now, drawn: &self.drawn }
     }
 
-    fn log_in(&self) -> Known {
+    /// What the safes show.
+    fn agreed(&self) -> Agreed {
         let looks: Vec<(SafeId, Look)> = self
             .at
             .iter()
@@ -118,8 +126,11 @@ impl<'a> Comer<'a> {
                 (id, Visit::new(&mut self.door(*at)).look(&name().account(&id)))
             })
             .collect();
-        let agreed = agree(&name(), &looks, N).unwrap();
-        let mut attempt = agreed.start(PASSPHRASE, &mut rng(self.drawn.get())).unwrap();
+        agree(&name(), &looks, N).unwrap()
+    }
+
+    fn log_in(&self) -> Recognised {
+        let mut attempt = self.agreed().start(PASSPHRASE, &mut rng(self.drawn.get())).unwrap();
         for at in &self.at {
             let id = self.safes.all[*at].id();
             let guess = attempt.guess_at(&id);
@@ -128,18 +139,18 @@ impl<'a> Comer<'a> {
         let waiting = attempt.finish().unwrap();
         let (stretch, output) = waiting.to_stretch();
         let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
-        waiting.finish(stretched).unwrap()
+        Recognised::Passphrase(Box::new(waiting.finish(stretched).unwrap()))
     }
 
     /// What the safes say to their owner.
-    fn told(&self, known: &Known, credential: &Secret) -> Vec<Told> {
+    fn told(&self, known: &Recognised, credential: &Secret) -> Vec<Told> {
         self.at
             .iter()
             .map(|at| {
                 let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
                 let (mut visit, channel, mut without) = (Visit::new(&mut door), known.channel(&id), None);
                 loop {
-                    let actions = codec::encode(&arrival(known, &id, credential, without));
+                    let actions = codec::encode(&arrival(known, &id, (credential, &[]), without));
                     let (got, answering) =
                         visit.ask_owner(&name().account(&id), Topic::Channel, &actions, Some(channel.proof()));
                     let answer = answering.open(&granted(got, 200, "application/octet-stream")).unwrap();
@@ -151,6 +162,47 @@ impl<'a> Comer<'a> {
                 }
             })
             .collect()
+    }
+
+    /// A device that only reads.
+    fn visit(&self, seed: u64) -> Wallet<'static> {
+        let mut wallet = Wallet::create(leak(), seed);
+        let known = self.log_in();
+        let told = self.at.iter().map(|at| {
+            let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
+            let (mut visiting, channel) = (Visit::new(&mut door), known.channel(&id));
+            let actions = codec::encode(&visit(&known, &id));
+            let (got, answering) =
+                visiting.ask_owner(&name().account(&id), Topic::Channel, &actions, Some(channel.proof()));
+            let answer = answering.open(&granted(got, 200, "application/octet-stream")).unwrap();
+            visited(&self.safes.probe(*at, self.now), codec::decode(&answer, MAX_ANSWER_LEN).unwrap()).unwrap()
+        });
+        let mine = (secret(seed), "recover.html".to_owned());
+        let (back, wrong) =
+            come_back("alice-7kq4m2".into(), &name(), &known, mine, told.collect(), &mut rng(seed)).unwrap();
+        assert_eq!((wrong, back.reads), (vec![], true));
+        wallet.session.came_back();
+        wallet.visitor = Some(known);
+        wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
+        wallet
+    }
+
+    /// How many credentials and counted tries each safe lists.
+    fn listed(&self) -> Vec<(usize, usize)> {
+        let known = self.log_in();
+        let list = |at: &usize| {
+            let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
+            let actions = codec::encode(&vec![Act::Refund(known.tries_at(&id)), Act::Show]);
+            let channel = known.channel(&id);
+            let (got, answering) =
+                Visit::new(&mut door).ask_owner(&name().account(&id), Topic::Channel, &actions, Some(channel.proof()));
+            let answer = answering.open(&granted(got, 200, "application/octet-stream")).unwrap();
+            match codec::decode::<Vec<Outcome>>(&answer, MAX_ANSWER_LEN).unwrap().pop() {
+                Some(Outcome::Account(account)) => (account.credentials.len(), account.tries.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        self.at.iter().map(list).collect()
     }
 
     /// A new wallet with everything back.
@@ -167,7 +219,8 @@ impl<'a> Comer<'a> {
         let credential = mine.unwrap_or_else(|| derive_secret(&secret(seed), "credential", b""));
         let told = self.told(&known, &credential);
         let (back, wrong) =
-            come_back("alice-7kq4m2".into(), &name(), &known, credential, told, &mut rng(seed)).unwrap();
+            come_back("alice-7kq4m2".into(), &name(), &known, (credential, String::new()), told, &mut rng(seed))
+                .unwrap();
         assert_eq!(wrong, []);
         wallet.session.came_back();
         wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
@@ -667,13 +720,70 @@ fn no_safe_can_use_up_the_turns() {
         comer.told(&known, &secret(3)).into_iter().map(lied).collect()
     };
     let epoch = |lie| {
-        let back = come_back("alice-7kq4m2".into(), &name(), &known, secret(3), told(lie), &mut rng(1)).unwrap().0;
+        let back =
+            come_back("alice-7kq4m2".into(), &name(), &known, (secret(3), String::new()), told(lie), &mut rng(1))
+                .unwrap()
+                .0;
         back.epoch.counter
     };
     assert_eq!((epoch(None), epoch(Some(u32::MAX)), epoch(Some(0))), (2, 2, 2));
     // One that was promised and never written in is believed.
     assert_eq!(epoch(Some(7)), 8);
     assert_eq!(wallet.state.owner.as_ref().unwrap().epoch.counter, 1);
+}
+
+#[test]
+fn a_passkey_brings_everything_back_without_name_or_guess() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, value) = enrolled(store, &safes);
+    wallet.run(&safes, 200);
+    let handle = Handle::make(name(), &mut rng(40));
+    let (output, note) = (secret(41), Note::new(handle.credential_id(), "a key on the key ring"));
+    let all = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], 2);
+    let known = all.log_in();
+    let root = OwnerRoot::new(wallet.state.owner.as_ref().unwrap().root.clone().unwrap());
+    let device = handle.clone().unlock(&output);
+    for at in &all.at {
+        let (id, mut door) = (safes.all[*at].id(), all.door(*at));
+        let note = note.seal(&name(), &id, &mut rng(42)).unwrap();
+        let new = device.credential(known.agreed(), &root, &id, note, &mut rng(43)).unwrap();
+        let actions = [Act::Refund(known.tries_at(&id)), Act::Add(new)];
+        let outcomes = Visit::new(&mut door).act(&name().account(&id), &known.channel(&id), &actions);
+        assert!(matches!(outcomes[..], [Outcome::Done, Outcome::Added(2)]));
+    }
+    // A new device, two safes dead: what the authenticator keeps, what it makes, and addresses.
+    let comer = Comer::new(&safes, wallet.now(), &[0, 2, 4], 3);
+    let handle = Handle::parse(&handle.to_bytes()[..]).unwrap();
+    let known = Recognised::Device(Box::new((comer.agreed(), handle.unlock(&output))));
+    let credential = secret(44);
+    let told = comer.told(&known, &credential);
+    assert!(told.iter().all(|told| told.account.tries.is_empty()), "no guess was made");
+    let accounts: Vec<_> = told.iter().map(|told| (told.safe.id, told.account.clone())).collect();
+    let mine = (credential.clone(), "the second one".to_owned());
+    let (back, wrong) = come_back(String::new(), &name(), &known, mine, told, &mut rng(45)).unwrap();
+    assert_eq!((wrong.len(), back.name.as_str()), (0, "alice-7kq4m2"), "the book says who it is");
+    let mut second = Wallet::create(leak(), 46);
+    second.session.came_back();
+    second.handle(Event::OwnerReturned(Box::new(back))).unwrap();
+    second.run(&safes, 200);
+    assert!(second.state.values.contains_key(&value));
+    assert!(second.state.owner.as_ref().unwrap().root.as_ref().unwrap().same_as(root.expose()));
+    // The owner sees by what he is known, the same everywhere; who does not know the name sees nothing of it.
+    let listed = list(&name(), &accounts);
+    let seen: Vec<_> = listed.iter().map(|one| (one.kind, one.label.as_str(), one.at.len())).collect();
+    assert_eq!(
+        BTreeSet::from_iter(seen.iter().map(|(_, label, at)| (*label, *at))),
+        BTreeSet::from([("the first one", 3), ("a key on the key ring", 3)]),
+    );
+    assert!(listed.iter().any(|one| one.id == Some(credential_id(&secret(0xc))) && one.kind == CredentialKind::Wallet));
+    let blind = list(&NameKey::new(secret(0xb)), &accounts);
+    assert!(blind.iter().all(|one| one.id.is_none() && one.label.is_empty() && one.at.len() == 1));
+    assert_eq!(blind.len(), 6);
+    // Of another enrolment it opens nothing.
+    let mut other = known.agreed().clone();
+    other.statement[0] ^= 1;
+    let stray = Recognised::Device(Box::new((other, Handle::make(name(), &mut rng(40)).unlock(&output))));
+    assert!(accounts.iter().all(|(_, account)| stray.open_root(account).is_err()));
 }
 
 #[test]
@@ -832,4 +942,46 @@ fn there_is_one_owner_in_a_wallet() {
         "safes that it does not know"
     );
     assert_eq!(epoch_after([Epoch::NONE], &mut rng(1)).counter, 1);
+}
+
+#[test]
+fn a_device_that_only_reads_has_everything_and_leaves_nothing_behind() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    for n in 0..12 {
+        one_more(&mut first, &safes, &format!("Value {n}"));
+    }
+    let bound = first.add("Guarded", b"for me only");
+    let plan = guarded(&first);
+    let guarded = first.back_up_as(&[bound], plan, None, false).unwrap();
+    let only = first.add_unique("Concert", b"row 7, seat 12");
+    let ids: Vec<_> = first.state.safes.keys().copied().collect();
+    let ticket = first.back_up_as(&[only], Plan::spread(3, &ids).unwrap(), None, true).unwrap();
+    settle(&mut first, &safes);
+    let everywhere = Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 2);
+    let before = everywhere.listed();
+
+    // Two safes are away.
+    let mut reader = Comer::new(&safes, first.now(), &[0, 2, 4], 3).visit(3);
+    reader.wait(first.now() - reader.now());
+    settle(&mut reader, &safes);
+    assert_eq!(known(&reader), known(&first));
+    reader.handle(Event::Recover(guarded, Vec::new())).unwrap();
+    settle(&mut reader, &safes);
+    assert_eq!(reader.content(&bound).as_deref(), Some(&b"for me only"[..]));
+    // What may live once stays where it is until it is asked for.
+    assert_eq!(reader.state.backups[&ticket].operation, None);
+    assert_eq!(reader.content(&only), None);
+    // It lets nothing go.
+    reader.handle(Event::Release(guarded)).unwrap();
+    settle(&mut reader, &safes);
+    assert!(safes.all.iter().any(|safe| reader.state.backups[&guarded].deposits.iter().any(|d| safe.holds(&d.id))));
+
+    // Nobody knows it, and the book is still written where it was.
+    assert_eq!(everywhere.listed(), before);
+    one_more(&mut first, &safes, "Later");
+    assert!(!first.state.owner.as_ref().unwrap().superseded);
+    assert_eq!(written(&first), N);
+    let owner = reader.state.owner.as_ref().unwrap();
+    assert!(owner.superseded && owner.seats.iter().all(|seat| seat.number.is_none() && seat.written == 0));
 }

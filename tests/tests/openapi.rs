@@ -37,6 +37,9 @@ fn route(path: &str) -> (&'static str, &'static str, &'static [u16], u64) {
         "/v1/audits" => ("Get slices of bodies, with proofs.", CBOR, &[200], MAX_AUDIT_LEN as u64),
         "/v1/owners/{account}" => ("Look at an owner's account.", CBOR, &[200], 0),
         "/v1/owners/{account}/open" => ("Open an owner's account.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
+        "/v1/owners/{account}/greet" => {
+            ("Have the safe show its key, and what is left of guesses.", OCTETS, &[200], MAX_QUESTION_LEN as u64)
+        }
         "/v1/owners/{account}/evaluate" => ("Guess a passphrase.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
         "/v1/owners/{account}/channel" => ("Act as the owner.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
         other => panic!("{other} is not described"),

@@ -21,7 +21,7 @@ use safe_worker::memory::Fault;
 use tests::{
     fixture::{rng, secret},
     in_memory::InMemory,
-    owner::{PASSPHRASE, enrol, given, guess_of, name, question_ask},
+    owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, name, question_ask},
     visit::Visit,
 };
 
@@ -31,7 +31,6 @@ struct Group {
     ids: Vec<SafeId>,
     name: NameKey,
     made: Made,
-    channels: Vec<ChannelKey>,
     threshold: u8,
 }
 
@@ -41,17 +40,22 @@ impl Group {
         let ids: Vec<_> = safes.iter_mut().map(|safe| Visit::new(safe).identity.id()).collect();
         let name = name(seed);
         let made = enrol(seed, &ids, t, PASSPHRASE, &name, 1);
-        let mut channels = Vec::new();
         for (safe, id) in safes.iter_mut().zip(&ids) {
             let key = Secret::make_random(&mut rng(seed));
-            channels.push(Visit::new(safe).enrolled(&name.account(id), &key, &made));
+            Visit::new(safe).enrolled(&name.account(id), &key, &made);
         }
-        Self { safes, ids, name, made, channels, threshold: t }
+        Self { safes, ids, name, made, threshold: t }
     }
 
     fn act(&mut self, at: usize, action: Action) -> Outcome {
+        let key = by_passphrase(&self.made, &self.ids[at]);
+        self.act_by(&key, at, action)
+    }
+
+    /// Acts as whoever has this key.
+    fn act_by(&mut self, key: &ChannelKey, at: usize, action: Action) -> Outcome {
         let account = self.name.account(&self.ids[at]);
-        Visit::new(&mut self.safes[at]).act(&account, &self.channels[at], &[action]).remove(0)
+        Visit::new(&mut self.safes[at]).act(&account, key, &[action]).remove(0)
     }
 
     fn look(&mut self, at: usize) -> (SafeId, Look) {
@@ -172,9 +176,11 @@ fn a_safe_that_answers_wrongly_is_named_and_left_out() {
     // In full: one is dead, one shows the statement and has lost the share that goes with it.
     let other = misplaced(&given(&group.made, &liar));
     let (lost, id) = (group.made.enrolment.id_at(&liar), other.id);
-    for action in [Action::Stage(Box::new(other)), Action::Commit(id), Action::Drop(lost)] {
+    let key = ChannelKey::of_passphrase(id, other.key.clone(), *other.digest);
+    for action in [Action::Stage(Box::new(other)), Action::Commit(id)] {
         assert_eq!(group.act(1, action), Outcome::Done);
     }
+    assert_eq!(group.act_by(&key, 1, Action::Drop(lost)), Outcome::Done);
     let looks = group.looks(&[0, 1, 2, 3]);
     let agreed = agree(&group.name, &looks, 5).unwrap();
     assert!(agreed.shown_by.contains(&liar));
@@ -303,7 +309,10 @@ fn whatever_was_written_of_a_new_enrolment_the_owner_comes_back() {
                 Action::Drop(group.made.enrolment.id_at(&group.ids[at])),
             ];
             for step in steps.into_iter().take(*reached as usize) {
-                assert_eq!(group.act(at, step), Outcome::Done);
+                // What was before is dropped by whoever has the new one.
+                let made = if matches!(step, Action::Drop(_)) { &next } else { &group.made };
+                let key = by_passphrase(made, &group.ids[at]);
+                assert_eq!(group.act_by(&key, at, step), Outcome::Done);
             }
         }
         let committed = count(Reached::Committed);
@@ -325,7 +334,11 @@ fn whatever_was_written_of_a_new_enrolment_the_owner_comes_back() {
             assert!(wrong.is_empty());
             let at = present.into_iter().find(|at| known.agreed().shown_by.contains(&group.ids[*at])).unwrap();
             assert!(group.root(&known, at).same_as(&root));
-            (0..5).for_each(|at| drop(group.act(at, Action::Clear)));
+            for (at, reached) in reached.iter().enumerate() {
+                let made = if *reached as u8 >= Reached::Committed as u8 { &next } else { &group.made };
+                let key = by_passphrase(made, &group.ids[at]);
+                assert_eq!(group.act_by(&key, at, Action::Clear), Outcome::Done);
+            }
         }
     }
 }
@@ -519,7 +532,8 @@ fn attack(seed: u64, n: u64, t: u8, rolled_back: usize, days: u64) -> usize {
                         adversary.group.act(at, Action::Stage(staged));
                         adversary.group.act(at, Action::Commit(next.enrolment.id_at(&adversary.group.ids[at])));
                     }
-                    enrolments.push((next.enrolment, "new"));
+                    enrolments.push((next.enrolment.clone(), "new"));
+                    adversary.group.made = next;
                 }
                 _ => {}
             }

@@ -24,6 +24,7 @@ use protocol::{
     owner::{
         book::HeadContent,
         enrolment::{Enrolling, Enrolment, Stretched},
+        kit::Printed,
         messages::{
             Action, Address, Challenge, CredentialKind, Epoch, Guesses, Head as OwnerHead, Look, Mark, NewCredential,
             Proof, Question, Topic, Who,
@@ -631,6 +632,7 @@ fn owners() {
         key: secret(2),
         note: vec![1, 2].into(),
         wrap: Some(staged.wrap.clone()),
+        locator: Some([7; 16].into()),
     };
     let actions = vec![
         Action::Show,
@@ -661,7 +663,13 @@ fn owners() {
         staged: None,
         current: Some(staged.clone()),
         previous: Some(staged),
-        tries: vec![Try { id: GuessId([5; 16]), enrolment: made.enrolment.id, blinded: [8; 32].into(), at: NOW }],
+        tries: vec![Try {
+            id: GuessId([5; 16]),
+            enrolment: made.enrolment.id,
+            blinded: [8; 32].into(),
+            at: NOW,
+            credential: Some(2),
+        }],
         credentials: vec![Kept { number: 2, added: NOW, credential: new }],
         next: 2,
         used: vec![Used { challenge, expiry: NOW + 300 }],
@@ -886,6 +894,15 @@ fn owner_row() -> Owner {
         base: None,
         loose: 4000,
         gone: vec![BackupId([7; 16])],
+        label: "Chromium on Linux".into(),
+        kit: Some(Printed {
+            code: "qpzry9".into(),
+            generation: 1,
+            made: NOW,
+            lease_end: Some(NOW + 1),
+            safes: [9; 32].into(),
+        }),
+        generation: 1,
     }
 }
 

@@ -45,6 +45,9 @@ pub struct HeadContent {
     #[n(4)]
     #[cbor(default)]
     pub gone: Vec<BackupId>,
+    /// The recovery name, for a device that came back without it being typed.
+    #[n(5)]
+    pub name: Option<String>,
 }
 
 /// The plan of a chapter: over m of the owner's safes, so that it comes back from whichever `n − w + 1` of all n, and read with its head only. `quorum`: w, the fewest safes
@@ -126,6 +129,6 @@ impl HeadContent {
 
     /// Of a book that has no chapters.
     pub const fn new(book: Book) -> Self {
-        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new() }
+        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new(), name: None }
     }
 }

@@ -4,7 +4,7 @@
 //! the name ([`crate::crypto::oprf::Line`]), so that one safe alone cannot show by its answer whether a name is known to it.
 
 use minicbor::{Decode, Encode, bytes::ByteArray};
-use rand_core::{CryptoRng, Rng};
+use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -268,11 +268,41 @@ impl Stretched {
     /// # Errors
     /// [`CryptoError`] if it was not.
     pub fn open_root(&self, wrap: &[u8], id: &EnrolmentId, statement: &[u8]) -> Result<OwnerRoot, CryptoError> {
-        let plain = seal::open(&self.wrap_key(id), &root_purpose(id), wrap)?;
-        let (root, tag) = plain.split_first_chunk::<32>().ok_or(CryptoError)?;
-        let root = OwnerRoot(Secret::from_bytes(*root));
-        if same_bytes(&root.mac(statement), tag) { Ok(root) } else { Err(CryptoError) }
+        open_wrap(&self.wrap_key(id), id, wrap, statement)
     }
+}
+
+/// The root as it is given to a safe: sealed with its MAC over the statement.
+///
+/// # Errors
+/// [`CryptoError`] never; the type is that of sealing.
+pub(super) fn seal_wrap<R: CryptoRng>(
+    key: &Secret,
+    id: &EnrolmentId,
+    root: &OwnerRoot,
+    statement: &[u8],
+    rng: &mut R,
+) -> Result<Vec<u8>, CryptoError> {
+    let plain = Zeroizing::new([&root.0.expose()[..], &root.mac(statement)].concat());
+    let mut salt = [0; 32];
+    rng.fill_bytes(&mut salt);
+    seal::seal(key, &salt, &root_purpose(id), &plain)
+}
+
+/// Inverse of [`seal_wrap`].
+///
+/// # Errors
+/// [`CryptoError`] if it is none, of another key, enrolment or statement.
+pub(super) fn open_wrap(
+    key: &Secret,
+    id: &EnrolmentId,
+    wrap: &[u8],
+    statement: &[u8],
+) -> Result<OwnerRoot, CryptoError> {
+    let plain = seal::open(key, &root_purpose(id), wrap)?;
+    let (root, tag) = plain.split_first_chunk::<32>().ok_or(CryptoError)?;
+    let root = OwnerRoot(Secret::from_bytes(*root));
+    if same_bytes(&root.mac(statement), tag) { Ok(root) } else { Err(CryptoError) }
 }
 
 fn root_purpose(id: &EnrolmentId) -> Purpose<'_> {
@@ -371,13 +401,10 @@ impl Enrolling {
         let root = OwnerRoot(Secret::make_random(&mut rng));
         let staging = Secret::make_random(&mut rng);
         let line = Line::make_random(&mut rng);
-        let plain = Zeroizing::new([&root.0.expose()[..], &root.mac(&statement)].concat());
         let mut staged = Vec::with_capacity(self.safes.len());
         for (safe, share) in self.safes.iter().zip(&self.shares) {
             let slot = make_slot(&statement, &line, safe, name, &mut rng)?;
-            let mut salt = [0; 32];
-            rng.fill_bytes(&mut salt);
-            let wrap = seal::seal(&stretched.wrap_key(&self.id), &salt, &root_purpose(&self.id), &plain)?;
+            let wrap = seal_wrap(&stretched.wrap_key(&self.id), &self.id, &root, &statement, &mut rng)?;
             let given = Staged {
                 id: enrolment.id_at(safe),
                 generation,

@@ -5,6 +5,7 @@
 //!   .start(…)       ─▶ Attempt      a blinded passphrase; answers are checked as they come
 //!   .finish()       ─▶ Waiting      for the stretching
 //!   .finish(key)    ─▶ Known        the right passphrase: a key for each safe, and the root
+//! Recognised        by this, or by a device, which knows the same without a guess
 //! ```
 
 use rand_core::CryptoRng;
@@ -12,13 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::{
-        CryptoError, Secret, blake3_commit,
+        CryptoError, Secret, blake3_commit, derive_secret,
         oprf::{Blinded, Element, Evaluation, OUTPUT_LEN, combine_line},
     },
-    ids::{GuessId, SafeId},
+    ids::{EnrolmentId, GuessId, SafeId},
     owner::{
+        device::Device,
         enrolment::{Enrolment, OwnerRoot, SLOT_LEN, Stretched, derive_digest, open_slot},
-        messages::{Evaluated, Guess, Look, Proof, Who},
+        messages::{Account, Evaluated, Guess, LOCATOR_LEN, Look, Proof, Who},
         name::NameKey,
     },
     passphrase::Stretch,
@@ -130,7 +132,7 @@ impl Agreed {
     pub fn start<R: CryptoRng>(self, passphrase: &str, rng: &mut R) -> Result<Attempt, CryptoError> {
         let guess = GuessId::make_random(rng);
         let (blinded, element) = Blinded::start(passphrase.as_bytes(), rng)?;
-        Ok(Attempt { agreed: self, guess, blinded, element, answers: Vec::new() })
+        Ok(Attempt { agreed: self, guess, blinded, element, answers: Vec::new(), counter: None })
     }
 }
 
@@ -142,6 +144,26 @@ fn guess_at(guess: &GuessId, safe: &SafeId) -> GuessId {
     id
 }
 
+/// Whose guesses a try is counted among, where it is not those that everybody has who knows the name.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Counter {
+    /// Those of a kit, with its secret.
+    Kit(Secret),
+    /// Those of an enrolled wallet, with the secret of its credential.
+    Wallet(Secret),
+}
+
+impl Counter {
+    /// The key at a safe: `derive(secret, "kit" or "wallet", safe)`. Two safes cannot tell that theirs belong together.
+    pub fn key_at(&self, safe: &SafeId) -> Secret {
+        match self {
+            Self::Kit(secret) => derive_secret(secret, "kit", &safe.0),
+            Self::Wallet(secret) => derive_secret(secret, "wallet", &safe.0),
+        }
+    }
+}
+
 /// A try that is under way.
 #[derive(Debug)]
 pub struct Attempt {
@@ -150,9 +172,16 @@ pub struct Attempt {
     blinded: Blinded,
     element: Element,
     answers: Vec<(u8, Element)>,
+    counter: Option<Counter>,
 }
 
 impl Attempt {
+    /// The same try, counted among those of a credential.
+    #[must_use]
+    pub fn counted_by(self, counter: Option<Counter>) -> Self {
+        Self { counter, ..self }
+    }
+
     /// The statement it is for.
     pub const fn agreed(&self) -> &Agreed {
         &self.agreed
@@ -165,6 +194,7 @@ impl Attempt {
             enrolment: self.agreed.enrolment.id_at(safe),
             blinded: self.element.into(),
             staging: None,
+            credential: self.counter.as_ref().map(|counter| counter.key_at(safe)),
         }
     }
 
@@ -251,6 +281,17 @@ impl ChannelKey {
         Self { who: Who::Credential(number), key, digest: [0; 32] }
     }
 
+    /// Of a device that does not know its number there.
+    pub fn of_device(locator: [u8; LOCATOR_LEN], key: Secret) -> Self {
+        Self { who: Who::Device(locator.into()), key, digest: [0; 32] }
+    }
+
+    /// Of the passphrase of an enrolment, by who has the key that was made of it: as it is called at this safe, and what the safe remembers of the statement. It belongs to no
+    /// try, for there is nothing to be taken back.
+    pub fn of_passphrase(id: EnrolmentId, key: Secret, digest: [u8; 32]) -> Self {
+        Self { who: Who::Passphrase(id, GuessId([0; 16]), [0; 32].into()), key, digest }
+    }
+
     /// As a question takes it.
     pub const fn proof(&self) -> Proof<'_> {
         Proof { who: self.who, key: &self.key, digest: &self.digest }
@@ -284,5 +325,52 @@ impl Known {
     /// [`CryptoError`] if it was not: that safe is faulty, or lies.
     pub fn open_root(&self, wrap: &[u8]) -> Result<OwnerRoot, CryptoError> {
         self.stretched.open_root(wrap, &self.agreed.enrolment.id, &self.agreed.statement)
+    }
+}
+
+/// An owner who is known, by whatever he came with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Recognised {
+    /// By the passphrase, with a kit or without.
+    Passphrase(Box<Known>),
+    /// By a device.
+    Device(Box<(Agreed, Device)>),
+}
+
+impl Recognised {
+    /// The statement.
+    pub fn agreed(&self) -> &Agreed {
+        match self {
+            Self::Passphrase(known) => known.agreed(),
+            Self::Device(known) => &known.0,
+        }
+    }
+
+    /// The key to the channel of a safe.
+    pub fn channel(&self, safe: &SafeId) -> ChannelKey {
+        match self {
+            Self::Passphrase(known) => known.channel(safe),
+            Self::Device(known) => known.1.channel(safe),
+        }
+    }
+
+    /// The tries, as they are called at a safe, to be taken back.
+    pub fn tries_at(&self, safe: &SafeId) -> Vec<GuessId> {
+        match self {
+            Self::Passphrase(known) => vec![known.guess_at(safe)],
+            Self::Device(_) => Vec::new(),
+        }
+    }
+
+    /// Opens the root that a safe returned, and checks that it was made for the statement.
+    ///
+    /// # Errors
+    /// [`CryptoError`] if it was not: that safe is faulty, or lies; or the device was added to an enrolment before this one.
+    pub fn open_root(&self, account: &Account) -> Result<OwnerRoot, CryptoError> {
+        match self {
+            Self::Passphrase(known) => known.open_root(account.wrap.as_ref().ok_or(CryptoError)?),
+            Self::Device(known) => known.1.open_root(account, &known.0),
+        }
     }
 }

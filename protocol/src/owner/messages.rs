@@ -1,7 +1,8 @@
-//! What an owner and a safe say to each other: the look, and three questions that only this safe can read, each with an answer that only the asker can.
+//! What an owner and a safe say to each other: the look, and four questions that only this safe can read, each with an answer that only the asker can.
 //!
 //! ```text
 //! look      GET            ─▶ challenge, guesses left, two slots
+//! greet     HPKE base      ─▶ what is left of the guesses, said by who has the safe's key
 //! open      HPKE base      ─▶ an account is opened with its first credential
 //! evaluate  HPKE base      ─▶ the share applied to a blinded passphrase, counted first
 //! channel   HPKE PSK       ─▶ actions of the owner, and what came of them
@@ -41,8 +42,12 @@ pub const CHALLENGE_LEN: usize = 32;
 pub const CHALLENGE_SPAN: Seconds = 300;
 /// Most actions of one question.
 pub const MAX_ACTIONS: usize = 16;
-/// Most credentials of one owner, passphrase and kit not among them.
+/// Most credentials of one owner, the passphrase not among them.
 pub const MAX_CREDENTIALS: usize = 16;
+/// Most kits among them: one, and the one that takes its place. Each has guesses of its own.
+pub const MAX_KITS: usize = 2;
+/// Length of the locator of a device at a safe, bytes.
+pub const LOCATOR_LEN: usize = 16;
 /// Longest note beside a credential, bytes: sealed by the owner.
 pub const MAX_NOTE_LEN: usize = 256;
 
@@ -126,6 +131,8 @@ pub struct Guesses {
 pub enum Topic {
     /// An account is opened.
     Open,
+    /// The safe shows that it has its key, and what is left of the guesses.
+    Greet,
     /// A blinded passphrase.
     Evaluate,
     /// The owner acts.
@@ -137,6 +144,7 @@ impl Topic {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Greet => "greet",
             Self::Evaluate => "evaluate",
             Self::Channel => "channel",
         }
@@ -154,6 +162,9 @@ pub enum Who {
     /// By a credential, with its number.
     #[n(1)]
     Credential(#[n(0)] u32),
+    /// By a device that does not know its number here, with its locator ([`crate::owner::device`]).
+    #[n(2)]
+    Device(#[n(0)] ByteArray<LOCATOR_LEN>),
 }
 
 impl Who {
@@ -162,6 +173,7 @@ impl Who {
         match self {
             Self::Passphrase(id, ..) => codec::encode(&(0u8, *id)),
             Self::Credential(number) => codec::encode(&(1u8, *number)),
+            Self::Device(locator) => codec::encode(&(2u8, *locator)),
         }
     }
 
@@ -171,7 +183,7 @@ impl Who {
             Self::Passphrase(_, guess, blinded) => {
                 blake3_commit("strongroom 1 login", &[digest, &guess.0, &blinded[..]])
             }
-            Self::Credential(_) => blake3_commit("strongroom 1 credential", &[]),
+            Self::Credential(_) | Self::Device(_) => blake3_commit("strongroom 1 credential", &[]),
         }
     }
 }
@@ -338,6 +350,15 @@ pub struct Opening {
     pub note: Bytes,
 }
 
+/// A greeting.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Greeting {
+    /// The key of a wallet or kit at this safe, if its guesses are asked for.
+    #[n(0)]
+    pub credential: Option<Secret>,
+}
+
 /// A blinded passphrase.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
@@ -354,6 +375,9 @@ pub struct Guess {
     /// The secret of a staged enrolment, by the wallet that stages it. Such a guess is not counted: its asker knows the key.
     #[n(3)]
     pub staging: Option<Secret>,
+    /// The key of a wallet or kit at this safe: the try is counted among those of that credential, which strangers cannot use up.
+    #[n(4)]
+    pub credential: Option<Secret>,
 }
 
 /// What comes of it.
@@ -380,6 +404,9 @@ pub enum CredentialKind {
     /// A passkey or security key.
     #[n(1)]
     Device,
+    /// A printed kit: it opens no channel, it has guesses of its own.
+    #[n(2)]
+    Kit,
 }
 
 /// A credential as it is added.
@@ -398,6 +425,9 @@ pub struct NewCredential {
     /// The owner's root, sealed for it, where it is to open that.
     #[n(3)]
     pub wrap: Option<Bytes>,
+    /// By what a device is found here.
+    #[n(4)]
+    pub locator: Option<ByteArray<LOCATOR_LEN>>,
 }
 
 /// A credential as it is listed.

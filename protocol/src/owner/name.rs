@@ -110,6 +110,11 @@ impl NameKey {
         derive_secret(&self.0, "masks", b"")
     }
 
+    /// The key of the notes beside credentials ([`crate::owner::note`]).
+    pub(super) fn notes(&self) -> Secret {
+        derive_secret(&self.0, "notes", b"")
+    }
+
     /// The key, for the wallet's own store.
     pub const fn expose(&self) -> &Secret {
         &self.0

@@ -11,8 +11,9 @@ use protocol::{
     },
 };
 
-/// Longest record, bytes: three enrolments of 2.6 KiB, 16 credentials of 600 bytes, 40 tries of 90, 64 challenges of 48.
-pub const MAX_OWNER_RECORD_LEN: usize = 32 * 1024;
+/// Longest record, bytes: three enrolments of 2.6 KiB, 16 credentials of 600 bytes, 40 tries of 100 by name and
+/// by each of 16 credentials, 64 challenges of 48; that is 89 KiB, and in use 5.
+pub const MAX_OWNER_RECORD_LEN: usize = 96 * 1024;
 /// Most challenges remembered within their validity.
 pub const MAX_USED: usize = 64;
 
@@ -32,6 +33,9 @@ pub struct Try {
     /// When it came.
     #[n(3)]
     pub at: Seconds,
+    /// Number of the credential that it was made with.
+    #[n(4)]
+    pub credential: Option<u32>,
 }
 
 /// A credential.
