@@ -536,8 +536,7 @@ export class Wallet {
   /** Has the open value's piece drawn, reads the code as a telephone would, and shows that it was read; gives its text. */
   async scanPiece() {
     await this.click('piece-print');
-    const dark = await this.find('qr').locator('path').getAttribute('d');
-    const text = readCode(dark);
+    const text = await this.readQr();
     await this.fill('piece-typed', text);
     await this.click('piece-typed-submit');
     return text;
@@ -654,6 +653,109 @@ export class Wallet {
     await (code ? this.find('error-message', { code }) : this.find('return-report')).waitFor();
   }
 
+  /** Looks with the text of a kit; gives how many passphrases may be tried with it, or is told with this code why not. */
+  async lookWithKit(text, code) {
+    await this.click('nav-recover');
+    const details = this.find('return-kit-open');
+    if (!(await details.evaluate((element) => element.open))) await details.locator('summary').click();
+    await this.fill('return-kit', text);
+    await this.click('return-kit-look');
+    if (code) return this.find('error-message', { code }).waitFor();
+    return Number(await this.find('return-found').getAttribute('data-guesses'));
+  }
+
+  /** Comes back with the passkey of this window, or is told with this code why not. */
+  async returnByDevice(code) {
+    await this.click('nav-recover');
+    await this.find('return-device-open').locator('summary').click();
+    await this.fill('return-device-addresses', this.#product.safes.join('\n'));
+    await this.click('return-device');
+    await this.click('return-device-submit');
+    await (code ? this.find('error-message', { code }) : this.find('return-report')).waitFor();
+  }
+
+  /** Another wallet in the same browser, which does not exist yet. */
+  async openAnother(wallet) {
+    await this.#page.goto(`${this.#product.page}/?wallet=${wallet}`);
+    await this.find('create-passphrase').waitFor();
+  }
+
+  async openKit() {
+    await this.click('nav-recover');
+    await this.click('kit-open');
+    await this.find('kit', { state: 'none' }).waitFor();
+  }
+
+  /** Makes a kit, or is told with this code why not. */
+  async makeKit(passphrase, code) {
+    await this.fill('kit-passphrase', passphrase);
+    await this.click('kit-make');
+    await (code ? this.find('error-message', { code }) : this.find('kit', { state: 'made' })).waitFor();
+  }
+
+  /** What stands on the sheet. */
+  async kitOnPaper() {
+    return {
+      code: (await this.find('kit-sheet-code').textContent()).trim(),
+      text: await this.find('kit-text').getAttribute('data-text'),
+    };
+  }
+
+  /** What a telephone reads from the code on the page. */
+  async readQr() {
+    return readCode(await this.find('qr').locator('path').getAttribute('d'));
+  }
+
+  async confirmKit(code, error) {
+    await this.fill('kit-code', code);
+    await this.click('kit-confirm');
+    await (error
+      ? this.find('error-message', { code: error })
+      : this.find('kit', { state: 'saved' })
+    ).waitFor();
+  }
+
+  async openReturning() {
+    await this.click('nav-recover');
+    await this.click('returning-open');
+    await this.find('credentials-again').and(this.#page.locator(':enabled')).waitFor();
+  }
+
+  /** By what the owner is known, in order: kind and label. */
+  async credentials() {
+    const rows = await this.find('credential-row').evaluateAll((all) =>
+      all.map(({ dataset: { kind, label, mine } }) => `${kind} ${mine === 'true' ? '(this one)' : label}`),
+    );
+    return rows.sort();
+  }
+
+  async addDevice(label, passphrase) {
+    await this.fill('device-label', label);
+    await this.fill('device-passphrase', passphrase);
+    await this.click('device-add');
+    await this.find('credentials-said').filter({ hasText: 'Added and tried' }).waitFor();
+  }
+
+  /** Revokes what is called so, or is told with this code why not. */
+  async revoke(label, passphrase, code) {
+    if (!(await this.find('credential-passphrase').count())) {
+      await this.find('credential-revoke', {}, this.find('credential-row', { label })).click();
+    }
+    await this.fill('credential-passphrase', passphrase);
+    await this.click('credential-confirm');
+    await (code
+      ? this.find('error-message', { code })
+      : this.find('credentials-said').filter({ hasText: 'Done' })
+    ).waitFor();
+  }
+
+  async forgetTries(passphrase) {
+    await this.click('tries-forget');
+    await this.fill('credential-passphrase', passphrase);
+    await this.click('credential-confirm');
+    await this.find('credentials-said').filter({ hasText: 'Done' }).waitFor();
+  }
+
   recoverRow(id) {
     return this.find('recover-row', { 'value-id': id });
   }
@@ -725,6 +827,113 @@ export class Wallet {
     const download = this.#page.waitForEvent('download', { timeout: PATIENCE });
     await this.find(testId, {}, scope).click();
     return readFile(await (await download).path());
+  }
+}
+
+/** recover.html, opened from a disk in a browser profile of its own. */
+export class Rescue {
+  #profile;
+  #context;
+  #page;
+  #complaints = [];
+
+  static async open(address, options = {}) {
+    const rescue = new Rescue();
+    rescue.#profile = await mkdtemp(join(tmpdir(), 'strongroom-profile-'));
+    rescue.#context = await chromium.launchPersistentContext(rescue.#profile, {
+      ...BROWSER,
+      acceptDownloads: true,
+      locale: 'en-GB',
+      ...options,
+    });
+    rescue.#context.setDefaultTimeout(PATIENCE);
+    rescue.#page = rescue.#context.pages()[0] ?? (await rescue.#context.newPage());
+    rescue.#page.on('pageerror', (error) => rescue.#complaints.push(String(error)));
+    rescue.#page.on('console', (message) => {
+      if (/Content Security Policy|TrustedHTML|TrustedScript/i.test(message.text())) {
+        rescue.#complaints.push(message.text());
+      }
+    });
+    await rescue.#page.goto(address);
+    await rescue.find('rescue-look').waitFor();
+    return rescue;
+  }
+
+  get page() {
+    return this.#page;
+  }
+
+  find(testId, attributes = {}, scope = this.#page) {
+    const more = Object.entries(attributes).map(([name, value]) => `[data-${name}="${value}"]`);
+    return scope.locator(`[data-testid="${testId}"]${more.join('')}`);
+  }
+
+  async click(testId, attributes, scope) {
+    await this.find(testId, attributes, scope).click();
+  }
+
+  async fill(testId, text) {
+    await this.find(testId).fill(text);
+  }
+
+  /** Says with what the owner comes: `kit` or `name`. */
+  async choose(way) {
+    await this.find('rescue-way', { way }).check();
+  }
+
+  async pass(passphrase) {
+    await this.fill('rescue-passphrase', passphrase);
+    await this.click('rescue-submit');
+  }
+
+  row(title) {
+    return this.find('recover-row').filter({ hasText: title });
+  }
+
+  /** A typed value as the page shows it, once it is there. */
+  async reveal(title) {
+    await this.click('reveal', {}, this.row(title));
+    return this.find('reveal-content', {}, this.row(title)).textContent();
+  }
+
+  /** Saves everything that may be fetched without asking; gives the files by name. */
+  async saveAll(expected) {
+    const downloads = [];
+    const all = new Promise((resolve) => {
+      this.#page.on('download', (download) => {
+        downloads.push(download);
+        if (downloads.length === expected) resolve();
+      });
+    });
+    await this.click('rescue-save-all');
+    await all;
+    const files = downloads.map(async (one) => [one.suggestedFilename(), await readFile(await one.path())]);
+    return new Map(await Promise.all(files));
+  }
+
+  /** What the page has stored in the browser, by the browser's word. */
+  stored() {
+    return this.#page.evaluate(async () => ({
+      databases: await indexedDB.databases(),
+      local: localStorage.length,
+      session: sessionStorage.length,
+      // A page from disk may not even ask for these.
+      caches: await caches.keys().catch(() => []),
+      workers: (await navigator.serviceWorker?.getRegistrations().catch(() => []))?.length ?? 0,
+    }));
+  }
+
+  /** Closes the browser; gives the profile that it leaves. */
+  async quit() {
+    await this.#context.close();
+    return this.#profile;
+  }
+
+  /** The same, throws the profile away, and says what the page complained about. */
+  async close() {
+    await this.#context.close();
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    assert.deepEqual(this.#complaints, [], 'the page has complained');
   }
 }
 

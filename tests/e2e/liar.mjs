@@ -8,6 +8,8 @@ const SHORTEST_PIECE = 1024;
 
 /** Every piece comes back with a wrong bit. */
 export const ABOUT_PIECES = (path, length) => !path.endsWith('/confirm') && length >= SHORTEST_PIECE;
+/** Everything that an owner is shown or told has a wrong bit. */
+export const ABOUT_OWNERS = (path) => path.startsWith('/v1/owners/');
 /** Every certificate has a wrong bit. */
 export const ABOUT_CERTIFICATES = (path) => path.endsWith('/confirm');
 

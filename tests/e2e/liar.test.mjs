@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { freePorts, nickname, noise, Product, Wallet } from './harness.mjs';
-import { ABOUT_CERTIFICATES, ABOUT_PIECES, startBabbler, startLiar } from './liar.mjs';
+import { ABOUT_CERTIFICATES, ABOUT_OWNERS, ABOUT_PIECES, startBabbler, startLiar } from './liar.mjs';
 
 let product;
 before(async () => {
@@ -11,11 +11,11 @@ before(async () => {
 after(() => product.stop());
 
 /** A liar takes the safe's address, and the safe itself listens behind it. */
-async function replaceByLiar(t, number, about) {
+async function replaceByLiar(t, number, about, at = product) {
   const behind = await freePorts(1);
-  await product.stopSafe(number);
-  await product.startSafe(number, { port: behind });
-  const liar = await startLiar(product.safes[number - 1], behind, about);
+  await at.stopSafe(number);
+  await at.startSafe(number, { port: behind });
+  const liar = await startLiar(at.safes[number - 1], behind, about);
   t.after(() => liar.stop());
   return liar;
 }
@@ -97,4 +97,32 @@ test('a safe that answers without end costs no memory, and the others bring the 
   // What lies in the buffers of two systems and a browser, and not what it could have sent in a minute.
   assert.ok(babbler.sent.bytes > 0, 'it was never asked');
   assert.ok(babbler.sent.bytes < 64 * 1024 ** 2, `${babbler.sent.bytes} bytes were taken`);
+});
+
+test('an owner comes back although one safe lies to him and another is dead', async (t) => {
+  const recovery = 'a wardrobe full of lighthouse keepers';
+  const five = await Product.start();
+  t.after(() => five.stop());
+  const first = await Wallet.fresh(five);
+  t.after(() => first.close());
+  await first.create();
+  await first.addSafes();
+  await first.backUp(await first.addText('Seed of the savings wallet', 'legal winner thank year'));
+  const name = await first.enrol('Heidi', recovery);
+
+  const liar = await replaceByLiar(t, 2, ABOUT_OWNERS, five);
+  await five.killSafe(4);
+  const second = await Wallet.fresh(five);
+  t.after(() => second.close());
+  await second.create();
+  assert.equal(await second.lookFor(name), 10);
+  assert.match(await second.find('return-found').textContent(), /3 of 5 safes know this name/);
+  // A wrong passphrase is told from a right one all the same.
+  await second.comeBack('a wardrobe full of lighthouse keeper', 'wrong-passphrase');
+  await second.lookFor(name);
+  await second.comeBack(recovery);
+  const id = await second.recoverableId('Seed of the savings wallet');
+  await second.recover(id);
+  assert.equal(await second.reveal(id), 'legal winner thank year');
+  assert.ok(liar.lies.length > 0);
 });

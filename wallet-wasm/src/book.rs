@@ -178,6 +178,7 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     let (told, chapters) = (next.told(), next.chapters());
     let mut draft = Draft { next: &next, content: HeadContent::new(no_book()), length: 0 };
     let content = &mut draft.content;
+    content.name = Some(owner.name.clone());
     content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
     // Lists have heads of at most three bytes, of which one is counted already.
     draft.length = codec::encode(&draft.content).len() + 12;

@@ -11,6 +11,7 @@
 pub mod audits;
 pub mod book;
 pub mod claiming;
+pub mod credentials;
 pub mod drafts;
 pub mod examine;
 pub mod exchange;

@@ -24,7 +24,7 @@ use protocol::{
     identity::{Identity, IdentityError},
     ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Layout,
-    owner::{messages::Mark, name::NameKey, ticket::bind},
+    owner::{kit::Printed, messages::Mark, name::NameKey, ticket::bind},
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
@@ -225,6 +225,8 @@ pub enum Event {
     OwnerSuperseded(SafeId),
     /// The owner has come back on this device.
     OwnerReturned(Box<Return>),
+    /// A kit was made, tried and printed.
+    KitPrinted(Printed),
     /// A chapter of the owner's book is due, and its content durable.
     WriteChapter(Box<WriteChapter>),
     /// A chapter is back, its content durable, and this is what it says, if it says anything.
@@ -395,6 +397,7 @@ impl Transition<'_> {
             Event::OwnerPromised(safe, there) => self.owner_promised(&safe, there),
             Event::OwnerWritten(safe, sequence) => self.owner_written(&safe, sequence),
             Event::OwnerSuperseded(safe) => self.owner_superseded(&safe),
+            Event::KitPrinted(printed) => self.kit_printed(printed),
             Event::OwnerReturned(back) => self.owner_returned(*back),
             Event::WriteChapter(write) => self.write_chapter(*write, rng),
             Event::ChapterRead(id, content, book) => self.chapter_read(&id, &content, book),

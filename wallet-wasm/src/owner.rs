@@ -14,19 +14,21 @@ use protocol::{
     book::KnownSafe,
     codec::{self, Bytes},
     crypto::{
-        CryptoError, Secret, blake3, derive_secret,
+        CryptoError, Secret, blake3,
         oprf::{Blinded, Evaluation},
     },
     ids::{BackupId, DeviceId, GuessId, SafeId},
     owner::{
         book::HeadContent,
         enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
-        login::{ChannelKey, Known, LoginError},
+        kit::Printed,
+        login::{ChannelKey, Counter, LoginError, Recognised},
         messages::{
             Account, Action, Address, Answering, CredentialKind, Epoch, Evaluated, Guess, Head, Look, MAX_ANSWER_LEN,
             MAX_CREDENTIALS, MAX_LOOK_LEN, Mark, NewCredential, Opening, Outcome, Proof, Question, Refusal, Topic, Who,
         },
         name::NameKey,
+        note::{CredentialId, Note, credential_id},
         ticket::Ticket,
     },
     register::liars,
@@ -206,6 +208,17 @@ pub struct Owner {
     #[n(14)]
     #[cbor(default)]
     pub gone: Vec<BackupId>,
+    /// What the owner calls this device.
+    #[n(20)]
+    #[cbor(default)]
+    pub label: String,
+    /// The kit that was printed last.
+    #[n(21)]
+    pub kit: Option<Printed>,
+    /// Generation of the enrolment.
+    #[n(22)]
+    #[cbor(default)]
+    pub generation: u32,
 }
 
 /// What is said to a safe next.
@@ -233,7 +246,12 @@ pub enum Errand {
 impl Owner {
     /// A wallet's key at a safe.
     pub fn key_at(&self, safe: &SafeId) -> Secret {
-        derive_secret(&self.credential, "wallet", &safe.0)
+        Counter::Wallet(self.credential.clone()).key_at(safe)
+    }
+
+    /// What this wallet's credential is called at all safes.
+    pub fn credential_id(&self) -> CredentialId {
+        credential_id(&self.credential)
     }
 
     /// The seat of a safe.
@@ -367,6 +385,21 @@ pub fn question<R: CryptoRng>(
     look: &Look,
     rng: &mut R,
 ) -> Result<(Request, Asked), WalletError> {
+    question_by(state, safe, errand, look, None, rng)
+}
+
+/// The same on a device that only reads: it has no credential, and asks for its tickets in the channel by which its owner was recognised.
+///
+/// # Errors
+/// [`WalletError`], as above.
+pub fn question_by<R: CryptoRng>(
+    state: &State,
+    safe: &SafeId,
+    errand: Errand,
+    look: &Look,
+    visitor: Option<&ChannelKey>,
+    rng: &mut R,
+) -> Result<(Request, Asked), WalletError> {
     let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
     let known = state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?;
     let seat = owner.seat(safe).ok_or(WalletError::Unknown("safe"))?;
@@ -378,7 +411,9 @@ pub fn question<R: CryptoRng>(
     let mut trial = None;
     let (topic, plain, channel) = match errand {
         Errand::Open => {
-            let opening = Opening { key: owner.key_at(safe), note: Bytes::default() };
+            let note = Note::new(owner.credential_id(), &owner.label);
+            let note = note.seal(&NameKey::new(owner.name_key.clone()), safe, rng)?;
+            let opening = Opening { key: owner.key_at(safe), note: note.into() };
             (Topic::Open, codec::encode(&opening), None)
         }
         Errand::Evaluate => {
@@ -386,7 +421,7 @@ pub fn question<R: CryptoRng>(
             let (blinded, element) = Blinded::start(b"trial", rng)?;
             trial = Some(blinded);
             let (id, staging) = (GuessId::make_random(rng), Some(given.staging.clone()));
-            let guess = Guess { id, enrolment: given.staged.id, blinded: element.into(), staging };
+            let guess = Guess { id, enrolment: given.staged.id, blinded: element.into(), staging, credential: None };
             (Topic::Evaluate, codec::encode(&guess), None)
         }
         Errand::Stage => {
@@ -401,7 +436,8 @@ pub fn question<R: CryptoRng>(
         Errand::Promise => (Topic::Channel, codec::encode(&vec![Action::Promise(owner.epoch)]), Some(wallet()?)),
         Errand::Ticket(release) => {
             let action = Action::Ticket(release.then_some(owner.epoch));
-            (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
+            let own = if visitor.is_none() { Some(wallet()?) } else { None };
+            (Topic::Channel, codec::encode(&vec![action]), own)
         }
         Errand::Write => {
             let head = owner.head.clone().ok_or(WalletError::Unknown("book"))?;
@@ -413,7 +449,7 @@ pub fn question<R: CryptoRng>(
     let identity = state.identity(safe).ok_or(WalletError::Unknown("safe"))??;
     let entry = identity.current(look.time)?;
     // In the trial the owner is known by the passphrase that is staged; any try will do.
-    let proof = match (errand, &channel) {
+    let proof = match (errand, visitor.or(channel.as_ref())) {
         (Errand::Show, _) => {
             let staged = &given()?.staged;
             let who = Who::Passphrase(staged.id, GuessId::make_random(rng), [0; 32].into());
@@ -510,8 +546,12 @@ pub struct Return {
     pub name_key: Secret,
     /// The credential that was added for this device.
     pub credential: Secret,
+    /// What the owner calls this device.
+    pub label: String,
     /// How many safes must answer.
     pub threshold: u8,
+    /// Its generation.
+    pub generation: u32,
     /// All safes of the enrolment, with the number of this device's credential where it has one.
     pub seats: Vec<(SafeId, Option<u32>)>,
     /// The owner's root.
@@ -522,6 +562,8 @@ pub struct Return {
     pub newest: Option<(Head, HeadContent)>,
     /// The safes that answered, for those that the book does not name.
     pub safes: Vec<KnownSafe>,
+    /// No safe was given a credential: this device reads, and neither takes a turn nor writes.
+    pub reads: bool,
 }
 
 /// The newest of the heads that are the owner's. Whoever hands out another one is named.
@@ -553,16 +595,22 @@ pub struct Told {
     pub account: Account,
     /// The head of the book there.
     pub head: Option<Head>,
-    /// Number of the credential that was added.
-    pub number: u32,
+    /// Number of the credential that was added; `None`: none was.
+    pub number: Option<u32>,
 }
 
-/// What is done in the first channel of a device that comes back: it sees what is there, takes its own try back, and leaves its credential. `without`: the credential that makes
-/// room for it, where there was none ([`Arrived::Full`]).
-pub fn arrival(known: &Known, safe: &SafeId, credential: &Secret, without: Option<u32>) -> Vec<Action> {
-    let key = derive_secret(credential, "wallet", &safe.0);
-    let new = NewCredential { kind: CredentialKind::Wallet, key, note: Bytes::default(), wrap: None };
-    let arrival = [Action::Show, Action::ReadHead, Action::Refund(vec![known.guess_at(safe)]), Action::Add(new)];
+/// What is done in the first channel of a device that comes back: it sees what is there, takes its own try back, and leaves its credential, with a note. `without`: the credential
+/// that makes room for it, where there was none ([`Arrived::Full`]).
+pub fn arrival(
+    known: &Recognised,
+    safe: &SafeId,
+    (credential, note): (&Secret, &[u8]),
+    without: Option<u32>,
+) -> Vec<Action> {
+    let key = Counter::Wallet(credential.clone()).key_at(safe);
+    let note = Bytes(note.to_vec());
+    let new = NewCredential { kind: CredentialKind::Wallet, key, note, wrap: None, locator: None };
+    let arrival = [Action::Show, Action::ReadHead, Action::Refund(known.tries_at(safe)), Action::Add(new)];
     without.map(Action::Revoke).into_iter().chain(arrival).collect()
 }
 
@@ -580,7 +628,7 @@ pub fn arrived(safe: &KnownSafe, mut outcomes: Vec<Outcome>) -> Option<Arrived> 
     let at = outcomes.len().checked_sub(4)?;
     match <[Outcome; 4]>::try_from(outcomes.split_off(at)).ok()? {
         [Outcome::Account(account), Outcome::Head(head), _, Outcome::Added(number)] => {
-            Some(Arrived::Told(Box::new(Told { safe: safe.clone(), account, head, number })))
+            Some(Arrived::Told(Box::new(Told { safe: safe.clone(), account, head, number: Some(number) })))
         }
         [Outcome::Account(account), .., Outcome::Refused(_)] if account.credentials.len() >= MAX_CREDENTIALS => {
             let wallets = account.credentials.iter().filter(|one| one.kind == CredentialKind::Wallet);
@@ -590,31 +638,48 @@ pub fn arrived(safe: &KnownSafe, mut outcomes: Vec<Outcome>) -> Option<Arrived> 
     }
 }
 
-/// Puts together what the safes said. Those whose root or book is not the owner's are named.
+/// What a device does in its first channel that only reads: it sees what is there, and takes its own try back. It leaves nothing, not even when its tab is
+/// closed in the middle, and takes no place from a device that stays.
+pub fn visit(known: &Recognised, safe: &SafeId) -> Vec<Action> {
+    vec![Action::Show, Action::ReadHead, Action::Refund(known.tries_at(safe))]
+}
+
+/// What came of [`visit`]; `None`: not what a safe answers to its owner.
+pub fn visited(safe: &KnownSafe, outcomes: Vec<Outcome>) -> Option<Told> {
+    match <[Outcome; 3]>::try_from(outcomes).ok()? {
+        [Outcome::Account(account), Outcome::Head(head), _] => {
+            Some(Told { safe: safe.clone(), account, head, number: None })
+        }
+        _ => None,
+    }
+}
+
+/// Puts together what the safes said; `name` may be empty where a device came back without it. Those whose root or book is not the owner's are named.
 ///
 /// # Errors
 /// [`LoginError::TooFew`] if none of them returned the owner's root.
 pub fn come_back<R: CryptoRng>(
     name: String,
     key: &NameKey,
-    known: &Known,
-    credential: Secret,
+    known: &Recognised,
+    (credential, label): (Secret, String),
     told: Vec<Told>,
     rng: &mut R,
 ) -> Result<(Return, Vec<SafeId>), LoginError> {
     let enrolment = &known.agreed().enrolment;
     let mut seats: Vec<(SafeId, Option<u32>)> = enrolment.seats.iter().map(|seat| (seat.safe, None)).collect();
     let (mut root, mut heads, mut epochs, mut wrong) = (None, Vec::new(), Vec::new(), Vec::new());
-    let mut safes = Vec::new();
+    let (mut safes, mut reads) = (Vec::new(), true);
     for Told { safe, account, head, number } in told {
-        let Some(opened) = account.wrap.as_ref().and_then(|wrap| known.open_root(wrap).ok()) else {
+        let Ok(opened) = known.open_root(&account) else {
             wrong.push(safe.id);
             continue;
         };
         root = Some(opened);
         epochs.push(account.promised);
         heads.extend(head.map(|head| (safe.id, head)));
-        seats.iter_mut().filter(|(id, _)| *id == safe.id).for_each(|seat| seat.1 = Some(number));
+        reads &= number.is_none();
+        seats.iter_mut().filter(|(id, _)| *id == safe.id).for_each(|seat| seat.1 = number);
         safes.push(KnownSafe { nickname: safe.name.clone(), ..safe });
     }
     let root = root.ok_or(LoginError::TooFew { answered: 0, needed: 1 })?;
@@ -624,16 +689,20 @@ pub fn come_back<R: CryptoRng>(
     epochs.retain(|epoch| epoch.counter <= written.saturating_add(MAX_LEAP));
     epochs.extend(newest.as_ref().map(|(head, _)| head.mark.epoch));
     wrong.extend(liars);
+    let named = newest.as_ref().and_then(|(_, content)| content.name.clone());
     let back = Return {
-        name,
+        name: if name.is_empty() { named.unwrap_or_default() } else { name },
         name_key: key.expose().clone(),
         credential,
+        label,
         threshold: enrolment.threshold,
+        generation: enrolment.generation,
         seats,
         root: root.expose().clone(),
         epoch: epoch_after(epochs, rng),
         newest,
         safes,
+        reads,
     };
     Ok((back, wrong))
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::{
     claiming,
+    credentials::why_stale,
     drafts::{self, RuleDraft},
     owner::{Errand, Owner, Seat},
     passkey::{Passkey, PasskeyNote},
@@ -95,6 +96,18 @@ pub struct OwnerView {
     pub unread_trouble: Vec<String>,
     pub guesses_prompt: u64,
     pub guesses_lifetime: u64,
+    pub kit: Option<KitView>,
+}
+
+/// The kit that was printed last.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct KitView {
+    pub code: String,
+    pub made: u64,
+    pub lease_end: Option<u64>,
+    pub stale: Option<&'static str>,
 }
 
 /// One of the owner's safes.
@@ -316,13 +329,13 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
         rules: state.rules.iter().map(|rule| drafts::draw(state, rule)).collect(),
         room: draw_room(state, session, now),
         exhibits: state.exhibits.iter().rev().map(|exhibit| draw_exhibit(state, exhibit)).collect(),
-        owner: state.owner.as_ref().map(|owner| draw_owner(state, session, owner)),
+        owner: state.owner.as_ref().map(|owner| draw_owner(state, session, owner, now)),
         passkeys: Vec::new(),
         leading: true,
     }
 }
 
-fn draw_owner(state: &State, session: &Session, owner: &Owner) -> OwnerView {
+fn draw_owner(state: &State, session: &Session, owner: &Owner, now: Seconds) -> OwnerView {
     let n = u32::try_from(owner.seats.len()).unwrap_or(u32::MAX);
     let bound = |each| group_bound(n, owner.threshold.into(), 0, each).unwrap_or(u64::MAX);
     let chapters = || state.backups.values().filter_map(|backup| Some((backup, backup.chapter.as_ref()?)));
@@ -346,6 +359,12 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner) -> OwnerView {
         unread_trouble,
         guesses_prompt: bound(PROMPT_GUESSES),
         guesses_lifetime: bound(LIFETIME_GUESSES),
+        kit: owner.kit.as_ref().map(|kit| KitView {
+            code: kit.code.clone(),
+            made: millis(kit.made),
+            lease_end: kit.lease_end.map(millis),
+            stale: why_stale(state, kit, now),
+        }),
     }
 }
 

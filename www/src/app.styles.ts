@@ -107,4 +107,16 @@ export const shell = css`
       padding-block: 1.75rem 2.5rem;
     }
   }
+
+  /* What is printed is a sheet in the page, and nothing around it. */
+  @media print {
+    header,
+    footer {
+      display: none;
+    }
+    main {
+      max-width: none;
+      padding: 0;
+    }
+  }
 `;

@@ -10,6 +10,8 @@ import { type EngineError, toEngineError } from './engine/errors.ts';
 import { session } from './engine/session.ts';
 import './features/activity/activity.ts';
 import './features/evidence/evidence.ts';
+import './features/owner/credentials.ts';
+import './features/owner/kit.ts';
 import './features/recover/export.ts';
 import './features/recover/recover.ts';
 import './features/rules/rules.ts';
@@ -79,7 +81,12 @@ export class App extends LitElement {
 
   protected override updated(): void {
     // Never the title of a value: it would stay in the browser's history.
-    const others: Record<string, string> = { value: 'Value', unlocking: 'Ways to unlock' };
+    const others: Record<string, string> = {
+      value: 'Value',
+      unlocking: 'Ways to unlock',
+      returning: 'Ways to come back',
+      kit: 'Printed kit',
+    };
     const { page: name } = this.route;
     const page = others[name] ?? pages.find(([known]) => known === name)?.[1];
     document.title = session.view && page ? `${page} · Strongroom` : 'Strongroom';
@@ -173,6 +180,10 @@ export class App extends LitElement {
         )}`;
       case 'unlocking':
         return html`<sr-passkeys .view=${view}></sr-passkeys>`;
+      case 'returning':
+        return html`<sr-credentials .view=${view}></sr-credentials>`;
+      case 'kit':
+        return html`<sr-kit .view=${view}></sr-kit>`;
       case 'activity':
         return html`<sr-activity .view=${view}></sr-activity>`;
       default:

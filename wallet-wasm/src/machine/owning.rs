@@ -5,6 +5,7 @@ use protocol::{
     ids::SafeId,
     owner::{
         book::HeadContent,
+        kit::Printed,
         messages::{Epoch, Mark},
     },
     register::liars,
@@ -27,6 +28,8 @@ pub struct Enrol {
     pub name_key: protocol::crypto::Secret,
     /// This wallet's credential.
     pub credential: protocol::crypto::Secret,
+    /// What the owner calls this device.
+    pub label: String,
     /// How many safes must answer.
     pub threshold: u8,
     /// What is given to the safes.
@@ -71,6 +74,9 @@ impl Transition<'_> {
             base: None,
             loose: 0,
             gone: Vec::new(),
+            label: new.label,
+            kit: None,
+            generation: 1,
         });
         Ok(())
     }
@@ -184,13 +190,26 @@ impl Transition<'_> {
                 epoch: back.epoch,
                 head,
                 content: None,
-                superseded: false,
+                // Whoever only reads leaves the turn where it is.
+                superseded: back.reads,
                 left_out: 0,
                 loose: 0,
                 gone,
+                label: back.label,
+                generation: back.generation,
+                // The paper is the same, whichever device is in use.
+                kit: before.and_then(|owner| owner.kit.clone()),
             },
         };
         self.put_owner(owner);
+        Ok(())
+    }
+
+    /// A kit was made, tried and printed.
+    pub(super) fn kit_printed(&mut self, printed: Printed) -> Result<(), WalletError> {
+        let owner = self.owner()?;
+        self.note(Level::Info, format!("The kit “{}” was made, tried and printed.", printed.code));
+        self.put_owner(Owner { kit: Some(printed), ..owner });
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use litemap::LiteMap as Map;
 use protocol::{
     crypto::{PassphraseCost, Secret, expand_seed},
     ids::{BackupId, DepositId, SafeId, Seconds},
+    owner::login::Recognised,
     passphrase::Stretch,
     program::Keys,
 };
@@ -31,16 +32,18 @@ use crate::{
     passkey::PasskeyChange,
     session::{Action, Errand, Fetch, Session},
     state::{Backup, State},
-    store::{Store, StoreError, Stored},
+    store::{StoreError, Stored},
     upkeep,
     vault::Vault,
     view,
     web::{
+        credentials::Pending,
         error::{EngineError, NOT_SIGNED, UNKNOWN},
         jobs::{Arriving, Unpacked},
+        keep::Kept,
         net::{self, Received},
         owner::Coming,
-        store::{RexieStore, bytes},
+        store::bytes,
     },
 };
 
@@ -115,13 +118,17 @@ impl Open {
 
 /// The engine behind the bindings.
 pub(crate) struct Driver {
-    pub(crate) store: RexieStore,
+    pub(crate) store: Kept,
     stretch: Function,
     open: RefCell<Option<Open>>,
     /// Counts unlocks: what began before a lock must not touch what is open after it.
     unlocks: Cell<u64>,
     /// Somebody is coming back.
     pub(crate) coming: RefCell<Option<Coming>>,
+    /// This device only reads, by what its owner was recognised by.
+    pub(crate) visitor: RefCell<Option<Recognised>>,
+    /// A kit or a device is being made.
+    pub(crate) pending: RefCell<Option<Pending>>,
     committing: Mutex<()>,
     pub(crate) making: Mutex<()>,
     listener: RefCell<Option<Function>>,
@@ -138,13 +145,15 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(store: RexieStore, stretch: Function) -> Rc<Self> {
+    pub(crate) fn new(store: Kept, stretch: Function) -> Rc<Self> {
         Rc::new(Self {
             store,
             stretch,
             open: RefCell::new(None),
             unlocks: Cell::new(0),
             coming: RefCell::new(None),
+            visitor: RefCell::new(None),
+            pending: RefCell::new(None),
             committing: Mutex::new(()),
             making: Mutex::new(()),
             listener: RefCell::new(None),
@@ -155,6 +164,11 @@ impl Driver {
             leading: Cell::new(true),
             on_commit: RefCell::new(None),
         })
+    }
+
+    /// What is kept nowhere only reads: it would be lost with its tab, and the turn that it took with it.
+    pub(crate) const fn reads(&self) -> bool {
+        matches!(self.store, Kept::Memory(_))
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -213,6 +227,8 @@ impl Driver {
         self.unlocks.set(self.unlocks.get() + 1);
         *self.open.borrow_mut() = None;
         *self.coming.borrow_mut() = None;
+        *self.visitor.borrow_mut() = None;
+        *self.pending.borrow_mut() = None;
         *self.listener.borrow_mut() = None;
     }
 

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use protocol::{book::BookError, identity::IdentityError, passphrase::PassphraseError, piece_file::PieceFileError};
+use protocol::{
+    book::BookError, identity::IdentityError, owner::kit::KitError, passphrase::PassphraseError,
+    piece_file::PieceFileError,
+};
 use wasm_bindgen::JsValue;
 
 use crate::{machine::WalletError, passkey::PasskeyError, store::StoreError, vault::VaultError, view::sentence};
@@ -184,6 +187,16 @@ impl From<WalletError> for EngineError {
 impl From<PieceFileError> for EngineError {
     fn from(error: PieceFileError) -> Self {
         Self::of("not-the-piece-file", &error, Some("Choose the file that was saved when the backup was made."))
+    }
+}
+
+impl From<KitError> for EngineError {
+    fn from(error: KitError) -> Self {
+        let code = match error {
+            KitError::Mistyped => "kit-mistyped",
+            _ => "not-a-kit",
+        };
+        Self::of(code, &error, None)
     }
 }
 

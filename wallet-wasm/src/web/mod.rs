@@ -3,10 +3,12 @@
 //! The interface is declared for the page in `www/src/engine/api.ts`. All methods are promises; errors carry `code` and `next`.
 
 mod bulk;
+mod credentials;
 mod driver;
 mod error;
 mod examine;
 mod jobs;
+mod keep;
 mod net;
 mod owner;
 mod safes;
@@ -42,11 +44,12 @@ use crate::{
     planning::{self, bind},
     rules::Rule,
     state::{Backup, FaceWish, Level, Next, Operation, State},
-    store::{Store, Stored},
+    store::Stored,
     vault::{Vault, VaultError},
 };
 use driver::{Driver, Open, fresh_rng, now};
 use error::{EngineError, UNKNOWN};
+use keep::{Kept, Memory};
 
 /// The wallet of one browser profile.
 #[wasm_bindgen]
@@ -179,8 +182,15 @@ impl Engine {
     pub fn open(name: String, derive: Function) -> Promise {
         promise(async move {
             let store = RexieStore::open(&name).await?;
-            Ok(Self { driver: Driver::new(store, derive) }.into())
+            Ok(Self { driver: Driver::new(Kept::Disk(store), derive) }.into())
         })
+    }
+
+    /// A wallet that is kept nowhere, for a machine that is to remember nothing. It only reads: whoever comes back in it leaves no credential at his
+    /// safes and takes no turn.
+    #[wasm_bindgen(js_name = openInMemory)]
+    pub fn open_in_memory(derive: Function) -> Self {
+        Self { driver: Driver::new(Kept::Memory(Memory::default()), derive) }
     }
 
     /// `none`, `locked` or `open`.
@@ -644,9 +654,17 @@ impl Engine {
     }
 
     /// Enrols the owner at safes: a handle, a passphrase, how many of the safes must answer, and which. Returns the recovery name.
-    pub fn enrol(&self, handle: String, passphrase: String, threshold: u8, safes: Vec<String>) -> Promise {
+    /// `label`: what this device is called among the owner's.
+    pub fn enrol(
+        &self,
+        handle: String,
+        passphrase: String,
+        threshold: u8,
+        safes: Vec<String>,
+        label: String,
+    ) -> Promise {
         let driver = Rc::clone(&self.driver);
-        promise(async move { Ok(driver.enrol(&handle, &passphrase, threshold, &safes).await?.into()) })
+        promise(async move { Ok(driver.enrol(&handle, &passphrase, threshold, &safes, &label).await?.into()) })
     }
 
     /// Looks whether safes at these addresses know a name, and what is left of its guesses. Nothing is counted.
@@ -656,11 +674,91 @@ impl Engine {
         promise(async move { to_js(&driver.look_for_owner(&name, &addresses).await?) })
     }
 
-    /// Comes back with the passphrase, after [`Self::look_for_owner`].
-    #[wasm_bindgen(js_name = comeBack)]
-    pub fn come_back(&self, passphrase: String) -> Promise {
+    /// The same with the text of a kit, which has guesses of its own.
+    #[wasm_bindgen(js_name = lookWithKit)]
+    pub fn look_with_kit(&self, text: String) -> Promise {
         let driver = Rc::clone(&self.driver);
-        promise(async move { to_js(&driver.come_back(&passphrase).await?) })
+        promise(async move { to_js(&driver.look_with_kit(&text).await?) })
+    }
+
+    /// The same with what a passkey keeps as its user's handle. The safes show that they have their keys before the passkey is used.
+    #[wasm_bindgen(js_name = lookForDevice)]
+    pub fn look_for_device(&self, handle: Uint8Array, addresses: Vec<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.look_for_device(&handle.to_vec(), &addresses).await?) })
+    }
+
+    /// Comes back with the passphrase, after [`Self::look_for_owner`] or [`Self::look_with_kit`].
+    #[wasm_bindgen(js_name = comeBack)]
+    pub fn come_back(&self, passphrase: String, label: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.come_back(&passphrase, &label).await?) })
+    }
+
+    /// Comes back with what the passkey made of [`Self::device_input`], after [`Self::look_for_device`].
+    #[wasm_bindgen(js_name = comeBackWithDevice)]
+    pub fn come_back_with_device(&self, output: Uint8Array, label: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let output = Zeroizing::new(output.to_vec());
+            to_js(&driver.come_back_with_device(&output, &label).await?)
+        })
+    }
+
+    /// What a passkey makes its output of, to be the owner: 32 bytes, the same everywhere.
+    #[wasm_bindgen(js_name = deviceInput)]
+    pub fn device_input(&self) -> Vec<u8> {
+        protocol::owner::device::input().to_vec()
+    }
+
+    /// By what the owner is known at the safes. This wallet may ask that; to change it takes the passphrase.
+    pub fn credentials(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.credentials().await?) })
+    }
+
+    /// Forgets a credential at every safe that answers.
+    pub fn revoke(&self, credential: String, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.revoke(&credential, &passphrase).await?) })
+    }
+
+    /// Forgets all guesses that are counted, whoever made them.
+    #[wasm_bindgen(js_name = forgetTries)]
+    pub fn forget_tries(&self, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.forget_tries(&passphrase).await?) })
+    }
+
+    /// Makes a kit and tries it. It counts, and the one before it goes, with [`Self::confirm_kit`].
+    #[wasm_bindgen(js_name = makeKit)]
+    pub fn make_kit(&self, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.make_kit(&passphrase).await?) })
+    }
+
+    /// The kit is on paper, from which its code was read.
+    #[wasm_bindgen(js_name = confirmKit)]
+    pub fn confirm_kit(&self, code: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.confirm_kit(&code).await?) })
+    }
+
+    /// The owner wants to add a passkey or security key as a way to come back: what it is to keep, and to make its output of.
+    #[wasm_bindgen(js_name = beginDevice)]
+    pub fn begin_device(&self, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.begin_device(&passphrase).await?) })
+    }
+
+    /// Adds it, with the output that it made.
+    #[wasm_bindgen(js_name = addDevice)]
+    pub fn add_device(&self, output: Uint8Array, label: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let output = Zeroizing::new(output.to_vec());
+            to_js(&driver.add_device(&output, &label).await?)
+        })
     }
 
     /// Looks into signed files; with `ask`, asks the safe that the first certificate points to. Needs no open wallet.

@@ -10,10 +10,13 @@ use protocol::{
     crypto::{PassphraseCost, Secret},
     ids::SafeId,
     owner::{
+        device::Handle,
         enrolment::{Enrolling, Stretched, may_be},
-        login::{Agreed, Attempt, ChannelKey, Known, LoginError, agree},
-        messages::{Address, Evaluated, Look, MAX_ANSWER_LEN, Question, Topic},
+        kit::{Kit, code_of},
+        login::{Agreed, Attempt, ChannelKey, Counter, Known, LoginError, Recognised, agree},
+        messages::{Address, Evaluated, Greeting, Guesses, Look, MAX_ANSWER_LEN, Question, Topic},
         name::{self, NameKey},
+        note::{Note, credential_id},
     },
     passphrase::{self, check_new},
 };
@@ -24,7 +27,7 @@ use crate::{
     machine::{Enrol, Event},
     owner::{
         self, Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
-        question, read_look,
+        question_by, read_look, visit, visited,
     },
     web::{
         driver::{Driver, fresh_rng, now},
@@ -35,21 +38,43 @@ use crate::{
     },
 };
 
-/// Somebody who has said a name and looked at safes.
+/// Somebody who has said who he is, and looked at safes.
+#[derive(Clone)]
 pub(crate) struct Coming {
-    name: String,
-    key: NameKey,
-    agreed: Agreed,
-    safes: Vec<Found>,
+    /// Empty for a device, which knows only what became of it.
+    pub(crate) name: String,
+    pub(crate) key: NameKey,
+    pub(crate) agreed: Agreed,
+    pub(crate) safes: Vec<Found>,
+    silent: Vec<String>,
     /// The randomness of the try: the same passphrase again is the same try.
     seed: Secret,
+    /// Whose guesses are used, where not those of the name.
+    counter: Option<Counter>,
+    /// A device that is to be asked.
+    handle: Option<Handle>,
+}
+
+impl Coming {
+    /// Tries are counted among those of this wallet.
+    pub(crate) fn counted_by(&mut self, wallet: Option<Secret>) {
+        self.counter = wallet.map(Counter::Wallet);
+    }
 }
 
 /// A safe that shows the name.
 #[derive(Clone)]
-struct Found {
-    safe: KnownSafe,
-    look: Look,
+pub(crate) struct Found {
+    pub(crate) safe: KnownSafe,
+    /// What is left of the guesses: by name, or of the kit.
+    left: Guesses,
+}
+
+impl Found {
+    /// One that is known already, and was not asked yet.
+    pub(crate) const fn of(safe: KnownSafe) -> Self {
+        Self { safe, left: Guesses { now: 0, ever: 0, wait: None } }
+    }
 }
 
 /// What a look found.
@@ -65,6 +90,8 @@ pub(crate) struct LookReport {
     guesses: u32,
     guesses_ever: u32,
     wait: Option<f64>,
+    /// What the kit is called, if there is one.
+    kit: Option<String>,
 }
 
 /// What coming back found.
@@ -76,6 +103,10 @@ pub(crate) struct CameBack {
     chapters: usize,
     left_out: u32,
     wrong: Vec<String>,
+}
+
+fn nobody() -> EngineError {
+    EngineError::new(("unknown-name", "Say who you are first.", None))
 }
 
 fn bad_name(error: name::NameError) -> EngineError {
@@ -104,7 +135,8 @@ impl Driver {
     /// One errand: look, ask, and what it means.
     pub(crate) async fn converse(self: &Rc<Self>, safe: SafeId, errand: Errand) -> Result<(), EngineError> {
         let stranger = self.with(|open| owner::stranger(&open.state, &safe))?;
-        if let (Errand::Ticket(_), Some(why)) = (errand, stranger) {
+        let visitor = self.visitor.borrow().as_ref().map(|known| known.channel(&safe));
+        if let (Errand::Ticket(_), Some(why), None) = (errand, stranger, &visitor) {
             return self.owner_hindered(safe, Meaning::Refused(why)).await;
         }
         let look = self.with(|open| {
@@ -120,7 +152,7 @@ impl Driver {
         let mut rng = fresh_rng()?;
         let question = self.with(|open| {
             open.session.set_clock(safe, look.time, now());
-            question(&open.state, &safe, errand, &look, &mut rng)
+            question_by(&open.state, &safe, errand, &look, visitor.as_ref(), &mut rng)
         })?;
         let Ok((request, asked)) = question else {
             return self.look_again(safe, "has no key to seal to now".to_owned()).await;
@@ -153,6 +185,7 @@ impl Driver {
         typed: &str,
         threshold: u8,
         safes: &[String],
+        label: &str,
     ) -> Result<String, EngineError> {
         let handle = name::normalise(handle, nfc).map_err(bad_name)?;
         let passphrase = check_new(typed, nfc)?;
@@ -174,6 +207,7 @@ impl Driver {
             name: name.clone(),
             name_key,
             credential: Secret::make_random(&mut rng),
+            label: label.to_owned(),
             threshold,
             making: Making::of(&made, stretched),
             epoch: epoch_after([], &mut rng),
@@ -190,10 +224,55 @@ impl Driver {
         addresses: &[String],
     ) -> Result<LookReport, EngineError> {
         let name = name::normalise(typed, nfc).map_err(bad_name)?;
-        let key = self.derive_key(&NameKey::stretch(), &name).await?;
-        let key = NameKey::new(key);
-        let mut urls =
-            addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
+        let urls = addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
+        let key = NameKey::new(self.derive_key(&NameKey::stretch(), &name).await?);
+        self.found(self.look_around(name, key, urls).await?)
+    }
+
+    /// The same with what stands on a kit.
+    pub(crate) async fn look_with_kit(self: &Rc<Self>, text: &str) -> Result<LookReport, EngineError> {
+        let coming = self.look_at_kit(&Kit::parse(text)?).await?;
+        self.found(coming)
+    }
+
+    /// The same for a device that has said whose it is. The safes show that they have their keys before it is asked for its own.
+    pub(crate) async fn look_for_device(
+        self: &Rc<Self>,
+        handle: &[u8],
+        addresses: &[String],
+    ) -> Result<LookReport, EngineError> {
+        let stray = "This passkey brings no owner back: it is for something else.";
+        let handle = Handle::parse(handle).map_err(|_| EngineError::new(("not-the-device", stray, None)))?;
+        let urls = addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
+        let mut coming = self.look_around(String::new(), handle.name.clone(), urls).await?;
+        coming.handle = Some(handle);
+        self.greet(&mut coming).await?;
+        self.found(coming)
+    }
+
+    /// What safes show that are named on a kit.
+    pub(crate) async fn look_at_kit(self: &Rc<Self>, kit: &Kit) -> Result<Coming, EngineError> {
+        let name = name::normalise(&kit.name, nfc).map_err(bad_name)?;
+        let key = NameKey::new(self.derive_key(&NameKey::stretch(), &name).await?);
+        let urls =
+            kit.safes.iter().map(|safe| super::safes::check_address(&safe.url)).collect::<Result<Vec<_>, _>>()?;
+        let mut coming = self.look_around(name, key, urls).await?;
+        if coming.agreed.enrolment.generation < kit.generation {
+            let text = "These safes show an enrolment that is older than the kit.";
+            return Err(EngineError::new(("safes-behind", text, Some("Try again when more of your safes answer."))));
+        }
+        coming.counter = Some(Counter::Kit(kit.secret.clone()));
+        self.greet(&mut coming).await?;
+        Ok(coming)
+    }
+
+    /// Looks at safes, and finds the statement that enough of them show.
+    pub(crate) async fn look_around(
+        &self,
+        name: String,
+        key: NameKey,
+        mut urls: Vec<String>,
+    ) -> Result<Coming, EngineError> {
         // Named twice is named once: more than half of the safes that were named must agree.
         urls.sort_unstable();
         urls.dedup();
@@ -203,44 +282,77 @@ impl Driver {
                 let (safe, ..) = ask(url, None, "").await.ok()?;
                 let request = look_request(url, key.expose(), &safe.id);
                 let look = read_look(net::send_request(&request, None).await.map(Received::into_answer)).ok()?;
-                Some(Found { safe, look })
+                Some((Found { safe, left: look.left }, look))
             }
         }))
         .await;
         let silent = urls.iter().zip(&looks).filter(|(_, found)| found.is_none()).map(|(url, _)| url.clone()).collect();
-        let mut safes: Vec<Found> = Vec::new();
-        for found in looks.into_iter().flatten() {
+        let (mut safes, mut shown): (Vec<Found>, Vec<(SafeId, Look)>) = (Vec::new(), Vec::new());
+        for (found, look) in looks.into_iter().flatten() {
             if safes.iter().all(|known| known.safe.id != found.safe.id) {
+                shown.push((found.safe.id, look));
                 safes.push(found);
             }
         }
-        let shown: Vec<_> = safes.iter().map(|found| (found.safe.id, found.look.clone())).collect();
         let agreed = agree(&key, &shown, urls.len()).map_err(login_error)?;
         safes.retain(|found| agreed.shown_by.contains(&found.safe.id));
+        let seed = Secret::make_random(&mut fresh_rng()?);
+        Ok(Coming { name, key, agreed, safes, silent, seed, counter: None, handle: None })
+    }
+
+    /// Has each safe show that it has its key, and what is left of the guesses. One that does not is left out.
+    async fn greet(&self, coming: &mut Coming) -> Result<(), EngineError> {
+        let (key, counter) = (&coming.key, &coming.counter);
+        let greetings = coming.safes.iter().map(|found| async move {
+            let greeting = Greeting { credential: counter.as_ref().map(|counter| counter.key_at(&found.safe.id)) };
+            let answer = self.ask_found(key, found, Topic::Greet, &codec::encode(&greeting), None).await?;
+            let left = codec::decode::<Guesses>(&answer, MAX_ANSWER_LEN).ok()?;
+            Some(Found { left, ..found.clone() })
+        });
+        let greeted: Vec<Found> = join_all(greetings).await.into_iter().flatten().collect();
+        let needed = usize::from(coming.agreed.enrolment.threshold);
+        if greeted.len() < needed {
+            let text = if coming.counter.is_some() {
+                "Too few of these safes know this kit; another one has taken its place, or it was revoked."
+            } else {
+                "Too few of these safes could show that they are the owner's."
+            };
+            return Err(EngineError::new(("too-few-safes", text, Some("Use your recovery name and passphrase."))));
+        }
+        coming.safes = greeted;
+        Ok(())
+    }
+
+    /// Remembers who is coming, and reports what was found.
+    fn found(&self, coming: Coming) -> Result<LookReport, EngineError> {
+        let Coming { name, agreed, safes, silent, counter, .. } = &coming;
         // A try takes as many safes as are needed: the one with the fewest guesses among the best of them decides.
         let threshold = agreed.enrolment.threshold;
-        let needed = |left: &dyn Fn(&Look) -> u32| {
-            let mut all: Vec<u32> = safes.iter().map(|found| left(&found.look)).collect();
+        let needed = |left: &dyn Fn(&Guesses) -> u32| {
+            let mut all: Vec<u32> = safes.iter().map(|found| left(&found.left)).collect();
             all.sort_unstable_by(|a, b| b.cmp(a));
-            all.get(usize::from(threshold) - 1).copied().unwrap_or(0)
+            all.get(usize::from(threshold).saturating_sub(1)).copied().unwrap_or(0)
         };
-        let found = LookReport {
+        let report = LookReport {
             name: name.clone(),
             threshold,
             seats: agreed.enrolment.seats.len(),
             answered: safes.iter().map(|found| found.safe.name.clone()).collect(),
-            silent,
-            guesses: needed(&|look| look.left.now),
-            guesses_ever: needed(&|look| look.left.ever),
-            wait: safes.iter().filter_map(|found| found.look.left.wait).max().map(|wait| wait as f64),
+            silent: silent.clone(),
+            guesses: needed(&|left| left.now),
+            guesses_ever: needed(&|left| left.ever),
+            wait: safes.iter().filter_map(|found| found.left.wait).max().map(|wait| wait as f64),
+            kit: match counter {
+                Some(Counter::Kit(secret)) => Some(code_of(secret)),
+                _ => None,
+            },
         };
-        let seed = Secret::make_random(&mut fresh_rng()?);
-        *self.coming.borrow_mut() = Some(Coming { name, key, agreed, safes, seed });
-        Ok(found)
+        *self.coming.borrow_mut() = Some(coming);
+        Ok(report)
     }
 
     /// A question to a safe that was found, with a fresh challenge.
-    async fn ask_found(
+    pub(crate) async fn ask_found(
         &self,
         key: &NameKey,
         found: &Found,
@@ -268,30 +380,68 @@ impl Driver {
         answering.open(&ask_safe(&request).await?).ok()
     }
 
-    pub(crate) async fn come_back(self: &Rc<Self>, typed: &str) -> Result<CameBack, EngineError> {
-        let gone = || EngineError::new(("unknown-name", "Say your name first.", None));
+    /// Comes back with the passphrase, after one of the looks.
+    pub(crate) async fn come_back(self: &Rc<Self>, typed: &str, label: &str) -> Result<CameBack, EngineError> {
+        let coming = self.coming()?;
+        let (known, wrong) = self.recognise(&coming, typed).await?;
+        self.come_in(coming, &known, wrong, label).await
+    }
+
+    /// Comes back with what the device has made of [`protocol::owner::device::input`], after [`Self::look_for_device`].
+    pub(crate) async fn come_back_with_device(
+        self: &Rc<Self>,
+        output: &[u8],
+        label: &str,
+    ) -> Result<CameBack, EngineError> {
+        let coming = self.coming()?;
+        let handle = coming.handle.clone().ok_or_else(nobody)?;
+        let known = Recognised::Device(Box::new((coming.agreed.clone(), handle.unlock(&Secret::try_from(output)?))));
+        self.come_in(coming, &known, Vec::new(), label).await
+    }
+
+    fn coming(&self) -> Result<Coming, EngineError> {
+        self.coming.borrow().clone().ok_or_else(nobody)
+    }
+
+    /// Who says the passphrase is the owner.
+    pub(crate) async fn recognise(
+        &self,
+        coming: &Coming,
+        typed: &str,
+    ) -> Result<(Recognised, Vec<String>), EngineError> {
         let passphrase = passphrase::normalise(typed, nfc)?;
-        let (name, key, agreed, safes, seed) = {
-            let coming = self.coming.borrow();
-            let coming = coming.as_ref().ok_or_else(gone)?;
-            let Coming { name, key, agreed, safes, seed } = coming;
-            (name.clone(), key.clone(), agreed.clone(), safes.clone(), seed.clone())
-        };
         // The same passphrase is the same try, another one another.
         let context = protocol::crypto::blake3(passphrase.as_bytes());
-        let mut rng = protocol::crypto::expand_seed(&protocol::crypto::derive_secret(&seed, "try", &context));
-        let attempt = agreed.start(&passphrase, &mut rng)?;
-        let (known, mut wrong) = self.try_passphrase(&key, &safes, attempt).await?;
-        // Now it is the owner. Each safe is told so, hands out what it has, and gets to know this device.
-        // One that it has already stays the same.
+        let mut rng = protocol::crypto::expand_seed(&protocol::crypto::derive_secret(&coming.seed, "try", &context));
+        let attempt = coming.agreed.clone().start(&passphrase, &mut rng)?.counted_by(coming.counter.clone());
+        let (known, wrong) = self.try_passphrase(&coming.key, &coming.safes, attempt).await?;
+        Ok((Recognised::Passphrase(Box::new(known)), wrong))
+    }
+
+    /// Now it is the owner. Each safe is told so, hands out what it has, and gets to know this device.
+    async fn come_in(
+        self: &Rc<Self>,
+        coming: Coming,
+        known: &Recognised,
+        mut wrong: Vec<String>,
+        label: &str,
+    ) -> Result<CameBack, EngineError> {
+        let Coming { name, key, safes, .. } = coming;
+        // A credential that it has already stays the same.
         let mine = self.with(|open| open.state.owner.as_ref().map(|owner| owner.credential.clone()))?;
         let credential = match mine {
             Some(credential) => credential,
             None => Secret::make_random(&mut fresh_rng()?),
         };
-        let told = join_all(safes.iter().map(|found| self.come_in(&key, found, &known, &credential))).await;
-        let told = told.into_iter().flatten().collect();
-        let (back, liars) = come_back(name, &key, &known, credential, told, &mut fresh_rng()?).map_err(login_error)?;
+        let note = Note::new(credential_id(&credential), label);
+        let arriving = safes.iter().map(|found| self.arrive_at(&key, found, known, &credential, &note));
+        let told: Vec<Told> = join_all(arriving).await.into_iter().flatten().collect();
+        if told.is_empty() && matches!(known, Recognised::Device(_)) {
+            let text = "Your safes do not know this key: it was revoked, or is of an enrolment before this one.";
+            return Err(EngineError::new(("device-unknown", text, Some("Use your recovery name and passphrase."))));
+        }
+        let mine = (credential.clone(), label.to_owned());
+        let (back, liars) = come_back(name, &key, known, mine, told, &mut fresh_rng()?).map_err(login_error)?;
         let named = |id: &SafeId| safes.iter().find(|found| found.safe.id == *id).map(|found| found.safe.name.clone());
         wrong.extend(liars.iter().filter_map(named));
         let entries = back.newest.iter().flat_map(|(_, content)| &content.book.entries);
@@ -302,6 +452,9 @@ impl Driver {
             wrong,
         };
         self.with(|open| open.session.came_back())?;
+        if self.reads() {
+            *self.visitor.borrow_mut() = Some(known.clone());
+        }
         self.handle(Event::OwnerReturned(Box::new(back))).await?;
         *self.coming.borrow_mut() = None;
         self.look_at_safes();
@@ -343,12 +496,25 @@ impl Driver {
     }
 
     /// The first channel to a safe.
-    async fn come_in(&self, key: &NameKey, found: &Found, known: &Known, credential: &Secret) -> Option<Told> {
+    async fn arrive_at(
+        &self,
+        key: &NameKey,
+        found: &Found,
+        known: &Recognised,
+        credential: &Secret,
+        note: &Note,
+    ) -> Option<Told> {
         let channel = known.channel(&found.safe.id);
+        if self.reads() {
+            let actions = codec::encode(&visit(known, &found.safe.id));
+            let answer = self.ask_found(key, found, Topic::Channel, &actions, Some(&channel)).await?;
+            return visited(&found.safe, codec::decode(&answer, MAX_ANSWER_LEN).ok()?);
+        }
+        let note = note.seal(key, &found.safe.id, &mut fresh_rng().ok()?).ok()?;
         let mut without = None;
         // Where there is no room for this device, it is made once.
         for _ in 0..2 {
-            let actions = codec::encode(&arrival(known, &found.safe.id, credential, without));
+            let actions = codec::encode(&arrival(known, &found.safe.id, (credential, &note), without));
             let answer = self.ask_found(key, found, Topic::Channel, &actions, Some(&channel)).await?;
             match arrived(&found.safe, codec::decode(&answer, MAX_ANSWER_LEN).ok()?)? {
                 Arrived::Told(told) => return Some(*told),

@@ -251,6 +251,74 @@ export interface OwnerView {
   /** How many passphrases anybody could try at once, and ever. */
   guessesPrompt: number;
   guessesLifetime: number;
+  /** The kit that was printed last, if this device knows of one. */
+  kit: KitView | null;
+}
+
+/** A kit that is on paper. */
+export interface KitView {
+  /** Six characters that stand on it. */
+  code: string;
+  made: number;
+  /** When the first of the leases ended that were running then. */
+  leaseEnd: number | null;
+  /** Why it does not fit any more; null: it does. */
+  stale: string | null;
+}
+
+/** A kit as it was made, for the printer. */
+export interface KitReport {
+  /** What its QR code says. */
+  text: string;
+  code: string;
+  name: string;
+  /** Generation of the enrolment. */
+  generation: number;
+  threshold: number;
+  made: number;
+  leaseEnd: number | null;
+  safes: { name: string; url: string }[];
+  /** Safes that did not answer: they do not know it. */
+  silent: string[];
+}
+
+/** By what the owner is known. */
+export interface CredentialView {
+  id: string;
+  kind: 'wallet' | 'device' | 'kit';
+  /** What its owner calls it; may be empty. A kit is called by its code. */
+  label: string;
+  added: number;
+  /** Names of the safes that know it. */
+  safes: string[];
+  /** It is this wallet's. */
+  mine: boolean;
+}
+
+/** What the safes list. */
+export interface CredentialsReport {
+  credentials: CredentialView[];
+  /** Safes that did not answer. */
+  silent: string[];
+  /** Guesses that are counted, at the safe that counts most. */
+  tries: number;
+}
+
+/** Where something was done. */
+export interface DoneReport {
+  done: string[];
+  /** Safes that did not answer, or refused. */
+  silent: string[];
+}
+
+/** What an authenticator is asked for, to be a way to come back. */
+export interface DeviceWish {
+  /** What it keeps as its user's handle, base64url. */
+  handle: string;
+  /** What it makes its output of, base64url. */
+  input: string;
+  /** The recovery name. */
+  name: string;
 }
 
 /** One of the owner's safes. */
@@ -281,6 +349,8 @@ export interface LookReport {
   guessesEver: number;
   /** Seconds until the next one; null: none will be. */
   wait: number | null;
+  /** The code of the kit, whose guesses these are; null: without one. */
+  kit: string | null;
 }
 
 /** What coming back has brought. */
@@ -646,15 +716,46 @@ export interface Engine {
   /** Inverse of `exportCertificates`. Error `wrong-passphrase`, `not-a-certificate-file`. */
   importCertificates(file: Uint8Array, passphrase: string): Promise<ImportReport>;
 
-  /** Enrols the owner at safes, of which `threshold` must answer later. Returns the recovery name: the handle, and six characters that make it hard to guess. */
-  enrol(handle: string, passphrase: string, threshold: number, safes: string[]): Promise<string>;
+  /**
+   * Enrols the owner at safes, of which `threshold` must answer later. Returns the recovery name: the handle, and six characters that make it hard to guess.
+   * `label`: what this device is called among the owner's.
+   */
+  enrol(
+    handle: string,
+    passphrase: string,
+    threshold: number,
+    safes: string[],
+    label: string,
+  ): Promise<string>;
   /** Looks whether safes at these addresses know a name. Costs no guess. */
   lookForOwner(name: string, addresses: string[]): Promise<LookReport>;
+  /** The same with the text of a kit. Error `not-a-kit`, `kit-mistyped`, `safes-behind`: they show an enrolment that is older than the kit. */
+  lookWithKit(text: string): Promise<LookReport>;
+  /** The same with what a passkey has kept as its user's handle; the safes show that they have their keys before it is used. Error `not-the-device`. */
+  lookForDevice(handle: Uint8Array, addresses: string[]): Promise<LookReport>;
+  /** What a passkey makes its output of for `comeBackWithDevice`. */
+  deviceInput(): Promise<Uint8Array>;
+  /** Comes back with that output, after `lookForDevice`. Costs no guess. Error `device-unknown`. */
+  comeBackWithDevice(output: Uint8Array, label: string): Promise<CameBack>;
   /**
-   * Comes back with the passphrase, after `lookForOwner`; again, for safes that were away, or to take the book back from another device. Costs a
+   * Comes back with the passphrase, after `lookForOwner` or `lookWithKit`; again, for safes that were away, or to take the book back from another device. Costs a
    * guess, which is given back if it is the right one.
    */
-  comeBack(passphrase: string): Promise<CameBack>;
+  comeBack(passphrase: string, label: string): Promise<CameBack>;
+  /** By what the owner is known at the safes. All below changes that, and takes the recovery passphrase: the open wallet alone is not enough. */
+  credentials(): Promise<CredentialsReport>;
+  /** Forgets one at every safe that answers. */
+  revoke(credential: string, passphrase: string): Promise<DoneReport>;
+  /** Forgets all guesses that are counted, whoever made them. */
+  forgetTries(passphrase: string): Promise<DoneReport>;
+  /** Makes a kit, and has it bring the owner back as a trial. Error `too-few-safes`, `not-proven`. */
+  makeKit(passphrase: string): Promise<KitReport>;
+  /** It is on paper, from which the code was read; from now on it is the one that counts. Error `other-kit`. */
+  confirmKit(code: string): Promise<DoneReport>;
+  /** Begins to add a passkey or security key as a way to come back. */
+  beginDevice(passphrase: string): Promise<DeviceWish>;
+  /** Adds it, with its output, and tries it. Error `too-many-credentials`, `not-proven`. */
+  addDevice(output: Uint8Array, label: string): Promise<DoneReport>;
   /** The signed certificate of one deposit, also of one that is kept as evidence; COSE_Sign1 bytes, for a file. */
   certificate(depositId: string): Promise<Uint8Array>;
   /** Forgets one that is kept as evidence. */

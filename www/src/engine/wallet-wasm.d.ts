@@ -4,8 +4,8 @@
  */
 import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from './api.ts';
 
-/** Fetches and compiles the WebAssembly module that lies beside the script. */
-export default function init(): Promise<unknown>;
+/** Fetches and compiles the WebAssembly module that lies beside the script; or takes one that was compiled already. */
+export default function init(from?: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 
 interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan'> {
   lock(): void;
@@ -52,4 +52,6 @@ export declare const Engine: {
     dbName: string,
     derive: (...args: Parameters<typeof stretch>) => Promise<Uint8Array | undefined>,
   ): Promise<WasmEngine>;
+  /** A wallet that is kept nowhere, and only reads. */
+  openInMemory(derive: (...args: Parameters<typeof stretch>) => Promise<Uint8Array | undefined>): WasmEngine;
 };

@@ -166,11 +166,22 @@ const host = {
 
   exportCertificates: (ids: string[], passphrase: string) =>
     handOver(engine().exportCertificates(ids, passphrase)),
-  enrol: here((handle: string, passphrase: string, threshold: number, safes: string[]) =>
-    engine().enrol(handle, passphrase, threshold, safes),
+  enrol: here((handle: string, passphrase: string, threshold: number, safes: string[], label: string) =>
+    engine().enrol(handle, passphrase, threshold, safes, label),
   ),
   lookForOwner: (name: string, addresses: string[]) => engine().lookForOwner(name, addresses),
-  comeBack: here((passphrase: string) => engine().comeBack(passphrase)),
+  lookWithKit: (text: string) => engine().lookWithKit(text),
+  lookForDevice: (handle: Uint8Array, addresses: string[]) => engine().lookForDevice(handle, addresses),
+  deviceInput: async () => engine().deviceInput(),
+  comeBackWithDevice: here((output: Uint8Array, label: string) => engine().comeBackWithDevice(output, label)),
+  comeBack: here((passphrase: string, label: string) => engine().comeBack(passphrase, label)),
+  credentials: () => engine().credentials(),
+  revoke: here((credential: string, passphrase: string) => engine().revoke(credential, passphrase)),
+  forgetTries: here((passphrase: string) => engine().forgetTries(passphrase)),
+  makeKit: here((passphrase: string) => engine().makeKit(passphrase)),
+  confirmKit: here((code: string) => engine().confirmKit(code)),
+  beginDevice: here((passphrase: string) => engine().beginDevice(passphrase)),
+  addDevice: here((output: Uint8Array, label: string) => engine().addDevice(output, label)),
   importCertificates: here((file: Uint8Array, passphrase: string) =>
     engine().importCertificates(file, passphrase),
   ),

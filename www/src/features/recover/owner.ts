@@ -7,6 +7,7 @@ import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
+import { thisDevice } from '../owner/label.ts';
 
 /** More than half, and two at least. */
 const least = (safes: number): number => Math.max(2, Math.floor(safes / 2) + 1);
@@ -126,13 +127,30 @@ export class Owner extends Page {
             </div>`
           : nothing
       }
-      ${enrolled ? this.#budget(owner) : nothing}`;
+      ${enrolled ? html`${this.#more(owner)} ${this.#budget(owner)}` : nothing}`;
   }
 
   #seat({ nickname, done, step, trouble }: OwnerSeat): TemplateResult {
     return html`<li class="small" data-done=${done}>
       ${done ? icon('check') : nothing} ${nickname} ${trouble ?? step}${done ? nothing : '…'}
     </li>`;
+  }
+
+  #more({ kit }: OwnerView): TemplateResult {
+    return html`<div class="stack tight">
+      ${
+        kit?.stale
+          ? html`<div class="notice warn" role="status" data-testid="owner-kit-stale">
+              ${icon('alert')}
+              <p class="small">Your printed kit ${kit.code} does not fit any more. ${kit.stale} Print a new one.</p>
+            </div>`
+          : nothing
+      }
+      <div class="row">
+        <a class="button small" href="#/kit" data-testid="kit-open">${icon('document')}${kit ? `Printed kit ${kit.code}` : 'Print a kit'}</a>
+        <a class="button small" href="#/returning" data-testid="returning-open">${icon('key')}Ways to come back</a>
+      </div>
+    </div>`;
   }
 
   #budget({ seats, threshold, guessesPrompt, guessesLifetime }: OwnerView): TemplateResult {
@@ -238,7 +256,7 @@ export class Owner extends Page {
           next: 'Type the same one twice.',
         });
       }
-      await session.engine.enrol(handle, passphrase, Number(threshold), safes);
+      await session.engine.enrol(handle, passphrase, Number(threshold), safes, thisDevice());
     });
   }
 }

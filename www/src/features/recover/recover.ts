@@ -88,6 +88,10 @@ export class Recover extends Page {
       <sr-return .owner=${this.view.owner}></sr-return>
       ${this.#import()}
       <sr-owner .owner=${this.view.owner} .safes=${this.view.safes}></sr-owner>
+      <p class="small muted">
+        For the day when this site is gone: <a href="./recover.html" download="recover.html" data-testid="rescue-download">Download recover.html</a>,
+        one file of less than a megabyte. Keep it beside your kit; opened from a disk, it brings everything back with your passphrase.
+      </p>
     </div>`;
   }
 

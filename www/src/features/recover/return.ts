@@ -6,6 +6,8 @@ import { count } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
+import { thisDevice } from '../owner/label.ts';
+import { answer, discover, obstacle, wipe } from '../unlock/webauthn.ts';
 
 /** Coming back on a new device: name and safes first, which costs nothing; then the passphrase, which costs a guess. */
 @customElement('sr-return')
@@ -17,6 +19,13 @@ export class Return extends Page {
         list-style: disc;
         padding-inline-start: 1.25rem;
       }
+      summary {
+        cursor: pointer;
+        font-weight: 550;
+      }
+      details form {
+        margin-top: 0.75rem;
+      }
     `,
   ];
 
@@ -24,6 +33,10 @@ export class Return extends Page {
   @property({ attribute: false }) owner: OwnerView | null = null;
   @state() private found: LookReport | null = null;
   @state() private back: CameBack | null = null;
+  /** The passkey that has said whose it is. */
+  @state() private device: string | null = null;
+  readonly #obstacle = obstacle();
+  readonly #leaving = new AbortController();
 
   protected override firstUpdated(): void {}
 
@@ -58,16 +71,70 @@ export class Return extends Page {
           <button data-testid="return-look" ?disabled=${this.busy}>${this.busy && !this.found ? 'Looking…' : 'Look for it'}</button>
         </div>
       </form>
-      ${this.found ? this.#ask(this.found) : nothing} ${this.errorBox()}
+      <details data-testid="return-kit-open">
+        <summary>I have a printed kit</summary>
+        <form class="stack" @submit=${this.#lookWithKit}>
+          <div class="stack tight">
+            <label for="kit">What its QR code says, or its text; spaces and lines do not matter</label>
+            <textarea id="kit" name="kit" rows="5" autocapitalize="none" autocomplete="off" spellcheck="false" required data-testid="return-kit"></textarea>
+          </div>
+          <div><button data-testid="return-kit-look" ?disabled=${this.busy}>Look for it</button></div>
+        </form>
+      </details>
+      <details data-testid="return-device-open">
+        <summary>I have a passkey or security key</summary>
+        ${
+          this.#obstacle
+            ? html`<p class="muted small">${this.#obstacle}</p>`
+            : html`<form class="stack" @submit=${this.#lookForDevice}>
+                <div class="stack tight">
+                  <label for="device-addresses">Addresses of your safes, one a line</label>
+                  <textarea id="device-addresses" name="addresses" rows="5" autocapitalize="none" spellcheck="false" required data-testid="return-device-addresses"></textarea>
+                </div>
+                <div><button data-testid="return-device" ?disabled=${this.busy}>${icon('key')}Ask the key whose it is</button></div>
+              </form>`
+        }
+      </details>
+      ${this.found ? (this.device ? this.#touch(this.found) : this.#ask(this.found)) : nothing} ${this.errorBox()}
     </section>`;
   }
 
-  #ask({ threshold, seats, answered, silent, guesses, guessesEver, wait }: LookReport): TemplateResult {
+  #touch({ threshold, seats, answered, silent }: LookReport): TemplateResult {
+    return html`<div class="stack" data-testid="return-found">
+      <div class="notice">
+        ${icon('check')}
+        <div class="stack tight">
+          <p>
+            ${answered.length} of ${seats} safes know this key, and have shown that they are yours: ${answered.join(', ')}. ${threshold} are
+            needed.
+          </p>
+          ${silent.length > 0 ? html`<p class="small">Nobody answered at ${silent.join(', ')}.</p>` : nothing}
+        </div>
+      </div>
+      <div>
+        <button type="button" class="primary" data-testid="return-device-submit" ?disabled=${this.busy} @click=${this.#comeBackWithDevice}>
+          ${this.busy ? 'Asking the key and your safes…' : 'Come back'}
+        </button>
+      </div>
+    </div>`;
+  }
+
+  #ask({
+    name,
+    threshold,
+    seats,
+    answered,
+    silent,
+    guesses,
+    guessesEver,
+    wait,
+    kit,
+  }: LookReport): TemplateResult {
     return html`<div class="stack" data-testid="return-found" data-guesses=${guesses}>
       <div class="notice">
         ${icon('check')}
         <div class="stack tight">
-          <p>${answered.length} of ${seats} safes know this name: ${answered.join(', ')}. ${threshold} are needed.</p>
+          <p>${answered.length} of ${seats} safes know ${kit ? html`the kit ${kit} of ${name}` : 'this name'}: ${answered.join(', ')}. ${threshold} are needed.</p>
           ${silent.length > 0 ? html`<p class="small">Nobody answered at ${silent.join(', ')}.</p>` : nothing}
           <p class="small" data-testid="return-guesses">
             ${
@@ -111,6 +178,12 @@ export class Return extends Page {
         ${leftOut > 0 ? html`<p class="small">${count(leftOut, 'backup')} had no room in it; look for a certificate file.</p>` : nothing}
         ${wrong.length > 0 ? html`<p class="small">These safes answered wrongly and were left out: ${wrong.join(', ')}.</p>` : nothing}
         <p class="small">Your old device no longer keeps this book. Recover what you need above.</p>
+        <p class="small">Then, in this order:</p>
+        <ol class="names small" data-testid="return-next">
+          <li>If somebody may have your old device, revoke it under <a href="#/returning">Ways to come back</a>, and renew what is backed up.</li>
+          <li>See under <a href="#/safes">Safes</a> that they still show every piece.</li>
+          <li><a href="#/kit">Print a kit</a>, so that you come back the next time, too.</li>
+        </ol>
       </div>
     </div>`;
   }
@@ -118,12 +191,32 @@ export class Return extends Page {
   #look(event: SubmitEvent): void {
     event.preventDefault();
     const name = field(event, 'name');
-    const addresses = field(event, 'addresses')
-      .split(/[\s,]+/)
-      .filter(Boolean);
+    const addresses = addressesOf(event);
+    this.#finding(() => session.engine.lookForOwner(name, addresses));
+  }
+
+  #lookWithKit(event: SubmitEvent): void {
+    event.preventDefault();
+    const text = field(event, 'kit');
+    this.#finding(() => session.engine.lookWithKit(text));
+  }
+
+  #lookForDevice(event: SubmitEvent): void {
+    event.preventDefault();
+    const addresses = addressesOf(event);
+    this.#finding(async () => {
+      const { id, handle } = await discover(this.#leaving.signal);
+      const found = await session.engine.lookForDevice(handle, addresses);
+      this.device = id;
+      return found;
+    });
+  }
+
+  #finding(look: () => Promise<LookReport>): void {
     this.found = null;
+    this.device = null;
     void this.act(async () => {
-      this.found = await session.engine.lookForOwner(name, addresses);
+      this.found = await look();
     });
   }
 
@@ -131,7 +224,27 @@ export class Return extends Page {
     event.preventDefault();
     const passphrase = field(event, 'recovery');
     void this.act(async () => {
-      this.back = await session.engine.comeBack(passphrase);
+      this.back = await session.engine.comeBack(passphrase, thisDevice());
     });
   }
+
+  #comeBackWithDevice(): void {
+    const id = this.device;
+    if (id === null) return;
+    void this.act(async () => {
+      const input = new Uint8Array(await session.engine.deviceInput());
+      const output = await answer(id, input, this.#leaving.signal);
+      try {
+        this.back = await session.engine.comeBackWithDevice(output, thisDevice());
+      } finally {
+        wipe(output);
+      }
+    });
+  }
+}
+
+function addressesOf(event: SubmitEvent): string[] {
+  return field(event, 'addresses')
+    .split(/[\s,]+/)
+    .filter(Boolean);
 }

@@ -2,7 +2,7 @@
  * Passkeys and security keys as the browser has them (WebAuthn Level 3 with the `prf` extension). What is done with their outputs is the
  * engine's; nothing is kept here.
  */
-import type { PasskeyOffer } from '../../engine/api.ts';
+import type { DeviceWish, PasskeyOffer } from '../../engine/api.ts';
 import { EngineError } from '../../engine/errors.ts';
 
 /** What an authenticator has given. Whoever takes the output hands it over or wipes it. */
@@ -70,6 +70,69 @@ export async function ask(offers: PasskeyOffer[], signal: AbortSignal): Promise<
   const output = outputOf(got);
   if (!offer || !output) throw withoutPrf();
   return { ...offer, output };
+}
+
+/** Makes a passkey that brings its owner back at his safes: it keeps whose it is, and can be found without anything being known of it. */
+export async function enrolDevice(
+  { handle, input, name }: DeviceWish,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const created = await asked(
+    navigator.credentials.create({
+      signal,
+      publicKey: {
+        rp: { id: location.hostname, name: 'Strongroom' },
+        user: { id: toBytes(handle), name, displayName: name },
+        challenge: challenge(),
+        pubKeyCredParams: [-7, -8, -257].map((alg) => ({ type: 'public-key', alg })),
+        authenticatorSelection: {
+          userVerification: 'required',
+          residentKey: 'required',
+          requireResidentKey: true,
+        },
+        extensions: { prf: { eval: { first: toBytes(input) } } },
+      },
+    }),
+  );
+  const output = outputOf(created);
+  if (output) return output;
+  if (created.getClientExtensionResults().prf?.enabled) return answer(created.id, toBytes(input), signal);
+  throw withoutPrf();
+}
+
+/** A passkey that says whose it is, and nothing else. */
+export async function discover(signal: AbortSignal): Promise<{ id: string; handle: Uint8Array }> {
+  const got = await asked(
+    navigator.credentials.get({
+      signal,
+      publicKey: { rpId: location.hostname, challenge: challenge(), userVerification: 'required' },
+    }),
+  );
+  const handle = got.response instanceof AuthenticatorAssertionResponse ? got.response.userHandle : null;
+  return { id: got.id, handle: new Uint8Array(handle ?? new ArrayBuffer(0)) };
+}
+
+/** What this passkey makes of the input. */
+export async function answer(
+  id: string,
+  input: Uint8Array<ArrayBuffer>,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const got = await asked(
+    navigator.credentials.get({
+      signal,
+      publicKey: {
+        rpId: location.hostname,
+        challenge: challenge(),
+        allowCredentials: [descriptor(id)],
+        userVerification: 'required',
+        extensions: { prf: { eval: { first: input } } },
+      },
+    }),
+  );
+  const output = outputOf(got);
+  if (!output) throw withoutPrf();
+  return output;
 }
 
 /** Wipes an output that was not handed over. One that was is empty here already, and filling it would be an error. */

@@ -1,0 +1,425 @@
+//! By what the owner is known: listing, revoking, forgetting tries, devices, and the kit. The owner shows himself by the passphrase for everything but the list, so that whoever has
+//! the open wallet alone changes nothing of it.
+
+use std::rc::Rc;
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use futures::future::join_all;
+use protocol::{
+    codec,
+    crypto::Secret,
+    ids::SafeId,
+    owner::{
+        device::{Handle, input},
+        enrolment::OwnerRoot,
+        kit::{Kit, Printed},
+        login::{ChannelKey, Counter, Recognised},
+        messages::{Account, Action, CredentialKind, MAX_ANSWER_LEN, NewCredential, Outcome, Topic},
+        name::NameKey,
+        note::{Note, credential_id},
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    credentials::{Listed, first_lease_end, kit_safes, list},
+    machine::Event,
+    state::Level,
+    web::{
+        driver::{Driver, fresh_rng, now},
+        error::EngineError,
+        owner::{Coming, Found},
+    },
+};
+
+/// A credential in the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CredentialView {
+    id: String,
+    kind: &'static str,
+    label: String,
+    /// Milliseconds.
+    added: f64,
+    safes: Vec<String>,
+    mine: bool,
+}
+
+/// The list, and which safes did not answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CredentialsReport {
+    credentials: Vec<CredentialView>,
+    silent: Vec<String>,
+    /// Tries that are counted, at the safe that counts most.
+    tries: usize,
+}
+
+/// What was done, and where.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DoneReport {
+    done: Vec<String>,
+    silent: Vec<String>,
+}
+
+/// A safe as it stands on a kit.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KitSafeView {
+    name: String,
+    url: String,
+}
+
+/// A kit that was made and tried.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KitReport {
+    text: String,
+    code: String,
+    name: String,
+    generation: u32,
+    threshold: u8,
+    made: f64,
+    lease_end: Option<f64>,
+    safes: Vec<KitSafeView>,
+    /// Safes that did not answer and do not know it.
+    silent: Vec<String>,
+}
+
+/// What is wanted of an authenticator.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeviceWish {
+    /// What it is to keep as its user's handle, base64url.
+    handle: String,
+    /// What it is to make its output of, base64url.
+    input: String,
+    name: String,
+}
+
+/// An owner who has shown himself on a device that is enrolled.
+#[derive(Clone)]
+pub(crate) struct AtHome {
+    coming: Coming,
+    known: Recognised,
+    root: OwnerRoot,
+}
+
+/// What the page goes on with, until the wallet is locked.
+pub(crate) enum Pending {
+    /// A kit that was made and tried, and may be printed by now.
+    Kit(AtHome, Box<Kit>),
+    /// A device that is about to be asked.
+    Device(AtHome, Handle),
+}
+
+fn nothing_pending() -> EngineError {
+    EngineError::new(("not-begun", "This was not begun, or the wallet was locked since.", Some("Begin again.")))
+}
+
+fn milliseconds(seconds: u64) -> f64 {
+    seconds as f64 * 1000.0
+}
+
+fn kind_word(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Device => "device",
+        CredentialKind::Kit => "kit",
+        _ => "wallet",
+    }
+}
+
+impl Driver {
+    /// The recovery name, its key, and where the owner's safes are.
+    fn home(&self) -> Result<(String, NameKey, Vec<Found>), EngineError> {
+        let home = self.with(|open| {
+            let owner = open.state.owner.as_ref()?;
+            let seats = owner.seats.iter().filter_map(|seat| open.state.safes.get(&seat.safe));
+            let safes = seats.map(|safe| Found::of(safe.clone())).collect();
+            Some((owner.name.clone(), NameKey::new(owner.name_key.clone()), safes))
+        })?;
+        home.ok_or(EngineError::new((
+            "not-enrolled",
+            "You are not enrolled at safes yet.",
+            Some("Enrol under Recover."),
+        )))
+    }
+
+    /// The owner shows himself.
+    async fn at_home(&self, passphrase: &str) -> Result<AtHome, EngineError> {
+        let (name, key, safes) = self.home()?;
+        let urls = safes.into_iter().map(|found| found.safe.url).collect();
+        let mut coming = self.look_around(name, key, urls).await?;
+        // An enrolled wallet has guesses of its own, so that no stranger keeps its owner from acting.
+        coming.counted_by(self.with(|open| open.state.owner.as_ref().map(|owner| owner.credential.clone()))?);
+        let (known, _) = self.recognise(&coming, passphrase).await?;
+        let root = self.with(|open| open.state.owner.as_ref().and_then(|owner| owner.root.clone()))?;
+        let root = OwnerRoot::new(root.ok_or_else(nothing_pending)?);
+        let home = AtHome { coming, known, root };
+        // The own tries go at once, whatever comes next.
+        self.act_at_home(&home, |safe, _| vec![Action::Refund(home.known.tries_at(safe))]).await;
+        Ok(home)
+    }
+
+    /// Acts at every safe that answers, knowing what is there.
+    async fn act_at_home(
+        &self,
+        home: &AtHome,
+        actions: impl Fn(&SafeId, &Account) -> Vec<Action>,
+    ) -> Vec<(Found, Option<Vec<Outcome>>)> {
+        let (AtHome { coming, known, .. }, actions) = (home, &actions);
+        join_all(coming.safes.iter().map(|found| async move {
+            let (id, key) = (found.safe.id, &coming.key);
+            let channel = known.channel(&id);
+            let acted = async {
+                let account = self.account_at(key, found, &channel).await?;
+                let actions = actions(&id, &account);
+                if actions.is_empty() {
+                    return Some(Vec::new());
+                }
+                let asked = codec::encode(&actions);
+                let answer = self.ask_found(key, found, Topic::Channel, &asked, Some(&channel)).await?;
+                codec::decode::<Vec<Outcome>>(&answer, MAX_ANSWER_LEN).ok()
+            };
+            (found.clone(), acted.await)
+        }))
+        .await
+    }
+
+    async fn account_at(&self, key: &NameKey, found: &Found, channel: &ChannelKey) -> Option<Account> {
+        let show = codec::encode(&vec![Action::Show]);
+        let answer = self.ask_found(key, found, Topic::Channel, &show, Some(channel)).await?;
+        match codec::decode::<Vec<Outcome>>(&answer, MAX_ANSWER_LEN).ok()?.pop()? {
+            Outcome::Account(account) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// By what the owner is known at the safes; this wallet may ask that.
+    pub(crate) async fn credentials(&self) -> Result<CredentialsReport, EngineError> {
+        let (_, key, safes) = self.home()?;
+        let asking = safes.iter().map(|found| {
+            let key = &key;
+            async move {
+                let channel = self.with(|open| {
+                    let owner = open.state.owner.as_ref()?;
+                    let number = owner.seat(&found.safe.id)?.number?;
+                    Some(ChannelKey::of_credential(number, owner.key_at(&found.safe.id)))
+                });
+                self.account_at(key, found, &channel.ok()??).await
+            }
+        });
+        let answers = join_all(asking).await;
+        let silent = safes.iter().zip(&answers).filter(|(_, account)| account.is_none());
+        let silent = silent.map(|(found, _)| found.safe.name.clone()).collect();
+        let accounts: Vec<(SafeId, Account)> =
+            safes.iter().zip(answers).filter_map(|(found, account)| Some((found.safe.id, account?))).collect();
+        let tries = accounts.iter().map(|(_, account)| account.tries.len()).max().unwrap_or(0);
+        let mine = self.with(|open| open.state.owner.as_ref().map(crate::owner::Owner::credential_id))?;
+        let named = |id: &SafeId| safes.iter().find(|found| found.safe.id == *id).map(|found| found.safe.name.clone());
+        let view = |one: Listed| CredentialView {
+            id: one.name(),
+            kind: kind_word(one.kind),
+            mine: one.id.is_some() && one.id == mine,
+            added: milliseconds(one.added),
+            safes: one.at.iter().filter_map(|(safe, _)| named(safe)).collect(),
+            label: one.label,
+        };
+        Ok(CredentialsReport { credentials: list(&key, &accounts).into_iter().map(view).collect(), silent, tries })
+    }
+
+    /// What became of actions: where they were done, and where nobody answered.
+    fn done_at(acted: &[(Found, Option<Vec<Outcome>>)]) -> DoneReport {
+        let done = |outcomes: &Option<Vec<Outcome>>| {
+            outcomes.as_ref().is_some_and(|all| !all.iter().any(|one| matches!(one, Outcome::Refused(_))))
+        };
+        let names = |which: bool| {
+            acted.iter().filter(|(_, o)| done(o) == which).map(|(found, _)| found.safe.name.clone()).collect()
+        };
+        DoneReport { done: names(true), silent: names(false) }
+    }
+
+    /// Forgets a credential at every safe that answers.
+    pub(crate) async fn revoke(self: &Rc<Self>, credential: &str, passphrase: &str) -> Result<DoneReport, EngineError> {
+        let home = self.at_home(passphrase).await?;
+        let key = home.coming.key.clone();
+        let mine = self.with(|open| open.state.owner.as_ref().map(crate::owner::Owner::credential_id))?;
+        let acted = self
+            .act_at_home(&home, |safe, account| {
+                let here = list(&key, &[(*safe, account.clone())]);
+                let found =
+                    here.into_iter().filter(|one| one.name() == credential && (one.id.is_none() || one.id != mine));
+                found.flat_map(|one| one.at).map(|(_, number)| Action::Revoke(number)).collect()
+            })
+            .await;
+        let report = Self::done_at(&acted);
+        let text = format!("A credential was revoked at {} of your safes.", report.done.len());
+        self.handle(Event::Note(Level::Info, text)).await?;
+        Ok(report)
+    }
+
+    /// Forgets all tries, whoever made them.
+    pub(crate) async fn forget_tries(self: &Rc<Self>, passphrase: &str) -> Result<DoneReport, EngineError> {
+        let home = self.at_home(passphrase).await?;
+        let report = Self::done_at(&self.act_at_home(&home, |_, _| vec![Action::Clear]).await);
+        let text = format!("Counted guesses were forgotten at {} of your safes.", report.done.len());
+        self.handle(Event::Note(Level::Info, text)).await?;
+        Ok(report)
+    }
+
+    // ---- the kit -----------------------------------------------------------------------------------------------
+
+    /// Makes a kit, and has it prove itself: read as it will stand on the paper, it brings the owner's root back.
+    pub(crate) async fn make_kit(self: &Rc<Self>, passphrase: &str) -> Result<KitReport, EngineError> {
+        let home = self.at_home(passphrase).await?;
+        let (name, safes, lease_end, before) = self
+            .with(|open| {
+                let owner = open.state.owner.as_ref()?;
+                let before = owner.kit.as_ref().map(|kit| kit.code.clone());
+                Some((owner.name.clone(), kit_safes(&open.state), first_lease_end(&open.state), before))
+            })?
+            .ok_or_else(nothing_pending)?;
+        let enrolment = &home.coming.agreed.enrolment;
+        let mut rng = fresh_rng()?;
+        let (generation, threshold, made) = (enrolment.generation, enrolment.threshold, now());
+        let kit = Kit::make(name, generation, threshold, safes, (made, lease_end), &mut rng);
+        let acted =
+            self.act_at_home(&home, |safe, account| self.give_kit(&home, &kit, before.as_deref(), safe, account)).await;
+        let report = Self::done_at(&acted);
+        if report.done.len() < usize::from(threshold) {
+            let text = "Too few of your safes have taken the kit in.";
+            return Err(EngineError::new(("too-few-safes", text, Some("Try again when more of them answer."))));
+        }
+        let text = kit.to_text();
+        self.try_kit(&text, passphrase, &home.root).await?;
+        let named = self.with(|open| {
+            let nickname = |id: &SafeId| open.state.nickname(id);
+            kit.safes.iter().map(|safe| KitSafeView { name: nickname(&safe.id), url: safe.url.clone() }).collect()
+        })?;
+        let made_report = KitReport {
+            text,
+            code: kit.code(),
+            name: kit.name.clone(),
+            generation,
+            threshold,
+            made: milliseconds(made),
+            lease_end: lease_end.map(milliseconds),
+            safes: named,
+            silent: report.silent,
+        };
+        *self.pending.borrow_mut() = Some(Pending::Kit(home, Box::new(kit)));
+        Ok(made_report)
+    }
+
+    /// What one safe is told of a new kit: those that were made and never printed make room for it; the one in the drawer stays until this one is beside it.
+    fn give_kit(
+        &self,
+        home: &AtHome,
+        kit: &Kit,
+        before: Option<&str>,
+        safe: &SafeId,
+        account: &Account,
+    ) -> Vec<Action> {
+        let code = kit.code();
+        let mut kits: Vec<Listed> = list(&home.coming.key, &[(*safe, account.clone())]);
+        kits.retain(|one| one.kind == CredentialKind::Kit);
+        // Without knowing which one is in the drawer, the oldest is kept.
+        let kept = kits.iter().find(|one| Some(one.label.as_str()) == before).or(kits.last()).map(Listed::name);
+        let others = kits.iter().filter(|one| Some(one.name()) != kept && one.label != code);
+        let mut actions: Vec<Action> = others.flat_map(|one| &one.at).map(|(_, n)| Action::Revoke(*n)).collect();
+        let note = Note::new(credential_id(&kit.secret), &code);
+        if let Some(Ok(note)) = fresh_rng().ok().map(|mut rng| note.seal(&home.coming.key, safe, &mut rng)) {
+            let (kind, key) = (CredentialKind::Kit, Counter::Kit(kit.secret.clone()).key_at(safe));
+            let new = NewCredential { kind, key, note: note.into(), wrap: None, locator: None };
+            actions.push(Action::Add(new));
+        }
+        actions
+    }
+
+    /// Comes back with the text of a kit and the passphrase, as a new device would, and says whether that is this owner.
+    async fn try_kit(self: &Rc<Self>, text: &str, passphrase: &str, root: &OwnerRoot) -> Result<(), EngineError> {
+        let coming = self.look_at_kit(&Kit::parse(text)?).await?;
+        let (known, _) = self.recognise(&coming, passphrase).await?;
+        self.prove_owner(&AtHome { coming, known, root: root.clone() }).await
+    }
+
+    /// Whether safes give back the owner's root.
+    async fn prove_owner(&self, tried: &AtHome) -> Result<(), EngineError> {
+        let mut proven = false;
+        for found in &tried.coming.safes {
+            let channel = tried.known.channel(&found.safe.id);
+            let Some(account) = self.account_at(&tried.coming.key, found, &channel).await else { continue };
+            proven |= tried.known.open_root(&account).is_ok_and(|root| root.expose().same_as(tried.root.expose()));
+        }
+        self.act_at_home(tried, |safe, _| vec![Action::Refund(tried.known.tries_at(safe))]).await;
+        let text = "It did not bring you back when it was tried.";
+        if proven { Ok(()) } else { Err(EngineError::new(("not-proven", text, Some("Try again.")))) }
+    }
+
+    /// The kit is on paper: `code` is read from there. The one before it counts no more.
+    pub(crate) async fn confirm_kit(self: &Rc<Self>, code: &str) -> Result<DoneReport, EngineError> {
+        let pending = match &*self.pending.borrow() {
+            Some(Pending::Kit(home, kit)) => Some((home.clone(), kit.clone())),
+            _ => None,
+        };
+        let (home, kit) = pending.ok_or_else(nothing_pending)?;
+        if code.trim().to_lowercase() != kit.code() {
+            let text = "This is not the code of the kit that was just made.";
+            return Err(EngineError::new(("other-kit", text, Some("Read it from the paper: six characters."))));
+        }
+        let acted = self
+            .act_at_home(&home, |safe, account| {
+                let kits = list(&home.coming.key, &[(*safe, account.clone())]);
+                let others = kits.into_iter().filter(|one| one.kind == CredentialKind::Kit && one.label != kit.code());
+                others.flat_map(|one| one.at).map(|(_, number)| Action::Revoke(number)).collect()
+            })
+            .await;
+        self.handle(Event::KitPrinted(Printed::of(&kit))).await?;
+        *self.pending.borrow_mut() = None;
+        Ok(Self::done_at(&acted))
+    }
+
+    // ---- devices -----------------------------------------------------------------------------------------------
+
+    /// The owner shows himself, and a passkey or security key is to be asked next.
+    pub(crate) async fn begin_device(self: &Rc<Self>, passphrase: &str) -> Result<DeviceWish, EngineError> {
+        let home = self.at_home(passphrase).await?;
+        let handle = Handle::make(home.coming.key.clone(), &mut fresh_rng()?);
+        let text = Base64UrlUnpadded::encode_string;
+        let wish =
+            DeviceWish { handle: text(&handle.to_bytes()[..]), input: text(&input()), name: home.coming.name.clone() };
+        *self.pending.borrow_mut() = Some(Pending::Device(home, handle));
+        Ok(wish)
+    }
+
+    /// The authenticator has answered. It is added, and tried.
+    pub(crate) async fn add_device(self: &Rc<Self>, output: &[u8], label: &str) -> Result<DoneReport, EngineError> {
+        let pending = match &*self.pending.borrow() {
+            Some(Pending::Device(home, handle)) => Some((home.clone(), handle.clone())),
+            _ => None,
+        };
+        let (home, handle) = pending.ok_or_else(nothing_pending)?;
+        let (note, device) = (Note::new(handle.credential_id(), label), handle.unlock(&Secret::try_from(output)?));
+        let agreed = &home.coming.agreed;
+        let acted = self
+            .act_at_home(&home, |safe, _| {
+                let Ok(mut rng) = fresh_rng() else { return Vec::new() };
+                let note = note.seal(&home.coming.key, safe, &mut rng);
+                let new = note.and_then(|note| device.credential(agreed, &home.root, safe, note, &mut rng));
+                new.map(Action::Add).into_iter().collect()
+            })
+            .await;
+        let report = Self::done_at(&acted);
+        if report.done.is_empty() {
+            let text = "None of your safes has taken it in: there are as many ways to come back as a safe takes.";
+            return Err(EngineError::new(("too-many-credentials", text, Some("Revoke one that you do not need."))));
+        }
+        let tried = AtHome { known: Recognised::Device(Box::new((agreed.clone(), device))), ..home.clone() };
+        self.prove_owner(&tried).await?;
+        *self.pending.borrow_mut() = None;
+        let text = format!("“{label}” was added as a way to come back, at {} of your safes.", report.done.len());
+        self.handle(Event::Note(Level::Info, text)).await?;
+        Ok(report)
+    }
+}
