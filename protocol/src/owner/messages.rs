@@ -32,7 +32,7 @@ use crate::{
 pub const MAX_HEAD_LEN: usize = 64 * 1024;
 /// Longest question, bytes: a head, the encapsulated key, and less than 4 KiB for the rest.
 pub const MAX_QUESTION_LEN: usize = MAX_HEAD_LEN + HPKE_ENC_LEN + 4096;
-/// Longest answer, bytes: a head, and 16 credentials with their notes.
+/// Longest answer, bytes: a head, 16 credentials of 340 with their notes, and 40 tries of 24 by name and by each of them: 22 KiB.
 pub const MAX_ANSWER_LEN: usize = MAX_HEAD_LEN + 24 * 1024;
 /// Longest answer to a look, bytes: two slots of 2160 and less than 100 for the rest.
 pub const MAX_LOOK_LEN: usize = 4608;
