@@ -899,6 +899,10 @@ impl<'a, 'r> World<'a, 'r> {
         for owner in 0..self.owners.len() {
             for tab in 0..self.owners[owner].tabs.len() {
                 let now = self.now.saturating_add_signed(self.owners[owner].ahead);
+                if !self.owners[owner].tabs[tab].hindered.is_empty() {
+                    // Another window may have done it meanwhile, and let the blobs go: whoever is hindered looks again.
+                    self.in_tab(owner, tab, |tab| Ok(tab.wallet.reload()?));
+                }
                 let place = &mut self.owners[owner].tabs[tab];
                 place.wallet.set_now(now);
                 for action in place.hindered.drain(..) {
@@ -1057,6 +1061,10 @@ impl<'a, 'r> World<'a, 'r> {
                     while self.go_on(left) {}
                 }
             }
+        }
+        // The other window may be the one that got it.
+        for owner in 0..self.owners.len() {
+            self.in_tab(owner, 0, |tab| Ok(tab.wallet.reload()?));
         }
         for (id, ticket) in self.tickets.iter().filter(|(_, ticket)| !ticket.excused) {
             let has = |owner: &Owner<'_>| owner.tabs[0].wallet.content(id).as_ref() == Some(&ticket.content);
