@@ -14,7 +14,7 @@ use protocol::{
     owner::{
         device::Handle,
         enrolment::{Enrolling, OwnerRoot, Stretched},
-        login::{Agreed, Recognised, agree},
+        login::{Agreed, Known, LoginError, Recognised, agree},
         messages::{
             Action as Act, CHALLENGE_SPAN, CredentialKind, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome,
             Topic,
@@ -46,6 +46,9 @@ use wallet_wasm::{
     state::{Backup, Next},
     store::MemoryStore,
 };
+
+#[path = "enrolling/changing.rs"]
+mod changing;
 
 const PASSPHRASE: &str = "a wardrobe full of lighthouse keepers";
 const N: usize = 5;
@@ -105,11 +108,12 @@ struct Comer<'a> {
     at: Vec<usize>,
     now: Seconds,
     drawn: Cell<u64>,
+    passphrase: &'static str,
 }
 
 impl<'a> Comer<'a> {
     fn new(safes: &'a Safes, now: Seconds, at: &[usize], seed: u64) -> Self {
-        Self { safes, at: at.to_vec(), now, drawn: Cell::new(seed << 32) }
+        Self { safes, at: at.to_vec(), now, drawn: Cell::new(seed << 32), passphrase: PASSPHRASE }
     }
 
     fn door(&self, index: usize) -> Door<'_> {
@@ -118,6 +122,11 @@ impl<'a> Comer<'a> {
 
     /// What the safes show.
     fn agreed(&self) -> Agreed {
+        self.look().unwrap()
+    }
+
+    /// Looks, and what is agreed on.
+    fn look(&self) -> Result<Agreed, LoginError> {
         let looks: Vec<(SafeId, Look)> = self
             .at
             .iter()
@@ -126,26 +135,37 @@ impl<'a> Comer<'a> {
                 (id, Visit::new(&mut self.door(*at)).look(&name().account(&id)))
             })
             .collect();
-        agree(&name(), &looks, N).unwrap()
+        agree(&name(), &looks, N)
     }
 
     fn log_in(&self) -> Recognised {
-        let mut attempt = self.agreed().start(PASSPHRASE, &mut rng(self.drawn.get())).unwrap();
+        Recognised::Passphrase(Box::new(self.try_in().unwrap()))
+    }
+
+    fn try_in(&self) -> Result<Known, LoginError> {
+        let agreed = self.look()?;
+        let shown_by = agreed.shown_by.clone();
+        let mut attempt = agreed.start(self.passphrase, &mut rng(self.drawn.get())).unwrap();
         for at in &self.at {
             let id = self.safes.all[*at].id();
+            if !shown_by.contains(&id) {
+                continue;
+            }
             let guess = attempt.guess_at(&id);
             attempt.take(&id, &Visit::new(&mut self.door(*at)).guess(&name().account(&id), &guess)).unwrap();
         }
         let waiting = attempt.finish().unwrap();
         let (stretch, output) = waiting.to_stretch();
         let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
-        Recognised::Passphrase(Box::new(waiting.finish(stretched).unwrap()))
+        waiting.finish(stretched)
     }
 
     /// What the safes say to their owner.
     fn told(&self, known: &Recognised, credential: &Secret) -> Vec<Told> {
+        let known_at = |at: &&usize| known.agreed().shown_by.contains(&self.safes.all[**at].id());
         self.at
             .iter()
+            .filter(known_at)
             .map(|at| {
                 let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
                 let (mut visit, channel, mut without) = (Visit::new(&mut door), known.channel(&id), None);
@@ -563,6 +583,93 @@ fn what_another_device_has_renewed_comes_back_as_it_is_now() {
 }
 
 #[test]
+fn whatever_a_device_was_doing_it_takes_over_what_another_one_has_renewed() {
+    for doing in ["recover", "drill", "release", "renew", "register"] {
+        let (store, mut safes) = (leak(), Safes::new(N));
+        let (mut first, value) = enrolled(store, &safes);
+        let old = first.backup_of(&value);
+        let plan = first.state.backups[&old].plan.clone();
+        let mut second = Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 2).come_back(2);
+        second.handle(Event::Recover(old, Vec::new())).unwrap();
+        settle(&mut second, &safes);
+        // The first one begins something that does not come to its end.
+        let renewal = |id| Next { backup: BackupId([id; 16]), plan: plan.clone(), words: None };
+        if doing == "register" {
+            first.handle(Event::Release(old)).unwrap();
+            settle(&mut first, &safes);
+        }
+        safes.away = vec![0, 1, 2, 3, 4];
+        first.wait(10);
+        match doing {
+            "recover" => first.handle(Event::Recover(old, Vec::new())).unwrap(),
+            "drill" => first.handle(Event::Drill(old)).unwrap(),
+            "release" => first.handle(Event::Release(old)).unwrap(),
+            "renew" => first.handle(Event::Renew(old, renewal(8))).unwrap(),
+            _ => drop(first.back_up(&[value], plan.clone(), None).unwrap()),
+        }
+        first.run(&safes, 100);
+        safes.away.clear();
+        second.wait(600);
+        second.handle(Event::Renew(old, renewal(9))).unwrap();
+        settle(&mut second, &safes);
+        Comer::new(&safes, second.now(), &[0, 1, 2, 3, 4], 3).come_back_to(&mut first, 3);
+        first.wait(3_600);
+        settle(&mut first, &safes);
+        assert_eq!(first.backup_of(&value), BackupId([9; 16]), "{doing}");
+        assert_eq!(first.state.backups.len(), 1, "{doing}");
+        let third = Comer::new(&safes, first.now(), &[0, 2, 4], 4).come_back(4);
+        assert_eq!(third.backup_of(&value), BackupId([9; 16]), "{doing}");
+    }
+}
+
+#[test]
+fn who_takes_the_book_back_does_so_once_whether_the_device_has_heard_of_the_other_one_or_not() {
+    for heard in [false, true] {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut first, _) = enrolled(store, &safes);
+        let mut second = Comer::new(&safes, START, &[0, 1, 2, 3, 4], 2).come_back(2);
+        let later = one_more(&mut second, &safes, "Later");
+        if heard {
+            one_more(&mut first, &safes, "Own");
+        }
+        assert_eq!(first.state.owner.as_ref().unwrap().superseded, heard);
+        Comer::new(&safes, START, &[0, 1, 2, 3, 4], 3).come_back_to(&mut first, 3);
+        let own = one_more(&mut first, &safes, "Own again");
+        assert_eq!((written(&first), first.state.owner.as_ref().unwrap().is_behind()), (N, false));
+        let third = Comer::new(&safes, START, &[0, 2, 4], 4).come_back(4);
+        assert!(known(&third).contains(&later) && known(&third).contains(&own));
+        // And again, when nobody was in between: its turn goes on.
+        let epoch = first.state.owner.as_ref().unwrap().epoch;
+        Comer::new(&safes, START, &[0, 1, 2, 3, 4], 5).come_back_to(&mut first, 5);
+        assert_eq!(first.state.owner.as_ref().unwrap().epoch, epoch);
+    }
+}
+
+#[test]
+fn a_device_that_too_few_safes_take_for_the_one_that_writes_is_told() {
+    let (store, mut safes) = (leak(), Safes::new(3));
+    let mut first = Wallet::create(store, 1);
+    let ids = first.trust(&safes);
+    first.handle(Event::Enrol(Box::new(enrolment(&ids, 2)))).unwrap();
+    settle(&mut first, &safes);
+    assert_eq!(written(&first), 3);
+    // Another one has its turn at one of three, and goes.
+    let mut second = Comer::new(&safes, first.now(), &[0, 1, 2], 2).come_back(2);
+    safes.away = vec![1, 2];
+    second.wait(first.now() - second.now());
+    second.run(&safes, 100);
+    safes.away.clear();
+    let value = first.add("Later", b"later");
+    first.back_up_as(&[value], Plan::spread(2, &ids).unwrap(), None, true).unwrap();
+    settle(&mut first, &safes);
+    let owner = first.state.owner.as_ref().unwrap();
+    assert!(owner.is_behind() && owner.superseded);
+    Comer::new(&safes, first.now(), &[0, 1, 2], 3).come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    assert_eq!((written(&first), first.content(&value)), (3, None));
+}
+
+#[test]
 fn a_safe_that_revokes_its_keys_makes_no_book_unreadable() {
     let (store, mut safes) = (leak(), Safes::new(N));
     let (mut wallet, _) = enrolled(store, &safes);
@@ -679,11 +786,65 @@ fn what_was_written_between_look_and_turn_is_not_lost() {
 }
 
 #[test]
+fn what_the_turn_before_has_written_to_too_few_does_not_hold_up_the_next() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    // Four of five promise the next turn; the fifth is away, and the device that is overtaken writes there.
+    safes.away.push(4);
+    let mut second = Comer::new(&safes, START, &[0, 1, 2, 3], 2).come_back(2);
+    second.run(&safes, 1000);
+    assert_eq!(written(&second), 4);
+    safes.away = vec![0, 1, 2, 3];
+    one_more(&mut first, &safes, "Later");
+    safes.away.clear();
+    // It comes back once more for the fifth.
+    Comer::new(&safes, START, &[0, 1, 2, 3, 4], 3).come_back_to(&mut second, 3);
+    second.run(&safes, 1000);
+    assert_eq!(written(&second), N);
+}
+
+#[test]
+fn what_is_said_of_a_turn_before_counts_for_nothing() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let before = wallet.state.owner.as_ref().unwrap().epoch;
+    let mut other = Comer::new(&safes, START, &[0, 1, 2, 3, 4], 2).come_back(2);
+    other.run(&safes, 1000);
+    Comer::new(&safes, START, &[0, 1, 2, 3, 4], 3).come_back_to(&mut wallet, 3);
+    let fresh = |wallet: &Wallet<'_>| {
+        wallet.state.owner.as_ref().unwrap().seats.iter().all(|s| !s.promised && !s.turned && s.written == 0)
+    };
+    assert!(fresh(&wallet));
+    for safe in &safes.all {
+        wallet.handle(Event::OwnerPromised(safe.id(), before, None)).unwrap();
+        wallet.handle(Event::OwnerWritten(safe.id(), before, 99)).unwrap();
+        wallet.handle(Event::OwnerSuperseded(safe.id(), before)).unwrap();
+    }
+    assert!(fresh(&wallet) && !wallet.state.owner.as_ref().unwrap().superseded);
+    wallet.run(&safes, 1000);
+    assert_eq!(written(&wallet), N);
+}
+
+#[test]
+fn two_turns_that_count_have_an_honest_safe_in_common() {
+    for n in 2..=20 {
+        let f = protocol::register::liars(n);
+        for t in n / 2 + 1..=n {
+            let w = wallet_wasm::changing::quorum(n, u8::try_from(t).unwrap());
+            assert!(2 * w > n + f, "{t} of {n}: two turns of {w} safes");
+            assert!(w + t > n + f || w == n, "{t} of {n}: {t} safes do not find what {w} have");
+        }
+    }
+}
+
+#[test]
 fn one_safe_that_says_so_does_not_take_the_book_away() {
     let (store, safes) = (leak(), Safes::new(N));
     let (mut wallet, _) = enrolled(store, &safes);
-    let said =
-        |wallet: &mut Wallet<'static>, at: usize| wallet.handle(Event::OwnerSuperseded(safes.all[at].id())).unwrap();
+    let turn = wallet.state.owner.as_ref().unwrap().epoch;
+    let said = |wallet: &mut Wallet<'static>, at: usize| {
+        wallet.handle(Event::OwnerSuperseded(safes.all[at].id(), turn)).unwrap();
+    };
     said(&mut wallet, 3);
     said(&mut wallet, 3);
     let later = one_more(&mut wallet, &safes, "Later");
@@ -696,7 +857,7 @@ fn one_safe_that_says_so_does_not_take_the_book_away() {
         before: [1; 32].into(),
         digest: [2; 32].into(),
     };
-    wallet.handle(Event::OwnerPromised(safes.all[3].id(), Some(mark))).unwrap();
+    wallet.handle(Event::OwnerPromised(safes.all[3].id(), turn, Some(mark))).unwrap();
     assert!(!wallet.state.owner.as_ref().unwrap().superseded);
     let back = Comer::new(&safes, wallet.now(), &[0, 1, 3], 2).come_back(2);
     assert!(back.state.values.contains_key(&later));

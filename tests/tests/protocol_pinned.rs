@@ -53,6 +53,7 @@ use tests::fixture::{
     rng, secret, write_book,
 };
 use wallet_wasm::{
+    changing::Renewing,
     machine::Changes,
     owner::{Making, Owner, Reached, Seat},
     passkey::{NewPasskey, PasskeyChange, PasskeyNote},
@@ -876,8 +877,15 @@ fn owner_row() -> Owner {
     let epoch = Epoch { counter: 1, holder: DeviceId([4; 16]) };
     let content = HeadContent { left_out: 2, ..HeadContent::new(book()) };
     let head = content.seal(&made.root, epoch, 1, [0; 32], &mut rng(5)).unwrap();
-    let seat =
-        |safe: SafeId, reached| Seat { number: Some(1), reached, promised: true, written: 1, safe, turned: false };
+    let seat = |safe: SafeId, reached| Seat {
+        number: Some(1),
+        reached,
+        promised: true,
+        written: 1,
+        safe,
+        turned: false,
+        generation: None,
+    };
     Owner {
         name: "alice-7kq4m2".into(),
         name_key: name.expose().clone(),
@@ -903,6 +911,11 @@ fn owner_row() -> Owner {
             safes: [9; 32].into(),
         }),
         generation: 1,
+        changing: None,
+        leaving: Vec::new(),
+        former: vec![Seat { generation: Some(2), ..seat(ids[1], Reached::Committed) }],
+        changed: Some(1_800_000_000),
+        renewing: Some(Renewing { left: vec![BackupId([8; 16])] }),
     }
 }
 

@@ -179,6 +179,7 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     let mut draft = Draft { next: &next, content: HeadContent::new(no_book()), length: 0 };
     let content = &mut draft.content;
     content.name = Some(owner.name.clone());
+    content.changed = owner.changed;
     content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
     // Lists have heads of at most three bytes, of which one is counted already.
     draft.length = codec::encode(&draft.content).len() + 12;
@@ -258,7 +259,10 @@ fn safes_for(state: &State, session: &Session, owner: &Owner) -> Vec<SafeId> {
 
 fn is_doubted(state: &State, safe: &SafeId) -> bool {
     let mut chapters = state.backups.values().filter(|backup| backup.chapter.is_some()).flat_map(|b| &b.deposits);
-    state.retiring.iter().any(|retirement| retirement.from == *safe)
+    // One that is not the owner's any more keeps none of the book.
+    let seated = state.owner.as_ref().is_none_or(|owner| owner.seat(safe).is_some());
+    !seated
+        || state.retiring.iter().any(|retirement| retirement.from == *safe)
         || chapters.any(|deposit| deposit.safe == *safe && deposit.fault.is_some())
 }
 

@@ -10,6 +10,7 @@
 
 pub mod audits;
 pub mod book;
+pub mod changing;
 pub mod claiming;
 pub mod credentials;
 pub mod drafts;

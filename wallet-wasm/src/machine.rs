@@ -3,6 +3,7 @@
 //! A registration: `Planned → Prepared → Offered → Held` for every deposit, then the seed is dropped. What a safe says is verified here,
 //! never by the shell. A transition yields [`Changes`]; the shell commits them durably and only then applies them and acts on what follows.
 
+mod changing;
 mod chapters;
 mod claiming;
 mod moving;
@@ -24,7 +25,12 @@ use protocol::{
     identity::{Identity, IdentityError},
     ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Layout,
-    owner::{kit::Printed, messages::Mark, name::NameKey, ticket::bind},
+    owner::{
+        kit::Printed,
+        messages::{Epoch, Mark},
+        name::NameKey,
+        ticket::bind,
+    },
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
 };
@@ -34,6 +40,7 @@ pub use chapters::WriteChapter;
 pub use owning::Enrol;
 
 use crate::{
+    changing::{Change, Step},
     owner::{Reached, Return},
     room::{Room, say_bytes},
     rules::{Rule, RuleError},
@@ -85,6 +92,9 @@ pub enum WalletError {
         "it may live only once, and by this plan it would come back from pieces that ask nobody to whom it belongs"
     )]
     Unasked,
+    /// Another device has changed the passphrase, or the safes.
+    #[error("your passphrase or your safes were changed on another device; come back with the passphrase of now")]
+    Outdated,
     /// Words that the plan needs are not there, or some are that it does not need.
     #[error("words are needed for a plan with memory in it, and only for such a plan")]
     Words,
@@ -217,12 +227,24 @@ pub enum Event {
     Enrol(Box<Enrol>),
     /// An enrolment has come so far at a safe, under this number of the wallet's credential.
     OwnerReached(SafeId, Reached, Option<u32>),
-    /// A safe has promised this wallet's epoch, and says where the book stands.
-    OwnerPromised(SafeId, Option<Mark>),
-    /// A safe has the head of this number.
-    OwnerWritten(SafeId, u64),
-    /// A safe says that another device writes the book.
-    OwnerSuperseded(SafeId),
+    /// A safe has promised this epoch of this wallet's, and says where the book stands. What is said of an epoch before the one of now comes late, and counts for nothing.
+    OwnerPromised(SafeId, Epoch, Option<Mark>),
+    /// A safe has the head of this epoch and number.
+    OwnerWritten(SafeId, Epoch, u64),
+    /// A safe says that another device writes the book, and no longer this wallet in this epoch.
+    OwnerSuperseded(SafeId, Epoch),
+    /// The owner changes the passphrase, the safes or the threshold.
+    ChangeOwner(Box<Change>),
+    /// The owner has thought better of it, before anything was in force.
+    CancelChange,
+    /// The next enrolment has come at a safe from one step to another, under this number of the wallet's credential.
+    OwnerStepped(SafeId, Step, Step, Option<u32>),
+    /// A safe has forgotten what it kept of the enrolment before; or its owner waits for that no longer.
+    OwnerLeft(SafeId),
+    /// A safe says which generation of the enrolment is in force.
+    OwnerGeneration(SafeId, u32),
+    /// The owner wants everything to be protected anew that the root before has told of.
+    RenewExposed,
     /// The owner has come back on this device.
     OwnerReturned(Box<Return>),
     /// A kit was made, tried and printed.
@@ -394,10 +416,16 @@ impl Transition<'_> {
             Event::FollowRules(value) => self.follow_rules(&value),
             Event::Enrol(new) => self.enrol(*new),
             Event::OwnerReached(safe, reached, number) => self.owner_reached(&safe, reached, number),
-            Event::OwnerPromised(safe, there) => self.owner_promised(&safe, there),
-            Event::OwnerWritten(safe, sequence) => self.owner_written(&safe, sequence),
-            Event::OwnerSuperseded(safe) => self.owner_superseded(&safe),
+            Event::OwnerPromised(safe, epoch, there) => self.owner_promised(&safe, epoch, there),
+            Event::OwnerWritten(safe, epoch, sequence) => self.owner_written(&safe, epoch, sequence),
+            Event::OwnerSuperseded(safe, epoch) => self.owner_superseded(&safe, epoch),
             Event::KitPrinted(printed) => self.kit_printed(printed),
+            Event::ChangeOwner(change) => self.change_owner(*change),
+            Event::CancelChange => self.cancel_change(),
+            Event::OwnerStepped(safe, from, to, number) => self.owner_stepped(&safe, from, to, number),
+            Event::OwnerLeft(safe) => self.owner_left(&safe),
+            Event::OwnerGeneration(safe, generation) => self.owner_generation(&safe, generation),
+            Event::RenewExposed => self.renew_exposed(),
             Event::OwnerReturned(back) => self.owner_returned(*back),
             Event::WriteChapter(write) => self.write_chapter(*write, rng),
             Event::ChapterRead(id, content, book) => self.chapter_read(&id, &content, book),
@@ -484,7 +512,9 @@ impl Transition<'_> {
     fn remove_safe(&mut self, id: SafeId) -> Result<(), WalletError> {
         let safe = self.state.safes.get(&id).ok_or(WalletError::Unknown("safe"))?;
         self.check_rules(safe)?;
-        if self.state.owner.as_ref().is_some_and(|owner| owner.seat(&id).is_some()) {
+        let changing = self.state.owner.iter().filter_map(|owner| owner.changing.as_ref());
+        let joins = changing.flat_map(|changing| &changing.sites).any(|site| site.safe == id);
+        if joins || self.state.owner.as_ref().is_some_and(|owner| owner.seat(&id).is_some()) {
             return Err(WalletError::SafeOfOwner);
         }
         // What is only still to be let go there is no reason to keep a safe that may never answer again: its lease ends by itself.
@@ -502,6 +532,7 @@ impl Transition<'_> {
             }
         }
         self.forget_retirements_of(&id);
+        self.forget_former(&id);
         self.note(Level::Info, format!("Safe “{}” was removed.", safe.nickname));
         self.changes.remove.push(Key::Safe(id));
         Ok(())
@@ -947,7 +978,7 @@ impl Transition<'_> {
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
         let titles: Vec<_> =
             book.entries.iter().filter_map(|entry| Some((entry.backup, entry.values.first()?.title.clone()))).collect();
-        let Imported { new, older } = self.take_over_book(book, false);
+        let Imported { new, older } = self.take_over_book(book, false)?;
         for (_, title) in titles.into_iter().filter(|(id, _)| new.contains(id)) {
             self.note(Level::Info, format!("Certificates of “{title}” were imported."));
         }
@@ -958,7 +989,7 @@ impl Transition<'_> {
     }
 
     /// Takes over what a book has and this wallet does not. `own`: it is what the safes keep for the owner, whose other devices may have made newer generations of what is here.
-    fn take_over_book(&mut self, book: Book, own: bool) -> Imported {
+    fn take_over_book(&mut self, book: Book, own: bool) -> Result<Imported, WalletError> {
         let mut imported = Imported::default();
         for safe in book.safes {
             if !self.state.safes.contains_key(&safe.id) {
@@ -977,16 +1008,29 @@ impl Transition<'_> {
                 self.state.values.get(id).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
             };
             let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
+            // Whoever made the newer one has let this one go.
+            let succeeded =
+                |backup: &Backup| own && !named.contains(&backup.id) && backup.finished < Some(entry.finished);
             // What lives once and is elsewhere may have come to the safes anew.
             let elsewhere = |backup: &Backup| {
                 let older = backup.is_taken() || backup.finished < Some(entry.finished);
                 let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
                 let moved_on = backup.lives_once() && older && !here;
-                // Whoever made the newer one has let this one go.
-                let succeeded = own && !named.contains(&backup.id) && backup.finished < Some(entry.finished);
-                backup.operation.is_none() && (moved_on || succeeded)
+                match backup.operation {
+                    None => moved_on || succeeded(backup),
+                    // What it waits for is at no safe any more.
+                    Some(Operation::Recover | Operation::Drill | Operation::Vacate) => {
+                        succeeded(backup) && !backup.lives_once()
+                    }
+                    Some(_) => false,
+                }
             };
             let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
+            // What was begun here before the newer one was known is given up; what is here stays.
+            let (given_up, others): (Vec<&Backup>, Vec<&Backup>) =
+                others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
+            let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
+            let given_up: Vec<Backup> = given_up.into_iter().chain(next).cloned().collect();
             self.changes
                 .remove
                 .extend(stale.into_iter().filter_map(|backup| self.unused_without(backup, &ids)).collect::<Vec<_>>());
@@ -994,6 +1038,7 @@ impl Transition<'_> {
                 imported.older = true;
                 continue;
             }
+            given_up.into_iter().try_for_each(|backup| self.begin_release(backup))?;
             for meta in &entry.values {
                 let backup = Some(entry.backup);
                 // What is here may be newer, and is called what it is called here.
@@ -1006,7 +1051,7 @@ impl Transition<'_> {
             imported.new.push(entry.backup);
             self.put(backup_of(entry));
         }
-        imported
+        Ok(imported)
     }
 }
 

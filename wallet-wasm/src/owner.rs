@@ -17,7 +17,7 @@ use protocol::{
         CryptoError, Secret, blake3,
         oprf::{Blinded, Evaluation},
     },
-    ids::{BackupId, DeviceId, GuessId, SafeId},
+    ids::{BackupId, DeviceId, GuessId, SafeId, Seconds},
     owner::{
         book::HeadContent,
         enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
@@ -31,12 +31,13 @@ use protocol::{
         note::{CredentialId, Note, credential_id},
         ticket::Ticket,
     },
-    register::liars,
+    problem::Problem,
 };
 use rand_core::CryptoRng;
 
 use crate::{
     book::Said,
+    changing::{self, Changing, OldKey, Renewing, Step},
     exchange::{Answer, Meaning, Request, base, refusal},
     machine::{Event, WalletError},
     session::Contact,
@@ -94,12 +95,23 @@ pub struct Seat {
     #[n(5)]
     #[cbor(default)]
     pub turned: bool,
+    /// Since then: the generation of the enrolment that is in force there.
+    #[n(6)]
+    pub generation: Option<u32>,
 }
 
 impl Seat {
     /// A safe that has nothing yet.
     pub const fn new(safe: SafeId) -> Self {
-        Self { safe, number: None, reached: Reached::Named, promised: false, written: 0, turned: false }
+        Self {
+            safe,
+            number: None,
+            reached: Reached::Named,
+            promised: false,
+            written: 0,
+            turned: false,
+            generation: None,
+        }
     }
 }
 
@@ -208,17 +220,34 @@ pub struct Owner {
     #[n(14)]
     #[cbor(default)]
     pub gone: Vec<BackupId>,
-    /// What the owner calls this device.
+    /// Generation of the enrolment in force.
+    #[n(15)]
+    #[cbor(default)]
+    pub generation: u32,
+    /// The enrolment that is to take its place.
+    #[n(16)]
+    pub changing: Option<Changing>,
+    /// Safes of the enrolment before that have not heard yet that their owner has left them.
+    #[n(17)]
+    #[cbor(default)]
+    pub leaving: Vec<OldKey>,
+    /// Seats of enrolments before, at safes that are not in this one: what is bound to the owner may still be there.
+    #[n(18)]
+    #[cbor(default)]
+    pub former: Vec<Seat>,
+    /// When the root was last changed.
+    #[n(19)]
+    pub changed: Option<Seconds>,
+    /// What the root before has told of is to be protected anew.
     #[n(20)]
+    pub renewing: Option<Renewing>,
+    /// What the owner calls this device.
+    #[n(21)]
     #[cbor(default)]
     pub label: String,
     /// The kit that was printed last.
-    #[n(21)]
-    pub kit: Option<Printed>,
-    /// Generation of the enrolment.
     #[n(22)]
-    #[cbor(default)]
-    pub generation: u32,
+    pub kit: Option<Printed>,
 }
 
 /// What is said to a safe next.
@@ -241,6 +270,12 @@ pub enum Errand {
     Write,
     /// Get a ticket for what is bound to the owner; `true`: to let it go, too.
     Ticket(bool),
+    /// What is due at this step of a change.
+    Change(Step),
+    /// Have it forget what it kept of the enrolment before.
+    Leave,
+    /// Ask which enrolment is in force, after another device has taken the turn.
+    Ask,
 }
 
 impl Owner {
@@ -254,15 +289,27 @@ impl Owner {
         credential_id(&self.credential)
     }
 
+    /// The note beside this wallet's credential at a safe.
+    ///
+    /// # Errors
+    /// [`CryptoError`] never; the type is that of sealing.
+    pub fn note_at<R: CryptoRng>(&self, safe: &SafeId, rng: &mut R) -> Result<Vec<u8>, CryptoError> {
+        Note::new(self.credential_id(), &self.label).seal(&NameKey::new(self.name_key.clone()), safe, rng)
+    }
+
     /// The seat of a safe.
     pub fn seat(&self, safe: &SafeId) -> Option<&Seat> {
         self.seats.iter().find(|seat| seat.safe == *safe)
     }
 
-    /// How many safes must have a head before it counts: `n − t + f + 1`, so that any t of which f are set back have one that has it.
+    /// How many safes must have a head before it counts: [`changing::quorum`].
     pub fn quorum(&self) -> usize {
-        let n = self.seats.len();
-        (n + liars(n) + 1).saturating_sub(usize::from(self.threshold)).min(n)
+        changing::quorum(self.seats.len(), self.threshold)
+    }
+
+    /// How many safes have promised this wallet's turn, at which nothing newer was found.
+    pub fn promised(&self) -> usize {
+        self.seats.iter().filter(|seat| seat.promised).count()
     }
 
     /// How many safes have the newest head.
@@ -279,7 +326,7 @@ impl Owner {
     /// Whether what this wallet has may be missing in the book at the safes: nothing is let go as long as that is so.
     pub fn is_behind(&self) -> bool {
         let short = self.left_out > 0 || self.written() < self.quorum();
-        self.superseded || (self.writes() && self.head.is_some() && short)
+        self.superseded || self.is_split() || (self.writes() && self.head.is_some() && short)
     }
 
     /// What is said to a safe next.
@@ -294,8 +341,11 @@ impl Owner {
                 _ => None,
             };
         }
+        if seat.turned && seat.number.is_some() && seat.generation.is_none() {
+            return Some(Errand::Ask);
+        }
         let head = self.head.as_ref().filter(|_| self.writes())?;
-        let turn = self.seats.iter().filter(|one| one.promised).count() >= self.quorum();
+        let turn = self.promised() >= self.quorum();
         match seat {
             // It was away when this device came back, and does not know it.
             seat if seat.number.is_none() || seat.turned => None,
@@ -330,7 +380,7 @@ impl Owner {
 
 /// Why a safe cannot be spoken to as its owner: a phrase that follows its name.
 pub fn stranger(state: &State, safe: &SafeId) -> Option<String> {
-    let number = state.owner.as_ref().and_then(|owner| owner.seat(safe)?.number);
+    let number = state.owner.as_ref().and_then(|owner| owner.number_at(safe));
     let why = "does not know you on this device; come back there with your recovery name";
     number.is_none().then(|| why.to_owned())
 }
@@ -371,6 +421,8 @@ pub fn read_look(answer: Option<Answer>) -> Result<Look, Meaning> {
 pub struct Asked {
     answering: Answering,
     trial: Option<Blinded>,
+    /// Whose turn it was when it was asked.
+    epoch: Epoch,
     mark: Option<Mark>,
 }
 
@@ -402,18 +454,20 @@ pub fn question_by<R: CryptoRng>(
 ) -> Result<(Request, Asked), WalletError> {
     let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
     let known = state.safes.get(safe).ok_or(WalletError::Unknown("safe"))?;
-    let seat = owner.seat(safe).ok_or(WalletError::Unknown("safe"))?;
     let given = || owner.making.as_ref().ok_or(WalletError::Unknown("enrolment"))?.given(safe);
     let wallet = || {
-        let number = seat.number.ok_or(WalletError::Unknown("credential"))?;
+        let number = owner.number_at(safe).ok_or(WalletError::Unknown("credential"))?;
         Ok::<_, WalletError>(ChannelKey::of_credential(number, owner.key_at(safe)))
     };
     let mut trial = None;
     let (topic, plain, channel) = match errand {
+        Errand::Change(_) | Errand::Leave | Errand::Ask => {
+            let asking = changing::ask(owner, safe, errand, rng)?;
+            trial = asking.trial;
+            (asking.topic, asking.plain, asking.channel)
+        }
         Errand::Open => {
-            let note = Note::new(owner.credential_id(), &owner.label);
-            let note = note.seal(&NameKey::new(owner.name_key.clone()), safe, rng)?;
-            let opening = Opening { key: owner.key_at(safe), note: note.into() };
+            let opening = Opening { key: owner.key_at(safe), note: owner.note_at(safe, rng)?.into() };
             (Topic::Open, codec::encode(&opening), None)
         }
         Errand::Evaluate => {
@@ -470,14 +524,15 @@ pub fn question_by<R: CryptoRng>(
         most: MAX_ANSWER_LEN as u64,
     };
     let mark = owner.head.as_ref().map(|head| head.mark);
-    Ok((request, Asked { answering, trial, mark }))
+    Ok((request, Asked { answering, trial, epoch: owner.epoch, mark }))
 }
 
 /// What the answer means.
 pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Option<Answer>) -> Meaning {
     let Some(answer) = answer else { return Meaning::Later(Contact::Away, "does not answer".to_owned()) };
     if let Some((uri, time)) = &answer.problem {
-        return refusal(uri, *time);
+        let known = changing::refused(state, safe, errand, Problem::from_type_uri(uri));
+        return known.unwrap_or_else(|| refusal(uri, *time));
     }
     let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that knows its owner".to_owned());
     understand(state, safe, errand, asked, &answer.body).unwrap_or_else(stranger)
@@ -486,9 +541,12 @@ pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, ans
 fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: &[u8]) -> Option<Meaning> {
     let event = |event| Some(Meaning::Event(Box::new(event)));
     let reached = |reached, number| event(Event::OwnerReached(*safe, reached, number));
-    let Asked { answering, trial, mark } = asked;
+    let Asked { answering, trial, epoch, mark } = asked;
     let wrong = |what: &str| Some(Meaning::Refused(what.to_owned()));
     match errand {
+        Errand::Change(_) | Errand::Leave | Errand::Ask => {
+            changing::understand(state.owner.as_ref()?, safe, errand, (&answering, trial), answer)
+        }
         Errand::Open => match answering.read(answer).ok()? {
             Outcome::Added(number) => reached(Reached::Opened, Some(number)),
             _ => None,
@@ -512,7 +570,7 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
             let outcomes: Vec<Outcome> = answering.read(answer).ok()?;
             let [outcome] = <[Outcome; 1]>::try_from(outcomes).ok()?;
             match (errand, outcome) {
-                (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded(*safe)),
+                (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded(*safe, epoch)),
                 (Errand::Stage, Outcome::Done) => reached(Reached::Staged, None),
                 (Errand::Commit, Outcome::Done) => reached(Reached::Committed, None),
                 (Errand::Show, Outcome::Account(account)) => {
@@ -525,9 +583,9 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
                         None => wrong("does not return what it was given"),
                     }
                 }
-                (Errand::Promise, Outcome::Promised(there)) => event(Event::OwnerPromised(*safe, there)),
+                (Errand::Promise, Outcome::Promised(there)) => event(Event::OwnerPromised(*safe, epoch, there)),
                 (Errand::Ticket(_), Outcome::Ticket(ticket)) => Ticket::parse(&ticket).ok().map(Meaning::Ticket),
-                (Errand::Write, Outcome::Done) => event(Event::OwnerWritten(*safe, mark?.sequence)),
+                (Errand::Write, Outcome::Done) => event(Event::OwnerWritten(*safe, epoch, mark?.sequence)),
                 (_, Outcome::Refused(_)) => wrong("refuses to keep that for its owner"),
                 _ => None,
             }
@@ -550,12 +608,16 @@ pub struct Return {
     pub label: String,
     /// How many safes must answer.
     pub threshold: u8,
-    /// Its generation.
+    /// Generation of the enrolment.
     pub generation: u32,
+    /// The newest head is of the root before this one: its safes have taken over the enrolment, and not the book yet.
+    pub bridged: bool,
     /// All safes of the enrolment, with the number of this device's credential where it has one.
     pub seats: Vec<(SafeId, Option<u32>)>,
     /// The owner's root.
     pub root: Secret,
+    /// The highest epoch that was seen.
+    pub seen: Epoch,
     /// The epoch that this device takes: above all that were seen.
     pub epoch: Epoch,
     /// The newest head, and what it says.
@@ -567,7 +629,7 @@ pub struct Return {
 }
 
 /// The newest of the heads that are the owner's. Whoever hands out another one is named.
-pub fn newest(root: &OwnerRoot, heads: Vec<(SafeId, Head)>) -> (Option<(Head, HeadContent)>, Vec<SafeId>) {
+pub fn newest_of(root: &OwnerRoot, heads: &[(SafeId, Head)]) -> (Option<(Head, HeadContent)>, Vec<SafeId>) {
     let mut best: Option<(Head, HeadContent)> = None;
     let mut wrong = Vec::new();
     for (safe, head) in heads {
@@ -575,10 +637,10 @@ pub fn newest(root: &OwnerRoot, heads: Vec<(SafeId, Head)>) -> (Option<(Head, He
         if best.as_ref().is_some_and(|(known, _)| known.mark == head.mark) {
             continue;
         }
-        match HeadContent::open(root, &head) {
-            Err(_) => wrong.push(safe),
-            Ok(content) if best.as_ref().is_none_or(|(known, _)| place(known) < place(&head)) => {
-                best = Some((head, content));
+        match HeadContent::open(root, head) {
+            Err(_) => wrong.push(*safe),
+            Ok(content) if best.as_ref().is_none_or(|(known, _)| place(known) < place(head)) => {
+                best = Some((head.clone(), content));
             }
             Ok(_) => {}
         }
@@ -595,7 +657,7 @@ pub struct Told {
     pub account: Account,
     /// The head of the book there.
     pub head: Option<Head>,
-    /// Number of the credential that was added; `None`: none was.
+    /// Number of the credential that was added; `None`: none was, for this device only reads, or the passphrase is the one before what is in force there, and lets nobody in.
     pub number: Option<u32>,
 }
 
@@ -629,6 +691,9 @@ pub fn arrived(safe: &KnownSafe, mut outcomes: Vec<Outcome>) -> Option<Arrived> 
     match <[Outcome; 4]>::try_from(outcomes.split_off(at)).ok()? {
         [Outcome::Account(account), Outcome::Head(head), _, Outcome::Added(number)] => {
             Some(Arrived::Told(Box::new(Told { safe: safe.clone(), account, head, number: Some(number) })))
+        }
+        [Outcome::Account(account), Outcome::Head(head), _, Outcome::Refused(Refusal::NotAllowed)] => {
+            Some(Arrived::Told(Box::new(Told { safe: safe.clone(), account, head, number: None })))
         }
         [Outcome::Account(account), .., Outcome::Refused(_)] if account.credentials.len() >= MAX_CREDENTIALS => {
             let wallets = account.credentials.iter().filter(|one| one.kind == CredentialKind::Wallet);
@@ -669,12 +734,16 @@ pub fn come_back<R: CryptoRng>(
     let enrolment = &known.agreed().enrolment;
     let mut seats: Vec<(SafeId, Option<u32>)> = enrolment.seats.iter().map(|seat| (seat.safe, None)).collect();
     let (mut root, mut heads, mut epochs, mut wrong) = (None, Vec::new(), Vec::new(), Vec::new());
-    let (mut safes, mut reads) = (Vec::new(), true);
+    let (mut safes, mut ahead, mut reads) = (Vec::new(), Vec::new(), true);
     for Told { safe, account, head, number } in told {
         let Ok(opened) = known.open_root(&account) else {
             wrong.push(safe.id);
             continue;
         };
+        // There the next enrolment is in force already; its book is read with its passphrase.
+        if account.current != Some(enrolment.id_at(&safe.id)) {
+            ahead.push(safe.id);
+        }
         root = Some(opened);
         epochs.push(account.promised);
         heads.extend(head.map(|head| (safe.id, head)));
@@ -683,7 +752,15 @@ pub fn come_back<R: CryptoRng>(
         safes.push(KnownSafe { nickname: safe.name.clone(), ..safe });
     }
     let root = root.ok_or(LoginError::TooFew { answered: 0, needed: 1 })?;
-    let (newest, liars) = newest(&root, heads);
+    let (mut newest, mut liars) = newest_of(&root, &heads);
+    // While an enrolment takes the place of another one, some heads are still of the root before it. They say what is newest only as long as there is no other.
+    let before = enrolment.open_before(&root).map(|before| newest_of(&before, &heads));
+    let bridged = newest.is_none() && before.as_ref().is_some_and(|(newest, _)| newest.is_some());
+    if let Some((older, unread)) = before {
+        newest = newest.or(older);
+        liars.retain(|safe| unread.contains(safe));
+    }
+    liars.retain(|safe| !ahead.contains(safe));
     // Nobody has signed what a safe says that it has promised: a lone liar must not be able to end the counting.
     let written = newest.as_ref().map_or(0, |(head, _)| head.mark.epoch.counter);
     epochs.retain(|epoch| epoch.counter <= written.saturating_add(MAX_LEAP));
@@ -697,8 +774,10 @@ pub fn come_back<R: CryptoRng>(
         label,
         threshold: enrolment.threshold,
         generation: enrolment.generation,
+        bridged,
         seats,
         root: root.expose().clone(),
+        seen: epochs.iter().copied().max().unwrap_or(Epoch::NONE),
         epoch: epoch_after(epochs, rng),
         newest,
         safes,

@@ -7,7 +7,7 @@ use protocol::{
 };
 
 use crate::{
-    rules,
+    changing, rules,
     state::{Backup, Retirement, State},
 };
 
@@ -33,17 +33,21 @@ pub fn is_left(retirement: &Retirement, backup: &Backup) -> bool {
     retirement.left.contains(&backup.id) || doubled || rules::needs_owner(&backup.plan) || backup.is_taken()
 }
 
-/// The backups of which the next generation is to be begun now.
+/// The backups of which the next generation is to be begun now: those that leave a safe, and those that are to have other keys.
 pub fn due(state: &State) -> Vec<BackupId> {
     let at_rest = |backup: &Backup| {
         backup.operation.is_none() && backup.finished.is_some() && state.successor(&backup.id).is_none()
     };
     let mut due: Vec<BackupId> = Vec::new();
-    let free = if state.retiring.is_empty() { 0 } else { rules::may_begin(state) };
+    let renewed = || changing::to_renew(state).filter(|backup| at_rest(backup)).map(|backup| backup.id);
+    let idle = state.retiring.is_empty() && renewed().next().is_none();
+    let free = if idle { 0 } else { rules::may_begin(state) };
     for retirement in &state.retiring {
         let open = at_safe(state, &retirement.from).filter(|backup| !is_left(retirement, backup) && at_rest(backup));
         let open = open.map(|backup| backup.id).filter(|id| !due.contains(id)).take(free - due.len());
         due.extend(open.collect::<Vec<_>>());
     }
+    let open = renewed().filter(|id| !due.contains(id)).take(free - due.len());
+    due.extend(open.collect::<Vec<_>>());
     due
 }

@@ -105,7 +105,7 @@ struct Planned {
 
 impl Planned {
     fn of(state: &State) -> Self {
-        let seats = state.owner.iter().flat_map(|owner| &owner.seats);
+        let seats = state.owner.iter().flat_map(|owner| owner.seats.iter().chain(&owner.former));
         let without_turn = seats.filter(|seat| seat.turned || !seat.promised).map(|seat| seat.safe).collect();
         Self { counts: Map::new(), without_turn }
     }
@@ -635,11 +635,13 @@ impl Session {
 
     fn owner_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         let Some(owner) = &state.owner else { return };
-        for seat in owner.seats.iter().filter(|seat| !self.owner_refusals.contains_key(&seat.safe)) {
-            let Some(errand) = owner.next(seat).filter(|_| state.safes.contains_key(&seat.safe)) else { continue };
-            let action = Action::Owner(seat.safe, errand);
-            if !self.under_way.contains_key(&action) && self.may_send(&seat.safe, now, planned) {
-                planned.add(seat.safe);
+        for (safe, errand) in owner.errands() {
+            if self.owner_refusals.contains_key(&safe) || !state.safes.contains_key(&safe) {
+                continue;
+            }
+            let action = Action::Owner(safe, errand);
+            if !self.under_way.contains_key(&action) && self.may_send(&safe, now, planned) {
+                planned.add(safe);
                 list.push(action);
             }
         }

@@ -16,6 +16,7 @@ use protocol::{
 use serde::Serialize;
 
 use crate::{
+    changing::{self, Changing, Site, Step, exposed},
     claiming,
     credentials::why_stale,
     drafts::{self, RuleDraft},
@@ -97,6 +98,13 @@ pub struct OwnerView {
     pub guesses_prompt: u64,
     pub guesses_lifetime: u64,
     pub kit: Option<KitView>,
+    pub change: Option<ChangeView>,
+    pub leaving: Vec<LeavingView>,
+    pub outdated: bool,
+    pub exposed: usize,
+    pub exposed_left: Vec<String>,
+    pub backups: usize,
+    pub renewing: bool,
 }
 
 /// The kit that was printed last.
@@ -108,6 +116,26 @@ pub struct KitView {
     pub made: u64,
     pub lease_end: Option<u64>,
     pub stale: Option<&'static str>,
+}
+
+/// The enrolment that is to take the place of the one in force.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct ChangeView {
+    pub threshold: u8,
+    pub seats: Vec<OwnerSeatView>,
+    pub may_cancel: bool,
+    pub in_force: bool,
+}
+
+/// A safe that is the owner's no longer, and does not know it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is described in the API's declaration")]
+pub struct LeavingView {
+    pub safe_id: String,
+    pub nickname: String,
 }
 
 /// One of the owner's safes.
@@ -365,6 +393,60 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner, now: Seconds) -> 
             lease_end: kit.lease_end.map(millis),
             stale: why_stale(state, kit, now),
         }),
+        change: owner.changing.as_ref().map(|changing| draw_change(state, session, owner, changing)),
+        leaving: owner.leaving.iter().map(|key| draw_leaving(state, &key.safe)).collect(),
+        outdated: owner.is_outdated(),
+        exposed: exposed(state).count(),
+        // One value of each: the way to the others leads over it.
+        exposed_left: exposed(state)
+            .filter(|backup| changing::is_left(state, backup))
+            .filter_map(|backup| Some(backup.values.first()?.id.to_string()))
+            .collect(),
+        backups: {
+            let of_value = |backup: &Backup| backup.chapter.is_none() && !state.is_leftover(backup);
+            state.backups.values().filter(|backup| of_value(backup) && backup.replaces.is_none()).count()
+        },
+        renewing: owner.renewing.is_some(),
+    }
+}
+
+fn draw_leaving(state: &State, safe: &SafeId) -> LeavingView {
+    LeavingView { safe_id: safe.to_string(), nickname: state.nickname(safe) }
+}
+
+fn draw_change(state: &State, session: &Session, owner: &Owner, changing: &Changing) -> ChangeView {
+    let errands = owner.errands();
+    let seat = |site: &Site| {
+        let errand = errands.iter().find(|(safe, errand)| *safe == site.safe && matches!(errand, Errand::Change(_)));
+        let step = match site.step {
+            Step::Named => "opens an account",
+            Step::Opened => "takes its part",
+            Step::Staged | Step::Shared => "is being tried",
+            Step::Proven if errand.is_none() => "waits for the others",
+            Step::Proven => "puts it in force",
+            Step::Committed | Step::Answered => "is being tried in force",
+            Step::Current if !changing.is_over(site) => "is to forget what was before",
+            Step::Current | Step::Dropped => "is ready",
+        };
+        let away = |(contact, detail): (Contact, Option<&str>)| match contact {
+            Contact::Away | Contact::NotItself => Some(detail.unwrap_or("does not answer").to_owned()),
+            _ => None,
+        };
+        let refused = session.owner_refusals.get(&site.safe).cloned();
+        OwnerSeatView {
+            safe_id: site.safe.to_string(),
+            nickname: state.nickname(&site.safe),
+            done: changing.is_over(site),
+            known: true,
+            step,
+            trouble: refused.or_else(|| errand.and_then(|_| away(session.contact(&site.safe)))),
+        }
+    };
+    ChangeView {
+        threshold: changing.threshold,
+        seats: changing.sites.iter().map(seat).collect(),
+        may_cancel: !changing.is_proven(),
+        in_force: changing.switched,
     }
 }
 
@@ -376,6 +458,8 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
         Some(Errand::Evaluate | Errand::Show) => "is being tried",
         Some(Errand::Commit) => "puts it in force",
         Some(Errand::Promise | Errand::Write | Errand::Ticket(_)) => "takes the book",
+        Some(Errand::Change(_) | Errand::Leave) => "takes the new enrolment",
+        Some(Errand::Ask) => "says which passphrase is in force",
         None if owner.making.is_some() => "waits for the others",
         None if seat.number.is_none() => "does not know this device yet",
         None if seat.turned => "says that another device keeps the book",

@@ -14,7 +14,7 @@ use crate::{
     book::{Book, BookEntry, BookError},
     codec::{self, CodecError},
     crypto::{CryptoError, Secret, blake3},
-    ids::{BackupId, SafeId},
+    ids::{BackupId, SafeId, Seconds},
     owner::{
         enrolment::OwnerRoot,
         messages::{Epoch, Head, MAX_HEAD_LEN, Mark},
@@ -48,6 +48,9 @@ pub struct HeadContent {
     /// The recovery name, for a device that came back without it being typed.
     #[n(5)]
     pub name: Option<String>,
+    /// When the owner's root was last changed: whoever had the one before may have read how a backup comes back that was finished by then.
+    #[n(6)]
+    pub changed: Option<Seconds>,
 }
 
 /// The plan of a chapter: over m of the owner's safes, so that it comes back from whichever `n − w + 1` of all n, and read with its head only. `quorum`: w, the fewest safes
@@ -129,6 +132,6 @@ impl HeadContent {
 
     /// Of a book that has no chapters.
     pub const fn new(book: Book) -> Self {
-        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new(), name: None }
+        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new(), name: None, changed: None }
     }
 }

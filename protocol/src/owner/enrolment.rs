@@ -4,7 +4,7 @@
 //! the name ([`crate::crypto::oprf::Line`]), so that one safe alone cannot show by its answer whether a name is known to it.
 
 use minicbor::{Decode, Encode, bytes::ByteArray};
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -24,12 +24,14 @@ use crate::{
 
 /// Most safes of one enrolment.
 pub const MAX_SEATS: usize = 20;
-/// Padded length of a statement, bytes: 20 seats of 71 are 1420, and less than 160 for the rest; so that it does not show how many safes there are.
+/// Padded length of a statement, bytes: 20 seats of 71 are 1420, the root before 115, and less than 160 for the rest; so that it does not show how many safes there are.
 const PADDED: usize = 2048;
 /// Length of what a safe shows of an enrolment, bytes: a masked point, and the sealed statement.
 pub const SLOT_LEN: usize = 32 + sealed_len(PADDED as u64) as usize;
 /// Length of a sealed root, bytes: 32 and 32 with salt, commitment and tag.
 pub const WRAP_LEN: usize = sealed_len(64) as usize;
+/// Length of the root before, sealed under the one after it, bytes: 32 with salt, commitment and tag.
+pub const BEFORE_LEN: usize = sealed_len(32) as usize;
 
 /// One safe's place in an enrolment. Its index is its position, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -71,6 +73,10 @@ pub struct Enrolment {
     /// Recognises the right passphrase before anything of it is used.
     #[n(7)]
     pub result: ByteArray<32>,
+    /// The root of the enrolment before it, sealed under this one's ([`Self::open_before`]): until the head of the book is written anew, whoever has this root reads the one that
+    /// is there.
+    #[n(8)]
+    pub before: Option<ByteArray<BEFORE_LEN>>,
 }
 
 /// A statement was refused.
@@ -132,6 +138,13 @@ impl Enrolment {
         id
     }
 
+    /// The root of the enrolment before this one, by whoever has the root of this one; `None`: there is none, or the root is another.
+    pub fn open_before(&self, root: &OwnerRoot) -> Option<OwnerRoot> {
+        let sealed = self.before.as_ref()?;
+        let opened = seal::open(&root.derive("root before"), &before_purpose(&self.id), &sealed[..]).ok()?;
+        Secret::try_from(opened.as_slice()).ok().map(OwnerRoot)
+    }
+
     /// How the output of the safes becomes the key.
     pub fn stretch(&self) -> Stretch {
         Stretch { salt: *self.salt, cost: self.cost }
@@ -145,6 +158,10 @@ pub fn derive_digest(safe: &SafeId, statement: &[u8]) -> [u8; 32] {
 
 fn slot_key(line: &Secret, safe: &SafeId) -> Secret {
     derive_secret(line, "enrolment", &safe.0)
+}
+
+fn before_purpose(id: &EnrolmentId) -> Purpose<'_> {
+    Purpose { purpose: "root before", object: &id.0, version: 0 }
 }
 
 fn slot_purpose(safe: &SafeId) -> Purpose<'_> {
@@ -320,6 +337,7 @@ pub struct Enrolling {
     threshold: u8,
     stretch: Stretch,
     output: Zeroizing<[u8; OUTPUT_LEN]>,
+    before: Option<OwnerRoot>,
 }
 
 /// A finished enrolment.
@@ -372,7 +390,23 @@ impl Enrolling {
             .map(|(index, share)| Ok((index, evaluate(share, &element, &mut rng)?.element)))
             .collect::<Result<Vec<_>, CryptoError>>()?;
         let output = blinded.finish(&answers)?;
-        Ok(Self { seed: seed.clone(), id, shares, commitments, safes: safes.to_vec(), threshold: t, stretch, output })
+        Ok(Self {
+            seed: seed.clone(),
+            id,
+            shares,
+            commitments,
+            safes: safes.to_vec(),
+            threshold: t,
+            stretch,
+            output,
+            before: None,
+        })
+    }
+
+    /// The root of the enrolment whose place it takes: whoever has the new one opens that, too, and not the other way round.
+    #[must_use]
+    pub fn after(self, before: OwnerRoot) -> Self {
+        Self { before: Some(before), ..self }
     }
 
     /// What is to be stretched, and how.
@@ -386,6 +420,15 @@ impl Enrolling {
     /// [`CryptoError`], never for drafts that began.
     pub fn finish(self, stretched: &Stretched, name: &NameKey, generation: u32) -> Result<Made, CryptoError> {
         let mut rng = expand_seed(&derive_secret(&self.seed, "enrolment", b""));
+        let root = OwnerRoot(Secret::make_random(&mut rng));
+        let before = self.before.as_ref().map(|before| {
+            let mut salt = [0; 32];
+            expand_seed(&derive_secret(&self.seed, "root before", b"")).fill_bytes(&mut salt);
+            let plain = &before.0.expose()[..];
+            let sealed = seal::seal(&root.derive("root before"), &salt, &before_purpose(&self.id), plain)?;
+            <[u8; BEFORE_LEN]>::try_from(sealed.as_slice()).map(ByteArray::from).map_err(|_| CryptoError)
+        });
+        let before = before.transpose()?;
         let seats = self.safes.iter().zip(&self.commitments);
         let enrolment = Enrolment {
             suite: SUITE,
@@ -396,9 +439,9 @@ impl Enrolling {
             salt: self.stretch.salt.into(),
             seats: seats.map(|(safe, c)| Seat { safe: *safe, commitment: (*c).into() }).collect(),
             result: stretched.result(&self.id).into(),
+            before,
         };
         let statement = codec::encode(&enrolment);
-        let root = OwnerRoot(Secret::make_random(&mut rng));
         let staging = Secret::make_random(&mut rng);
         let line = Line::make_random(&mut rng);
         let mut staged = Vec::with_capacity(self.safes.len());

@@ -66,7 +66,7 @@ impl Transition<'_> {
             Level::Info,
             format!("{} backups stand in a part of your book that has arrived.", book.entries.len()),
         );
-        self.take_over_book(book, true);
+        self.take_over_book(book, true)?;
         Ok(())
     }
 

@@ -19,6 +19,12 @@ use crate::{
     state::{Level, Row},
 };
 
+/// Whether somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
+fn is_news(owner: &Owner, there: &Mark) -> bool {
+    let place = |mark: &Mark| (mark.epoch, mark.sequence);
+    there.epoch != owner.epoch && owner.base.is_none_or(|base| place(&base) < place(there))
+}
+
 /// A new enrolment, as the shell made it.
 #[derive(Debug, Clone)]
 pub struct Enrol {
@@ -39,12 +45,12 @@ pub struct Enrol {
 }
 
 impl Transition<'_> {
-    fn owner(&self) -> Result<Owner, WalletError> {
+    pub(super) fn owner(&self) -> Result<Owner, WalletError> {
         self.state.owner.clone().ok_or(WalletError::Unknown("owner"))
     }
 
     /// One commit has one record of the owner.
-    fn put_owner(&mut self, owner: Owner) {
+    pub(super) fn put_owner(&mut self, owner: Owner) {
         self.changes.put.retain(|row| !matches!(row, Row::Owner(_)));
         self.changes.put.push(Row::Owner(Box::new(owner)));
     }
@@ -77,6 +83,11 @@ impl Transition<'_> {
             label: new.label,
             kit: None,
             generation: 1,
+            changing: None,
+            leaving: Vec::new(),
+            former: Vec::new(),
+            changed: None,
+            renewing: None,
         });
         Ok(())
     }
@@ -102,38 +113,52 @@ impl Transition<'_> {
         Ok(())
     }
 
-    pub(super) fn owner_promised(&mut self, safe: &SafeId, there: Option<Mark>) -> Result<(), WalletError> {
-        let mut owner = self.owner()?;
-        let place = |mark: &Mark| (mark.epoch, mark.sequence);
-        // Somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
-        let others = there.filter(|there| there.epoch != owner.epoch);
-        if others.is_some_and(|there| owner.base.is_none_or(|base| place(&base) < place(&there))) {
-            return self.owner_superseded(safe);
+    /// The owner, if it is its turn of now that a safe speaks of: an answer to what was asked in a turn before this one says nothing of it.
+    fn owner_in(&self, epoch: Epoch) -> Result<Option<Owner>, WalletError> {
+        Ok(Some(self.owner()?).filter(|owner| owner.epoch == epoch))
+    }
+
+    pub(super) fn owner_promised(
+        &mut self,
+        safe: &SafeId,
+        epoch: Epoch,
+        there: Option<Mark>,
+    ) -> Result<(), WalletError> {
+        let Some(mut owner) = self.owner_in(epoch)? else { return Ok(()) };
+        // Once the turn is this wallet's, nothing written in an earlier one counts any more that did not before: what is there was written to too few.
+        let firm = owner.promised() >= owner.quorum();
+        let counts = |there: &Mark| !firm || there.epoch > owner.epoch;
+        if there.is_some_and(|there| is_news(&owner, &there) && counts(&there)) {
+            return self.owner_superseded(safe, epoch);
         }
-        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+        if let Some(seat) = owner.writing_mut().find(|seat| seat.safe == *safe) {
             seat.promised = true;
         }
         self.put_owner(owner);
         Ok(())
     }
 
-    pub(super) fn owner_written(&mut self, safe: &SafeId, sequence: u64) -> Result<(), WalletError> {
-        let mut owner = self.owner()?;
-        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+    pub(super) fn owner_written(&mut self, safe: &SafeId, epoch: Epoch, sequence: u64) -> Result<(), WalletError> {
+        let Some(mut owner) = self.owner_in(epoch)? else { return Ok(()) };
+        if let Some(seat) = owner.writing_mut().find(|seat| seat.safe == *safe) {
             seat.written = seat.written.max(sequence);
         }
         self.put_owner(owner);
         Ok(())
     }
 
-    /// So many safes may lie as [`liars`] says; a turn that counts was promised by so many that more than those say so.
-    pub(super) fn owner_superseded(&mut self, safe: &SafeId) -> Result<(), WalletError> {
-        let mut owner = self.owner()?;
-        if let Some(seat) = owner.seats.iter_mut().find(|seat| seat.safe == *safe) {
+    /// So many safes may lie as [`liars`] says; a turn that counts was promised by so many that more than those say so. Where so few are left that no head of this device
+    /// can count any more, its owner has to come back on it in any case.
+    pub(super) fn owner_superseded(&mut self, safe: &SafeId, epoch: Epoch) -> Result<(), WalletError> {
+        let Some(mut owner) = self.owner_in(epoch)? else { return Ok(()) };
+        if let Some(seat) = owner.writing_mut().find(|seat| seat.safe == *safe) {
             seat.turned = true;
         }
+        // At a safe that was left it is no longer this wallet's turn either: it is not asked over and over.
+        owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = false);
         let turned = owner.seats.iter().filter(|seat| seat.turned).count();
-        if !owner.superseded && turned > liars(owner.seats.len()) {
+        let short = owner.seats.len() - turned < owner.quorum();
+        if !owner.superseded && (short || turned > liars(owner.seats.len())) {
             let text = "Another device keeps the book at your safes now. What you back up here is not in it.";
             self.note(Level::Warning, text);
             owner.superseded = true;
@@ -148,8 +173,15 @@ impl Transition<'_> {
         if before.is_some_and(|owner| owner.making.is_some() || !owner.name_key.same_as(&back.name_key)) {
             return Err(WalletError::Busy);
         }
+        // Another device took its turn, or wrote, and this one has not heard so.
+        let newest = back.newest.as_ref().map(|(head, _)| head.mark);
+        let overtaken = |owner: &Owner| back.seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
+        // Whose turn it is already goes on with it.
+        let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
+        let turn = before.filter(|owner| !owner.superseded && !overtaken(owner)).filter(same);
         let (head, content) = back.newest.unzip();
-        let HeadContent { mut book, chapters, gone, .. } = content.unwrap_or_else(|| HeadContent::new(no_book()));
+        let HeadContent { mut book, chapters, gone, changed, .. } =
+            content.unwrap_or_else(|| HeadContent::new(no_book()));
         // Where a safe has just answered is where it stands, whatever a book says.
         for safe in back.safes {
             if let Some(known) = self.state.safes.get(&safe.id).filter(|known| known.url != safe.url) {
@@ -160,9 +192,7 @@ impl Transition<'_> {
                 None => book.safes.push(safe),
             }
         }
-        self.take_over_book(book, true);
-        // Whose turn it is already goes on with it.
-        let turn = before.filter(|owner| !owner.superseded);
+        self.take_over_book(book, true)?;
         match turn {
             Some(_) => self.read_chapters_again(),
             None => self.follow_chapters(chapters.into_iter().map(backup_of).collect())?,
@@ -172,7 +202,7 @@ impl Transition<'_> {
             let number = number.or(known.number);
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
-            Seat { safe, number, reached, promised, written, turned: false }
+            Seat { safe, number, reached, promised, written, turned: false, generation: None }
         };
         let seats = back.seats.into_iter().map(|(safe, number)| seat(safe, number)).collect();
         self.note(Level::Info, format!("You are back as “{}”.", back.name));
@@ -196,11 +226,18 @@ impl Transition<'_> {
                 loose: 0,
                 gone,
                 label: back.label,
-                generation: back.generation,
                 // The paper is the same, whichever device is in use.
                 kit: before.and_then(|owner| owner.kit.clone()),
+                generation: back.generation,
+                changing: None,
+                leaving: Vec::new(),
+                former: Vec::new(),
+                // Whoever has the root before could read that head until now.
+                changed: if back.bridged { Some(self.now) } else { changed },
+                renewing: None,
             },
         };
+        let owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
         self.put_owner(owner);
         Ok(())
     }

@@ -125,6 +125,7 @@ impl Transition<'_> {
         if all != self.retirements() {
             self.changes.put.push(Row::Retiring(all));
         }
+        self.leave_exposed(old.map_or(backup.id, |old| old.id));
     }
 
     /// The certificates of pieces that were not shown stay when the backup goes: they say what their safes had signed for.

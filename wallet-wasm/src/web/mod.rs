@@ -3,6 +3,7 @@
 //! The interface is declared for the page in `www/src/engine/api.ts`. All methods are promises; errors carry `code` and `next`.
 
 mod bulk;
+mod changing;
 mod credentials;
 mod driver;
 mod error;
@@ -665,6 +666,40 @@ impl Engine {
     ) -> Promise {
         let driver = Rc::clone(&self.driver);
         promise(async move { Ok(driver.enrol(&handle, &passphrase, threshold, &safes, &label).await?.into()) })
+    }
+
+    /// Changes the passphrase (`undefined`: it stays), the safes, or how many of them must answer; takes the passphrase in force.
+    #[wasm_bindgen(js_name = changeOwner)]
+    pub fn change_owner(
+        &self,
+        current: String,
+        passphrase: Option<String>,
+        threshold: u8,
+        safes: Vec<String>,
+    ) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.change_owner(&current, passphrase.as_deref(), threshold, &safes).await })
+    }
+
+    /// Gives up a change that is in force nowhere yet.
+    #[wasm_bindgen(js_name = cancelChange)]
+    pub fn cancel_change(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::CancelChange).await })
+    }
+
+    /// Waits no longer for a safe that was left, to tell it so.
+    #[wasm_bindgen(js_name = forgetLeaving)]
+    pub fn forget_leaving(&self, safe: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::OwnerLeft(safe_id(&safe)?)).await })
+    }
+
+    /// Protects anew whatever the book told of before the passphrase or the safes were changed.
+    #[wasm_bindgen(js_name = renewExposed)]
+    pub fn renew_exposed(&self) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.handle(Event::RenewExposed).await })
     }
 
     /// Looks whether safes at these addresses know a name, and what is left of its guesses. Nothing is counted.

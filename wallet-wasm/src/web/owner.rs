@@ -113,7 +113,7 @@ fn bad_name(error: name::NameError) -> EngineError {
     EngineError::of("bad-name", &error, Some("It is made of letters, digits, dots and hyphens."))
 }
 
-fn login_error(error: LoginError) -> EngineError {
+pub(super) fn login_error(error: LoginError) -> EngineError {
     let (code, next) = match error {
         LoginError::UnknownName => ("unknown-name", Some("Check the name and the addresses of the safes.")),
         LoginError::TooFew { .. } => ("too-few-safes", Some("Name more of your safes, or try again later.")),
@@ -409,13 +409,17 @@ impl Driver {
         coming: &Coming,
         typed: &str,
     ) -> Result<(Recognised, Vec<String>), EngineError> {
-        let passphrase = passphrase::normalise(typed, nfc)?;
+        let (known, wrong) = self.log_in(coming, &passphrase::normalise(typed, nfc)?).await?;
+        Ok((Recognised::Passphrase(Box::new(known)), wrong))
+    }
+
+    /// The same, with a passphrase that is normalised.
+    pub(crate) async fn log_in(&self, coming: &Coming, passphrase: &str) -> Result<(Known, Vec<String>), EngineError> {
         // The same passphrase is the same try, another one another.
         let context = protocol::crypto::blake3(passphrase.as_bytes());
         let mut rng = protocol::crypto::expand_seed(&protocol::crypto::derive_secret(&coming.seed, "try", &context));
-        let attempt = coming.agreed.clone().start(&passphrase, &mut rng)?.counted_by(coming.counter.clone());
-        let (known, wrong) = self.try_passphrase(&coming.key, &coming.safes, attempt).await?;
-        Ok((Recognised::Passphrase(Box::new(known)), wrong))
+        let attempt = coming.agreed.clone().start(passphrase, &mut rng)?.counted_by(coming.counter.clone());
+        self.try_passphrase(&coming.key, &coming.safes, attempt).await
     }
 
     /// Now it is the owner. Each safe is told so, hands out what it has, and gets to know this device.
@@ -462,7 +466,7 @@ impl Driver {
     }
 
     /// The round of phase 1: all are asked, the answers of as many as are needed are used.
-    async fn try_passphrase(
+    pub(super) async fn try_passphrase(
         &self,
         key: &NameKey,
         safes: &[Found],

@@ -253,6 +253,19 @@ export interface OwnerView {
   guessesLifetime: number;
   /** The kit that was printed last, if this device knows of one. */
   kit: KitView | null;
+  /** Another passphrase, or other safes, that are to take the place of these; null: none are. */
+  change: ChangeView | null;
+  /** Safes that are the owner's no longer, and do not know it yet: they keep what the old passphrase had to do with. `forgetLeaving` waits no longer. */
+  leaving: { safeId: string; nickname: string }[];
+  /** Another device has changed the passphrase or the safes: this one has to come back by the passphrase of now. */
+  outdated: boolean;
+  /** Of `backups`, those whose way back whoever had the old passphrase may know: `renewExposed` protects them anew. */
+  exposed: number;
+  /** A value of each of them that its owner has to renew by hand. */
+  exposedLeft: string[];
+  backups: number;
+  /** They are being renewed. */
+  renewing: boolean;
 }
 
 /** A kit that is on paper. */
@@ -319,6 +332,16 @@ export interface DeviceWish {
   input: string;
   /** The recovery name. */
   name: string;
+}
+
+/** The enrolment that is to take the place of the one in force. */
+export interface ChangeView {
+  threshold: number;
+  seats: OwnerSeat[];
+  /** Nothing of it is in force yet: `cancelChange` gives it up. */
+  mayCancel: boolean;
+  /** Enough safes have it; what was before is being forgotten. */
+  inForce: boolean;
 }
 
 /** One of the owner's safes. */
@@ -727,6 +750,17 @@ export interface Engine {
     safes: string[],
     label: string,
   ): Promise<string>;
+  /**
+   * Changes the passphrase (null: it stays), the safes, or how many of them must answer. Takes the passphrase in force, and for it a guess, which is given back. Error
+   * `wrong-passphrase`, `no-guesses`, `too-few-safes`, `busy`, `come-back-first`.
+   */
+  changeOwner(current: string, passphrase: string | null, threshold: number, safes: string[]): Promise<void>;
+  /** Gives up a change of which nothing is in force yet. Error `busy`. */
+  cancelChange(): Promise<void>;
+  /** Waits no longer for a safe in `leaving`. */
+  forgetLeaving(safeId: string): Promise<void>;
+  /** Protects anew what is `exposed`. */
+  renewExposed(): Promise<void>;
   /** Looks whether safes at these addresses know a name. Costs no guess. */
   lookForOwner(name: string, addresses: string[]): Promise<LookReport>;
   /** The same with the text of a kit. Error `not-a-kit`, `kit-mistyped`, `safes-behind`: they show an enrolment that is older than the kit. */

@@ -85,6 +85,11 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
     enrol: (handle, passphrase, threshold, safes, label) =>
       remote.enrol(handle, passphrase, threshold, safes, label),
+    changeOwner: (current, passphrase, threshold, safes) =>
+      remote.changeOwner(current, passphrase, threshold, safes),
+    cancelChange: () => remote.cancelChange(),
+    forgetLeaving: (safeId) => remote.forgetLeaving(safeId),
+    renewExposed: () => remote.renewExposed(),
     lookForOwner: (name, addresses) => remote.lookForOwner(name, addresses),
     lookWithKit: (text) => remote.lookWithKit(text),
     lookForDevice: (handle, addresses) => remote.lookForDevice(handle, addresses),

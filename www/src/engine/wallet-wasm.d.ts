@@ -7,7 +7,8 @@ import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from '.
 /** Fetches and compiles the WebAssembly module that lies beside the script; or takes one that was compiled already. */
 export default function init(from?: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 
-interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan'> {
+interface WasmEngine
+  extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan' | 'changeOwner'> {
   lock(): void;
   /** Calls back after every commit: the other windows of this wallet are to `follow`. */
   onCommit(tell: () => void): void;
@@ -32,6 +33,12 @@ interface WasmEngine extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'r
     readable: boolean,
     hint: string | undefined,
     moving: boolean,
+  ): Promise<void>;
+  changeOwner(
+    current: string,
+    passphrase: string | undefined,
+    threshold: number,
+    safes: string[],
   ): Promise<void>;
   renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;

@@ -169,6 +169,12 @@ const host = {
   enrol: here((handle: string, passphrase: string, threshold: number, safes: string[], label: string) =>
     engine().enrol(handle, passphrase, threshold, safes, label),
   ),
+  changeOwner: here((current: string, passphrase: string | null, threshold: number, safes: string[]) =>
+    engine().changeOwner(current, passphrase ?? undefined, threshold, safes),
+  ),
+  cancelChange: here(() => engine().cancelChange()),
+  forgetLeaving: here((safeId: string) => engine().forgetLeaving(safeId)),
+  renewExposed: here(() => engine().renewExposed()),
   lookForOwner: (name: string, addresses: string[]) => engine().lookForOwner(name, addresses),
   lookWithKit: (text: string) => engine().lookWithKit(text),
   lookForDevice: (handle: Uint8Array, addresses: string[]) => engine().lookForDevice(handle, addresses),

@@ -8,9 +8,7 @@ import { field, Page } from '../../shared/page.ts';
 import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
 import { thisDevice } from '../owner/label.ts';
-
-/** More than half, and two at least. */
-const least = (safes: number): number => Math.max(2, Math.floor(safes / 2) + 1);
+import { least } from './change.ts';
 
 /** Whether all of the owner's safes have the newest book. */
 const settled = (owner: OwnerView | null): boolean =>
@@ -88,8 +86,11 @@ export class Owner extends Page {
           ? html`<div class="notice warn" role="status" data-testid="owner-superseded">
               ${icon('alert')}
               <p>
-                Another device of yours keeps the book at the safes now. What you back up here is not in it: use the other device,
-                or save certificate files.
+                ${
+                  owner.outdated
+                    ? 'Your passphrase or your safes were changed on another device. Come back here with the passphrase of now: what you back up here is not in your book until then.'
+                    : 'Another device of yours keeps the book at the safes now. What you back up here is not in it: use the other device, or save certificate files.'
+                }
               </p>
             </div>`
           : nothing
@@ -127,7 +128,8 @@ export class Owner extends Page {
             </div>`
           : nothing
       }
-      ${enrolled ? html`${this.#more(owner)} ${this.#budget(owner)}` : nothing}`;
+      ${enrolled ? html`${this.#more(owner)} ${this.#budget(owner)}` : nothing}
+      ${enrolled ? html`<sr-change .owner=${owner} .safes=${this.safes}></sr-change>` : nothing}`;
   }
 
   #seat({ nickname, done, step, trouble }: OwnerSeat): TemplateResult {

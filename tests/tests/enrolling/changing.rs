@@ -1,0 +1,409 @@
+//! A change of passphrase, safes and threshold: wherever it is cut off, and whichever safe is away or set back, the owner comes back by the old enrolment or by the new one, and
+//! finds the newest book.
+
+use protocol::ids::SafeId;
+use wallet_wasm::{
+    changing::{Change, OldKey, Site, Step, exposed},
+    session::Action,
+};
+
+use super::*;
+
+const NEW: &str = "an orchard under seven feet of snow";
+
+/// What the browser makes of the old passphrase and of the new one, with the safes that answer.
+fn next(
+    safes: &Safes,
+    wallet: &Wallet<'_>,
+    answering: &[usize],
+    (old, new): (&'static str, &'static str),
+    to: &[usize],
+    t: u8,
+) -> Change {
+    let comer = Comer { passphrase: old, ..Comer::new(safes, wallet.now(), answering, 0x77) };
+    let known = comer.try_in().unwrap();
+    let ids: Vec<SafeId> = to.iter().map(|at| safes.all[*at].id()).collect();
+    let owner = wallet.state.owner.as_ref().unwrap();
+    let before = OwnerRoot::new(owner.root.clone().unwrap());
+    let generation = known.agreed().enrolment.generation + 1;
+    let seed = secret(0xe0 + u64::from(generation));
+    let enrolling = Enrolling::start(&seed, &ids, t, new, PassphraseCost::LEAST).unwrap().after(before);
+    let (stretch, output) = enrolling.to_stretch();
+    let stretched = stretch.derive_key_of(output).unwrap();
+    let made = enrolling.finish(&Stretched::new(stretched.clone()), &name(), generation).unwrap();
+    let old = known.agreed().enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
+    Change { generation, threshold: t, making: Making::of(&made, stretched), old }
+}
+
+const ALL: [usize; N] = [0, 1, 2, 3, 4];
+
+/// A wallet that is enrolled at the first five of these safes, has backed up something since, and has begun to change to these ones.
+fn changing(store: &'static MemoryStore, safes: &Safes, to: &[usize]) -> (Wallet<'static>, Vec<ValueId>) {
+    let (mut wallet, value) = enrolled_at_first(store, safes);
+    let later = one_more(&mut wallet, safes, "Later");
+    let change = next(safes, &wallet, &ALL, (PASSPHRASE, NEW), to, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    (wallet, vec![value, later])
+}
+
+/// The same as [`enrolled`], where there are more safes.
+fn enrolled_at_first(store: &'static MemoryStore, safes: &Safes) -> (Wallet<'static>, ValueId) {
+    let mut wallet = Wallet::create(store, 1);
+    let ids = wallet.trust(safes);
+    let value = wallet.add("Ticket", TICKET);
+    wallet.back_up_as(&[value], Plan::spread(3, &ids[..N]).unwrap(), None, false).unwrap();
+    wallet.run(safes, 1000);
+    wallet.handle(Event::Enrol(Box::new(enrolment(&ids[..N], 3)))).unwrap();
+    wallet.run(safes, 1000);
+    assert!(wallet.state.owner.as_ref().unwrap().writes());
+    (wallet, value)
+}
+
+/// Comes back by whichever enrolment is found in force.
+fn back(safes: &Safes, now: Seconds, at: &[usize], seed: u64) -> Result<Wallet<'static>, LoginError> {
+    let comer = Comer::new(safes, now, at, seed);
+    let generation = comer.look()?.enrolment.generation;
+    let passphrase = if generation == 1 { PASSPHRASE } else { NEW };
+    Ok(Comer { passphrase, ..comer }.come_back(seed))
+}
+
+/// Three of these.
+fn triples(of: &[usize]) -> Vec<[usize; 3]> {
+    let n = of.len();
+    let mut all = Vec::new();
+    for a in 0..n {
+        for b in a + 1..n {
+            all.extend((b + 1..n).map(|c| [of[a], of[b], of[c]]));
+        }
+    }
+    all
+}
+
+/// The passphrase before brings nobody back.
+fn old_is_over(safes: &Safes, now: Seconds, at: &[usize]) {
+    let comer = Comer::new(safes, now, at, 99);
+    assert!(matches!(comer.try_in(), Err(LoginError::WrongPassphrase)));
+}
+
+#[test]
+fn a_change_comes_to_its_end_from_wherever_it_was_cut_off() {
+    let count = {
+        let safes = Safes::new(N);
+        changing(leak(), &safes, &ALL).0.run(&safes, 1000)
+    };
+    // Five safes, and for each: stage, evaluate, show, commit, evaluate, show, promise, write, drop.
+    assert_eq!(count, 45);
+    for crash in 0..=count {
+        let fault = [Fault::None, Fault::LostBefore, Fault::LostAfter, Fault::Twice][crash % 4];
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut wallet, values) = changing(store, &safes, &ALL);
+        let now = wallet.now();
+        for step in 0..crash {
+            let Some(action) = wallet.session.actions(&wallet.state, now).into_iter().next() else { break };
+            wallet.act(&action, &safes, if step + 1 == crash { fault } else { Fault::None }).unwrap();
+        }
+        drop(wallet);
+        let mut wallet = Wallet::open(store, 100 + crash as u64);
+        wallet.wait(now - wallet.now());
+        settle(&mut wallet, &safes);
+        let owner = wallet.state.owner.as_ref().unwrap();
+        assert!(owner.writes() && owner.changing.is_none(), "{fault:?} after step {crash}");
+        assert_eq!((owner.generation, owner.written()), (2, N), "{fault:?} after step {crash}");
+        if crash % 5 == 0 {
+            old_is_over(&safes, wallet.now(), &ALL);
+            let back = back(&safes, wallet.now(), &[0, 2, 4], 77).unwrap();
+            assert!(values.iter().all(|value| back.state.values.contains_key(value)), "{fault:?} after step {crash}");
+        }
+    }
+}
+
+/// A change that stops for good after so many steps: whoever comes back finds everything.
+fn found_wherever_it_stops(to: &[usize]) {
+    let total = to.iter().chain(&ALL).max().unwrap() + 1;
+    let count = {
+        let safes = Safes::new(total);
+        changing(leak(), &safes, to).0.run(&safes, 1000)
+    };
+    // Every other step, and every triple of safes in the course of five of them.
+    for stop in (0..=count).step_by(2) {
+        let safes = Safes::new(total);
+        let (mut wallet, values) = changing(leak(), &safes, to);
+        for _ in 0..stop {
+            let Some(action) = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next() else { break };
+            wallet.act(&action, &safes, Fault::None).unwrap();
+        }
+        let owner = wallet.state.owner.as_ref().unwrap();
+        let committed = |site: &Site| site.step >= Step::Committed;
+        let sites = owner.changing.as_ref().map(|changing| &changing.sites);
+        let none = sites.is_some_and(|sites| !sites.iter().any(committed));
+        let all = sites.is_none_or(|sites| sites.iter().all(committed));
+        let shown = |at: &[usize]| Comer::new(&safes, wallet.now(), at, 0x55).look().is_ok();
+        let groups = [ALL.to_vec(), to.to_vec()];
+        assert!(groups.iter().any(|group| shown(group)), "after {stop} of {count}");
+        for (n, at) in groups.iter().flat_map(|group| triples(group).into_iter().map(move |at| (group, at))).enumerate()
+        {
+            let (group, at) = at;
+            // Some each time, so that all are met in the course of the steps.
+            if n % 5 != stop / 2 % 5 {
+                continue;
+            }
+            let must = none && *group == ALL || all && *group == to;
+            match back(&safes, wallet.now(), &at, 1000 + n as u64) {
+                Ok(back) => {
+                    let found = values.iter().all(|value| back.state.values.contains_key(value));
+                    assert!(found, "{at:?} after {stop} of {count}");
+                }
+                Err(error) => assert!(!must, "{at:?} after {stop} of {count}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_three_safes_answer_the_newest_book_is_found_wherever_a_change_stops() {
+    found_wherever_it_stops(&ALL);
+}
+
+#[test]
+fn the_book_is_found_wherever_the_move_to_other_safes_stops() {
+    // Two are replaced.
+    found_wherever_it_stops(&[0, 1, 2, 5, 6]);
+}
+
+#[test]
+fn the_book_is_found_wherever_the_move_to_safes_that_are_all_new_stops() {
+    found_wherever_it_stops(&[5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn one_safe_that_is_set_back_in_between_takes_nothing_away() {
+    let count = 45;
+    for stop in (0..=count).step_by(3) {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut wallet, value) = enrolled(store, &safes);
+        let later = one_more(&mut wallet, &safes, "Later");
+        let liar = stop % N;
+        let before = safes.all[liar].snapshot();
+        let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+        wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        for _ in 0..stop {
+            let Some(action) = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next() else { break };
+            wallet.act(&action, &safes, Fault::None).unwrap();
+        }
+        safes.all[liar].restore(before);
+        // With one more away; once what was before is being dropped, every safe that has not come so far is one that is away.
+        let sites = wallet.state.owner.as_ref().unwrap().changing.clone().map_or_else(Vec::new, |c| c.sites);
+        let late =
+            sites.iter().any(|site| site.step == Step::Dropped) && sites.iter().any(|s| s.step < Step::Committed);
+        for away in [N, (liar + 1) % N, (liar + 3) % N].into_iter().take(if late { 1 } else { 3 }) {
+            let at: Vec<usize> = (0..N).filter(|one| *one != away).collect();
+            let back = back(&safes, wallet.now(), &at, 50 + away as u64).unwrap();
+            let has = |value| back.state.values.contains_key(value);
+            assert!(has(&value) && has(&later), "{liar} set back after {stop}, {away} away");
+        }
+        // It goes on, and that safe gets all of it once more.
+        settle(&mut wallet, &safes);
+        settle(&mut wallet, &safes);
+        let owner = wallet.state.owner.as_ref().unwrap();
+        assert_eq!(owner.generation, 2, "{liar} set back after {stop}");
+        let back = back(&safes, wallet.now(), &ALL, 60).unwrap();
+        assert!(back.state.values.contains_key(&later));
+    }
+}
+
+#[test]
+fn a_dead_safe_is_replaced_and_forgets_when_it_is_back() {
+    let (store, mut safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, value) = enrolled_at_first(store, &safes);
+    safes.away = vec![4];
+    let to = [0, 1, 2, 3, 5];
+    // The same passphrase, other safes.
+    let change = next(&safes, &wallet, &[0, 1, 2, 3], (PASSPHRASE, PASSPHRASE), &to, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.writes());
+    assert_eq!((owner.written(), owner.leaving.len(), owner.former.len()), (N, 1, 1));
+    assert!(owner.seat(&safes.all[5].id()).is_some() && owner.seat(&safes.all[4].id()).is_none());
+    for at in triples(&to) {
+        let back = Comer::new(&safes, wallet.now(), &at, 7).come_back(8);
+        assert!(back.state.values.contains_key(&value));
+    }
+    // What the dead safe keeps is of no use to anybody: too few show it.
+    safes.away = vec![];
+    let error = Comer::new(&safes, wallet.now(), &[4], 9).look().err();
+    assert_eq!(error, Some(LoginError::UnknownName));
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert!(owner.leaving.is_empty());
+    // It can come in again, as if it had never been there.
+    let change = next(&safes, &wallet, &to, (PASSPHRASE, NEW), &[0, 1, 2, 3, 4], 4);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert_eq!((owner.generation, owner.threshold, owner.written()), (3, 4, N));
+    assert!(owner.changing.is_none() && owner.leaving.is_empty());
+    old_is_over(&safes, wallet.now(), &ALL);
+}
+
+#[test]
+fn a_safe_that_goes_away_before_it_commits_does_not_keep_the_others() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = changing(store, &safes, &ALL);
+    let proven =
+        |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().changing.as_ref().is_some_and(|c| c.is_proven());
+    while !proven(&wallet) {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, &safes, Fault::None).unwrap();
+    }
+    // From here on nothing is taken back.
+    assert_eq!(wallet.handle(Event::CancelChange), Err(WalletError::Busy));
+    safes.away = vec![2];
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    let steps: Vec<Step> = owner.changing.as_ref().unwrap().sites.iter().map(|site| site.step).collect();
+    assert_eq!(steps.iter().filter(|step| **step == Step::Dropped).count(), 4);
+    assert_eq!((owner.generation, owner.written()), (2, 4));
+    old_is_over(&safes, wallet.now(), &[0, 1, 3, 4]);
+    // It is back: with two that have the new one it shows too little of the old one.
+    safes.away = vec![];
+    assert!(matches!(Comer::new(&safes, wallet.now(), &[0, 1, 2], 4).look(), Err(LoginError::TooFew { .. })));
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.written() == N);
+}
+
+#[test]
+fn a_change_that_is_given_up_leaves_everything_as_it_was() {
+    let (store, mut safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, values) = changing(store, &safes, &[0, 1, 2, 3, 5]);
+    safes.away = vec![5];
+    settle(&mut wallet, &safes);
+    // One does not take it, so that nothing is in force; meanwhile the book is kept as before.
+    let later = wallet.add("While it waits", b"for a safe");
+    let ids: Vec<SafeId> = safes.all[..N].iter().map(MemorySafe::id).collect();
+    wallet.back_up_as(&[later], Plan::spread(3, &ids).unwrap(), None, false).unwrap();
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert_eq!((owner.generation, owner.written(), owner.is_behind()), (1, N, false));
+    wallet.handle(Event::CancelChange).unwrap();
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().changing.is_none());
+    let back = Comer::new(&safes, wallet.now(), &[0, 2, 4], 5).come_back(6);
+    assert!(values.iter().chain([&later]).all(|value| back.state.values.contains_key(value)));
+    // Another one takes its place.
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut wallet, &safes);
+    old_is_over(&safes, wallet.now(), &ALL);
+}
+
+#[test]
+fn another_device_hears_that_the_passphrase_was_changed() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    // The second one changes it; the first one still thinks that it keeps the book.
+    let change = next(&safes, &second, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut second, &safes);
+    assert!(second.state.owner.as_ref().unwrap().changing.is_none());
+    one_more(&mut first, &safes, "Own");
+    let owner = first.state.owner.as_ref().unwrap();
+    assert!(owner.superseded && owner.is_outdated());
+    // It cannot change anything, and does not come back by the old passphrase.
+    let change = next(&safes, &second, &ALL, (NEW, "yet another one, of which nobody knows"), &ALL, 3);
+    assert_eq!(first.handle(Event::ChangeOwner(Box::new(change))), Err(WalletError::Busy));
+    old_is_over(&safes, first.now(), &ALL);
+    Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &ALL, 3) }.come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    let owner = first.state.owner.as_ref().unwrap();
+    assert!(owner.writes() && !owner.is_outdated() && owner.written() == N && owner.generation == 2);
+    let third = back(&safes, first.now(), &[0, 2, 4], 4).unwrap();
+    assert_eq!(known(&third), known(&first));
+}
+
+#[test]
+fn a_device_that_comes_back_in_the_middle_goes_on_with_its_change() {
+    for stop in (0..45).step_by(4) {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut first, values) = changing(store, &safes, &ALL);
+        for _ in 0..stop {
+            let Some(action) = first.session.actions(&first.state, first.now()).into_iter().next() else { break };
+            first.act(&action, &safes, Fault::None).unwrap();
+        }
+        // Another device takes the turn, by what is in force; the first one takes it back.
+        let mut second = back(&safes, first.now(), &ALL, 20).unwrap();
+        settle(&mut second, &safes);
+        settle(&mut first, &safes);
+        let now = first.now().max(second.now());
+        let comer = Comer::new(&safes, now, &ALL, 21);
+        let passphrase = if comer.look().unwrap().enrolment.generation == 1 { PASSPHRASE } else { NEW };
+        Comer { passphrase, ..comer }.come_back_to(&mut first, 21);
+        settle(&mut first, &safes);
+        let owner = first.state.owner.as_ref().unwrap();
+        assert!(owner.writes() && owner.changing.is_none() && owner.generation == 2, "after {stop}");
+        let seats: Vec<_> = owner.seats.iter().map(|s| (s.number, s.promised, s.written, s.turned)).collect();
+        assert_eq!(owner.written(), N, "after {stop}: {seats:?} {:?}", first.session.owner_refusals);
+        old_is_over(&safes, first.now(), &ALL);
+        let third = back(&safes, first.now(), &[1, 2, 4], 22).unwrap();
+        assert!(values.iter().all(|value| third.state.values.contains_key(value)), "after {stop}");
+    }
+}
+
+#[test]
+fn what_the_old_root_has_told_of_is_renewed_and_counted_until_it_is() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, values) = changing(store, &safes, &ALL);
+    wallet.wait(10);
+    settle(&mut wallet, &safes);
+    assert_eq!(exposed(&wallet.state).count(), 2);
+    // What is backed up from now on nobody knows who has the old root.
+    let own = one_more(&mut wallet, &safes, "Own");
+    assert_eq!(exposed(&wallet.state).count(), 2);
+    // A new device counts on.
+    let back = back(&safes, wallet.now(), &[0, 1, 2], 5).unwrap();
+    assert_eq!(exposed(&back.state).count(), 2);
+    let before: Vec<_> = values.iter().map(|value| wallet.backup_of(value)).collect();
+    wallet.handle(Event::RenewExposed).unwrap();
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    assert_eq!(exposed(&wallet.state).count(), 0);
+    for (value, before) in values.iter().zip(before) {
+        assert!(wallet.backup_of(value) != before && !wallet.state.backups.contains_key(&before));
+    }
+    let back = changing::back(&safes, wallet.now(), &[1, 2, 3], 6).unwrap();
+    assert_eq!((exposed(&back.state).count(), back.state.values.contains_key(&own)), (0, true));
+}
+
+#[test]
+fn what_is_bound_stays_with_its_owner_when_he_leaves_its_safe() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, _) = enrolled_at_first(store, &safes);
+    let value = wallet.add("Guarded", b"for me only");
+    let plan = guarded(&wallet);
+    let backup = wallet.back_up_as(&[value], plan, None, true).unwrap();
+    settle(&mut wallet, &safes);
+    assert_eq!(state_of(&wallet, value), ("moved", None));
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &[1, 2, 3, 4, 5], 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().leaving.is_empty());
+    // The safe that was left takes part in it still, and its part goes to the one in its place.
+    let (from, to) = (safes.all[0].id(), safes.all[5].id());
+    wallet.handle(Event::Retire(from, to)).unwrap();
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    let next = wallet.backup_of(&value);
+    assert!(next != backup && !wallet.state.backups.contains_key(&backup));
+    assert!(!wallet.state.backups[&next].plan.safes().contains(&&from));
+    wallet.handle(Event::Recover(next, Vec::new())).unwrap();
+    settle(&mut wallet, &safes);
+    assert_eq!(wallet.content(&value).as_deref(), Some(&b"for me only"[..]));
+    wallet.handle(Event::RemoveSafe(from)).unwrap();
+    assert!(wallet.state.owner.as_ref().unwrap().former.is_empty());
+    assert!(
+        wallet.session.actions(&wallet.state, wallet.now()).iter().all(|action| !matches!(action, Action::Owner(..)))
+    );
+}

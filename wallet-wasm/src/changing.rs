@@ -1,0 +1,632 @@
+//! The owner's next enrolment: another passphrase, other safes, another threshold (`spec/owner.md` §11).
+//!
+//! Made once from one seed and journalled, like the first one. Each safe of the new enrolment is led through the same steps by itself; one that was there before is spoken to
+//! with the key of the old passphrase, one that joins with this wallet's own:
+//!
+//! ```text
+//! Named ─open─▶ Opened ─stage─▶ Staged ─evaluate─▶ Shared ─show─▶ Proven ─(all are, and the book is there)─commit─▶ Committed
+//!       ─evaluate, on what is in force─▶ Answered ─show─▶ Current ─(t + f are: the root changes, and the head is written anew)─drop─▶ Dropped
+//! ```
+//!
+//! Until the root changes, the book is written under the old one, to the safes of both enrolments; whoever comes back by the new one opens the old root with it. So whichever
+//! enrolment a device finds in force, it reads the newest head.
+
+use minicbor::{Decode, Encode, bytes::ByteArray};
+use protocol::{
+    codec,
+    crypto::{
+        Secret, derive_secret, expand_seed,
+        oprf::{Blinded, Evaluation},
+    },
+    ids::{BackupId, EnrolmentId, GuessId, SafeId, Seconds},
+    owner::{
+        enrolment::{Enrolment, Stretched},
+        login::{ChannelKey, Known},
+        messages::{
+            Account, Action, Answering, CredentialKind, Evaluated, Guess, NewCredential, Opening, Outcome, Refusal,
+            Topic,
+        },
+    },
+    problem::Problem,
+    register::liars,
+};
+use rand_core::CryptoRng;
+
+use crate::{
+    exchange::Meaning,
+    machine::{Event, WalletError},
+    owner::{Errand, Given, Making, Owner, Reached, Seat},
+    rules,
+    state::{Backup, State},
+};
+
+/// So often a safe may have forgotten what it had taken, before it is not asked any more: one that was set back does so once.
+const MAX_BACK: u8 = 3;
+
+/// How far the next enrolment has come at one safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Step {
+    /// Nothing is there.
+    #[n(0)]
+    Named,
+    /// The owner is known.
+    #[n(1)]
+    Opened,
+    /// It is staged.
+    #[n(2)]
+    Staged,
+    /// Its share answers as committed.
+    #[n(3)]
+    Shared,
+    /// It returns the new root.
+    #[n(4)]
+    Proven,
+    /// It is in force.
+    #[n(5)]
+    Committed,
+    /// What is in force answers as committed.
+    #[n(6)]
+    Answered,
+    /// What is in force returns the new root.
+    #[n(7)]
+    Current,
+    /// What was before is forgotten.
+    #[n(8)]
+    Dropped,
+}
+
+/// A safe of the next enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Site {
+    /// The safe.
+    #[n(0)]
+    pub safe: SafeId,
+    /// How far it has come.
+    #[n(1)]
+    pub step: Step,
+    /// How often it had forgotten what it had taken.
+    #[n(2)]
+    pub back: u8,
+}
+
+/// By what a safe knows its owner while his passphrase is changed: the key that was made of the old one.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct OldKey {
+    /// The safe.
+    #[n(0)]
+    pub safe: SafeId,
+    /// What the old enrolment is called there.
+    #[n(1)]
+    pub id: EnrolmentId,
+    /// The key.
+    #[n(2)]
+    pub key: Secret,
+    /// What the safe remembers of the statement.
+    #[n(3)]
+    pub digest: ByteArray<32>,
+    /// The try by which the key was found, to be taken back.
+    #[n(4)]
+    pub guess: GuessId,
+}
+
+impl OldKey {
+    /// Of an owner who is known, at a safe.
+    pub fn of(known: &Known, safe: &SafeId) -> Self {
+        let channel = known.channel(safe);
+        let proof = channel.proof();
+        Self {
+            safe: *safe,
+            id: known.agreed().enrolment.id_at(safe),
+            key: proof.key.clone(),
+            digest: (*proof.digest).into(),
+            guess: known.guess_at(safe),
+        }
+    }
+
+    fn channel(&self) -> ChannelKey {
+        ChannelKey::of_passphrase(self.id, self.key.clone(), *self.digest)
+    }
+}
+
+/// The next enrolment, until it has taken the place of the one before.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Changing {
+    /// The new enrolment.
+    #[n(0)]
+    pub making: Making,
+    /// Its generation.
+    #[n(1)]
+    pub generation: u32,
+    /// How many of its safes must answer.
+    #[n(2)]
+    pub threshold: u8,
+    /// Its safes.
+    #[n(3)]
+    pub sites: Vec<Site>,
+    /// Those of them that are not in the old one: the book is written there, too, before anything is in force.
+    #[n(4)]
+    pub joining: Vec<Seat>,
+    /// The keys of the old one.
+    #[n(5)]
+    pub old: Vec<OldKey>,
+    /// The new one is the owner's now.
+    #[n(6)]
+    pub switched: bool,
+}
+
+/// The next enrolment, as the shell made it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its generation: above the one that is in force.
+    pub generation: u32,
+    /// How many of its safes must answer.
+    pub threshold: u8,
+    /// What is given to its safes.
+    pub making: Making,
+    /// The keys of the one that is in force.
+    pub old: Vec<OldKey>,
+}
+
+/// The values that the owner has asked to be protected anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Renewing {
+    /// Backups that could not be, and are left to their owner.
+    #[n(0)]
+    pub left: Vec<BackupId>,
+}
+
+impl Changing {
+    /// Of a change that was made for this owner.
+    ///
+    /// # Errors
+    /// [`WalletError`] if it does not follow the owner's enrolment.
+    pub fn begin(owner: &Owner, change: Change) -> Result<Self, WalletError> {
+        let Change { generation, threshold, making, old } = change;
+        let staying = |safe: &SafeId| owner.seat(safe).is_some();
+        let is_new = |safe: &SafeId| making.given.iter().any(|given| given.safe == *safe);
+        // What a safe still has that was left before, and has not heard of it, is no more than what is before this one there.
+        let mut old: Vec<OldKey> = old.into_iter().filter(|key| staying(&key.safe)).collect();
+        old.extend(owner.leaving.iter().filter(|key| is_new(&key.safe) && !staying(&key.safe)).cloned());
+        let is_known = |safe: &SafeId| old.iter().any(|key| key.safe == *safe);
+        if generation <= owner.generation || making.given.iter().any(|one| staying(&one.safe) && !is_known(&one.safe)) {
+            return Err(WalletError::Outdated);
+        }
+        let first = |safe: &SafeId| if is_known(safe) { Step::Opened } else { Step::Named };
+        let site = |given: &Given| Site { safe: given.safe, step: first(&given.safe), back: 0 };
+        let joining = making.given.iter().map(|given| given.safe).filter(|safe| !staying(safe));
+        // This wallet may have been there before.
+        let seat =
+            |safe| Seat { promised: false, written: 0, ..owner.former(&safe).cloned().unwrap_or(Seat::new(safe)) };
+        let joining = joining.map(seat).collect();
+        let sites = making.given.iter().map(site).collect();
+        Ok(Self { generation, threshold, sites, joining, old, switched: false, making })
+    }
+
+    /// The site of a safe.
+    pub fn site(&self, safe: &SafeId) -> Option<&Site> {
+        self.sites.iter().find(|site| site.safe == *safe)
+    }
+
+    fn old_key(&self, safe: &SafeId) -> Option<&OldKey> {
+        self.old.iter().find(|key| key.safe == *safe)
+    }
+
+    /// Whether every safe has proven it: from then on it may be in force somewhere, and nothing is taken back.
+    pub fn is_proven(&self) -> bool {
+        self.switched || self.sites.iter().all(|site| site.step >= Step::Proven)
+    }
+
+    /// How many safes must have it in force, proven, before it is the owner's: `t + f`, so that as many as are needed are left when f of them are set back.
+    pub fn enough(&self) -> usize {
+        let n = self.sites.len();
+        (usize::from(self.threshold) + liars(n)).min(n)
+    }
+
+    fn quorum(&self) -> usize {
+        quorum(self.sites.len(), self.threshold)
+    }
+
+    /// Whether nothing is left to do at a safe.
+    pub fn is_over(&self, site: &Site) -> bool {
+        site.step >= if self.old_key(&site.safe).is_some() { Step::Dropped } else { Step::Current }
+    }
+
+    fn given(&self, safe: &SafeId) -> Result<&Given, WalletError> {
+        self.making.given.iter().find(|given| given.safe == *safe).ok_or(WalletError::Unknown("safe"))
+    }
+
+    /// The key of the new passphrase at a safe.
+    fn new_key(&self, safe: &SafeId) -> Result<ChannelKey, WalletError> {
+        let staged = &self.given(safe)?.staged;
+        Ok(ChannelKey::of_passphrase(staged.id, staged.key.clone(), *staged.digest))
+    }
+
+    /// The try on what is in force: always the same one, so that a lost answer is not counted again.
+    fn last_try(&self, safe: &SafeId) -> Result<(Guess, Blinded), WalletError> {
+        let given = self.given(safe)?;
+        let mut rng = expand_seed(&derive_secret(&given.staging, "last try", &safe.0));
+        let id = GuessId::make_random(&mut rng);
+        let (blinded, element) = Blinded::start(b"trial", &mut rng)?;
+        Ok((
+            Guess { id, enrolment: given.staged.id, blinded: element.into(), staging: None, credential: None },
+            blinded,
+        ))
+    }
+}
+
+/// With how many safes a head counts, of n with a threshold: so many that any t of which f are set back have one among them that has it, `n − t + f + 1`, and so many that two
+/// turns that count have f + 1 safes in common, `⌊(n + f) / 2⌋ + 1`: one of these is honest, and lets only the later one go on.
+pub fn quorum(n: usize, threshold: u8) -> usize {
+    let found = (n + liars(n) + 1).saturating_sub(usize::from(threshold));
+    found.max((n + liars(n)) / 2 + 1).min(n)
+}
+
+impl Owner {
+    /// A seat that this wallet has had in an enrolment before: what is bound to the owner may still be there.
+    pub fn former(&self, safe: &SafeId) -> Option<&Seat> {
+        self.former.iter().find(|seat| seat.safe == *safe)
+    }
+
+    /// The number of this wallet's credential at a safe, wherever it has one.
+    pub fn number_at(&self, safe: &SafeId) -> Option<u32> {
+        let joining = self.changing.iter().flat_map(|changing| &changing.joining);
+        let mut seats = self.seats.iter().chain(joining).chain(&self.former);
+        seats.find(|seat| seat.safe == *safe && seat.number.is_some())?.number
+    }
+
+    /// The seats to which the book is written.
+    pub fn writing(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().chain(self.changing.iter().filter(|changing| !changing.switched).flat_map(|c| &c.joining))
+    }
+
+    /// The same, to be changed.
+    pub fn writing_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
+        let joining = self.changing.iter_mut().filter(|changing| !changing.switched).flat_map(|c| &mut c.joining);
+        self.seats.iter_mut().chain(joining)
+    }
+
+    /// Whether the newest head counts in the next enrolment as well.
+    fn is_there(&self, changing: &Changing) -> bool {
+        let Some(head) = &self.head else { return true };
+        let there = self.writing().filter(|seat| changing.site(&seat.safe).is_some());
+        there.filter(|seat| seat.written >= head.mark.sequence).count() >= changing.quorum()
+    }
+
+    /// Whether an enrolment that may be in force somewhere lacks the newest head.
+    pub fn is_split(&self) -> bool {
+        let changing = self.changing.as_ref().filter(|changing| !changing.switched && changing.is_proven());
+        changing.is_some_and(|changing| !self.is_there(changing))
+    }
+
+    /// Whether the newest head counts, and is this wallet's.
+    fn is_settled(&self) -> bool {
+        let own = self.head.as_ref().is_some_and(|head| head.mark.epoch == self.epoch);
+        own && self.writes() && self.written() >= self.quorum()
+    }
+
+    /// What is said to a safe of the next enrolment.
+    fn next_step(&self, changing: &Changing, site: &Site) -> Option<Errand> {
+        let due = match site.step {
+            _ if changing.is_over(site) || site.back > MAX_BACK => false,
+            Step::Proven if changing.switched => true,
+            Step::Proven => {
+                let here = self.writes() && self.written() >= self.quorum() && self.is_there(changing);
+                here && changing.is_proven()
+            }
+            Step::Current => changing.switched && self.is_settled(),
+            _ => true,
+        };
+        due.then_some(Errand::Change(site.step))
+    }
+
+    /// What there is to say to safes, without what is bound to the owner.
+    pub fn errands(&self) -> Vec<(SafeId, Errand)> {
+        // Where the enrolment before is still in force, so is its head: whoever comes back by the one reads the other.
+        let ready = |seat: &&Seat| {
+            let changing = self.changing.as_ref().filter(|changing| changing.switched);
+            let site = changing.and_then(|changing| changing.site(&seat.safe));
+            site.is_none_or(|site| site.step >= Step::Committed)
+        };
+        let seats = self.writing().filter(ready);
+        let mut all: Vec<_> = seats.filter_map(|seat| Some((seat.safe, self.next(seat)?))).collect();
+        if let Some(changing) = &self.changing {
+            let steps = changing.sites.iter().filter_map(|site| Some((site.safe, self.next_step(changing, site)?)));
+            all.extend(steps);
+        }
+        if self.is_settled() {
+            all.extend(self.leaving.iter().map(|key| (key.safe, Errand::Leave)));
+        }
+        all
+    }
+
+    /// The next enrolment is the owner's: from now on everything is written under its root.
+    pub(crate) fn switch(&mut self, now: Seconds) {
+        let Some(changing) = self.changing.as_mut().filter(|changing| !changing.switched) else { return };
+        changing.switched = true;
+        let (seats, joining) = (core::mem::take(&mut self.seats), core::mem::take(&mut changing.joining));
+        let is_new = |safe: &SafeId| changing.sites.iter().any(|site| site.safe == *safe);
+        let seat_of = |site: &Site| {
+            let known = seats.iter().chain(&joining).find(|seat| seat.safe == site.safe).cloned();
+            let known = known.unwrap_or(Seat::new(site.safe));
+            Seat { reached: Reached::Committed, promised: false, written: 0, turned: false, generation: None, ..known }
+        };
+        self.seats = changing.sites.iter().map(seat_of).collect();
+        let (old, leaving): (Vec<OldKey>, Vec<OldKey>) =
+            core::mem::take(&mut changing.old).into_iter().partition(|key| is_new(&key.safe));
+        self.former.retain(|seat| !is_new(&seat.safe) && seats.iter().all(|other| other.safe != seat.safe));
+        let gone = seats.into_iter().filter(|seat| !is_new(&seat.safe) && seat.number.is_some());
+        self.former.extend(gone.map(|seat| Seat { promised: false, ..seat }));
+        self.leaving.retain(|key| !is_new(&key.safe));
+        self.leaving.extend(leaving);
+        self.root = Some(changing.making.root.clone());
+        (self.threshold, self.generation) = (changing.threshold, changing.generation);
+        // A turn of its own: other devices that have the old root hear that they are behind, and come back.
+        self.base = self.head.as_ref().map(|head| head.mark).or(self.base);
+        self.epoch.counter = self.epoch.counter.saturating_add(1);
+        self.changed = Some(now);
+        self.renewing = None;
+        if let Some(changing) = &mut self.changing {
+            changing.old = old;
+        }
+    }
+
+    /// Whether enough safes have the next enrolment in force, proven.
+    pub(crate) fn may_switch(&self) -> bool {
+        let changing = self.changing.as_ref().filter(|changing| !changing.switched && !self.superseded);
+        changing.is_some_and(|changing| {
+            changing.sites.iter().filter(|site| site.step >= Step::Current).count() >= changing.enough()
+        })
+    }
+
+    /// Whether nothing is left to do for the next enrolment.
+    pub(crate) fn has_changed(&self) -> bool {
+        let changing = self.changing.as_ref().filter(|changing| changing.switched);
+        changing.is_some_and(|changing| changing.sites.iter().all(|site| changing.is_over(site)))
+    }
+
+    /// Whether more safes than may lie say that there is a newer enrolment: this device has to come back by its passphrase.
+    pub fn is_outdated(&self) -> bool {
+        let newer = self.seats.iter().filter(|seat| seat.generation.is_some_and(|known| known > self.generation));
+        newer.count() > liars(self.seats.len())
+    }
+}
+
+// ---- what is said to a safe -----------------------------------------------------------------------------------------
+
+/// What a question consists of.
+pub(crate) struct Asking {
+    pub topic: Topic,
+    pub plain: Vec<u8>,
+    pub channel: Option<ChannelKey>,
+    pub trial: Option<Blinded>,
+}
+
+impl Asking {
+    fn act(actions: &[Action], channel: ChannelKey) -> Self {
+        Self { topic: Topic::Channel, plain: codec::encode(&actions.to_vec()), channel: Some(channel), trial: None }
+    }
+
+    fn guess(guess: &Guess, trial: Blinded) -> Self {
+        Self { topic: Topic::Evaluate, plain: codec::encode(guess), channel: None, trial: Some(trial) }
+    }
+}
+
+/// The question for an errand of a change.
+///
+/// # Errors
+/// [`WalletError`] if there is nothing to ask any more.
+pub(crate) fn ask<R: CryptoRng>(
+    owner: &Owner,
+    safe: &SafeId,
+    errand: Errand,
+    rng: &mut R,
+) -> Result<Asking, WalletError> {
+    let wallet = || {
+        let number = owner.number_at(safe).ok_or(WalletError::Unknown("credential"))?;
+        Ok::<_, WalletError>(ChannelKey::of_credential(number, owner.key_at(safe)))
+    };
+    let step = match errand {
+        Errand::Leave => {
+            let key = owner.leaving.iter().find(|key| key.safe == *safe).ok_or(WalletError::Unknown("safe"))?;
+            let leave = [Action::Refund(vec![key.guess]), Action::Promise(owner.epoch), Action::Drop(key.id)];
+            return Ok(Asking::act(&leave, key.channel()));
+        }
+        Errand::Change(step) => step,
+        _ => return Ok(Asking::act(&[Action::Show], wallet()?)),
+    };
+    let changing = owner.changing.as_ref().ok_or(WalletError::Unknown("enrolment"))?;
+    let given = changing.given(safe)?;
+    let old = changing.old_key(safe);
+    Ok(match step {
+        Step::Named => {
+            let plain = codec::encode(&Opening { key: owner.key_at(safe), note: owner.note_at(safe, rng)?.into() });
+            Asking { topic: Topic::Open, plain, channel: None, trial: None }
+        }
+        Step::Opened => {
+            let stage = Action::Stage(Box::new(given.staged.clone()));
+            match old {
+                // It may not know this device yet, and takes back the try that it was asked.
+                Some(old) => {
+                    let (kind, key) = (CredentialKind::Wallet, owner.key_at(safe));
+                    let note = owner.note_at(safe, rng)?.into();
+                    let new = NewCredential { kind, key, note, wrap: None, locator: None };
+                    Asking::act(&[Action::Refund(vec![old.guess]), Action::Add(new), stage], old.channel())
+                }
+                None => Asking::act(&[stage], wallet()?),
+            }
+        }
+        Step::Staged => {
+            let (blinded, element) = Blinded::start(b"trial", rng)?;
+            let (id, staging) = (GuessId::make_random(rng), Some(given.staging.clone()));
+            let (enrolment, blinded_element) = (given.staged.id, element.into());
+            let guess = Guess { id, enrolment, blinded: blinded_element, staging, credential: None };
+            Asking::guess(&guess, blinded)
+        }
+        Step::Shared => Asking::act(&[Action::Show], changing.new_key(safe)?),
+        Step::Proven => {
+            let channel = old.map_or_else(wallet, |old| Ok(old.channel()))?;
+            Asking::act(&[Action::Commit(given.staged.id)], channel)
+        }
+        Step::Committed => {
+            let (guess, blinded) = changing.last_try(safe)?;
+            Asking::guess(&guess, blinded)
+        }
+        Step::Answered => {
+            let (guess, _) = changing.last_try(safe)?;
+            Asking::act(&[Action::Show, Action::Refund(vec![guess.id])], changing.new_key(safe)?)
+        }
+        Step::Current | Step::Dropped => {
+            let old = old.ok_or(WalletError::Unknown("enrolment"))?;
+            Asking::act(&[Action::Drop(old.id)], changing.new_key(safe)?)
+        }
+    })
+}
+
+/// What a refusal means, where it is one of these.
+pub(crate) fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Option<Problem>) -> Option<Meaning> {
+    if problem != Some(Problem::NotOwner) {
+        return None;
+    }
+    let event = |event| Some(Meaning::Event(Box::new(event)));
+    match errand {
+        // It has left already, and the answer was lost.
+        Errand::Leave => event(Event::OwnerLeft(*safe)),
+        Errand::Change(step) => {
+            let changing = state.owner.as_ref()?.changing.as_ref()?;
+            let joined = changing.old_key(safe).is_none();
+            let back = match step {
+                Step::Shared | Step::Answered | Step::Current | Step::Dropped => Step::Opened,
+                Step::Opened | Step::Proven if joined => Step::Named,
+                _ => return Some(Meaning::Refused("does not know the passphrase that was in force".to_owned())),
+            };
+            back_to(changing, safe, step, back)
+        }
+        _ => None,
+    }
+}
+
+/// A safe has forgotten what it had taken: it gets the same again.
+fn back_to(changing: &Changing, safe: &SafeId, from: Step, to: Step) -> Option<Meaning> {
+    if changing.site(safe)?.back >= MAX_BACK {
+        return Some(Meaning::Refused("forgets again and again what it has taken".to_owned()));
+    }
+    Some(Meaning::Event(Box::new(Event::OwnerStepped(*safe, from, to, None))))
+}
+
+/// What an answer means; `None`: not what a safe answers to its owner.
+pub(crate) fn understand(
+    owner: &Owner,
+    safe: &SafeId,
+    errand: Errand,
+    (answering, trial): (&Answering, Option<Blinded>),
+    answer: &[u8],
+) -> Option<Meaning> {
+    let event = |event| Some(Meaning::Event(Box::new(event)));
+    let wrong = |what: &str| Some(Meaning::Refused(what.to_owned()));
+    let Errand::Change(step) = errand else {
+        let mut outcomes: Vec<Outcome> = answering.read(answer).ok()?;
+        return match (errand, outcomes.pop()?) {
+            (Errand::Leave, Outcome::Done) => event(Event::OwnerLeft(*safe)),
+            (Errand::Leave, _) => wrong("does not forget what it kept for you"),
+            (_, Outcome::Account(account)) => event(Event::OwnerGeneration(*safe, account.generation)),
+            _ => None,
+        };
+    };
+    let changing = owner.changing.as_ref()?;
+    let stepped = |to, number| event(Event::OwnerStepped(*safe, step, to, number));
+    let returns = |account: &Account| {
+        let id = Enrolment::parse(&changing.making.statement).ok()?.id;
+        let stretched = Stretched::new(changing.making.stretched.clone());
+        let root = stretched.open_root(account.wrap.as_ref()?, &id, &changing.making.statement).ok()?;
+        Some(root.expose().same_as(&changing.making.root))
+    };
+    match step {
+        Step::Named => match answering.read(answer).ok()? {
+            Outcome::Added(number) => stepped(Step::Opened, Some(number)),
+            _ => None,
+        },
+        Step::Staged | Step::Committed => {
+            let enrolment = Enrolment::parse(&changing.making.statement).ok()?;
+            let (_, commitment) = enrolment.seat(safe)?;
+            let to = if step == Step::Staged { Step::Shared } else { Step::Answered };
+            match answering.read(answer).ok()? {
+                Evaluated::Done(element, proof, _) => {
+                    let evaluation = Evaluation { element: *element, proof: *proof };
+                    match trial?.check(&evaluation, commitment) {
+                        Ok(()) => stepped(to, None),
+                        // What stands in is all that one has to show that was set back.
+                        Err(_) => back_to(changing, safe, step, Step::Opened),
+                    }
+                }
+                // Others have used up the tries. Its share was proven before it was in force.
+                Evaluated::Locked(_) if step == Step::Committed => stepped(to, None),
+                _ => wrong("answers no more guesses"),
+            }
+        }
+        _ => {
+            let outcomes: Vec<Outcome> = answering.read(answer).ok()?;
+            match (step, &outcomes[..]) {
+                (Step::Opened, [.., Outcome::Added(number), Outcome::Done]) => stepped(Step::Staged, Some(*number)),
+                (Step::Opened, [.., Outcome::Done]) => stepped(Step::Staged, None),
+                (Step::Opened, [.., Outcome::Refused(Refusal::OutOfOrder)]) => {
+                    wrong("keeps a newer enrolment; come back with its passphrase")
+                }
+                (Step::Opened, [.., Outcome::Refused(Refusal::NotAllowed)]) => {
+                    wrong("keeps another enrolment under your name")
+                }
+                (Step::Shared, [Outcome::Account(account)]) if returns(account) == Some(true) => {
+                    stepped(Step::Proven, None)
+                }
+                (Step::Answered, [Outcome::Account(account), _]) => {
+                    let current = account.current == Some(changing.given(safe).ok()?.staged.id);
+                    match (current, returns(account)) {
+                        (true, Some(true)) => stepped(Step::Current, None),
+                        // It is staged there, and was not put in force: the safe was set back in between.
+                        (false, _) if account.previous.is_none() || account.staged.is_some() => {
+                            back_to(changing, safe, step, Step::Opened)
+                        }
+                        _ => wrong("does not return what it was given"),
+                    }
+                }
+                (Step::Proven, [Outcome::Done]) => stepped(Step::Committed, None),
+                (Step::Proven, [Outcome::Refused(Refusal::Unknown)]) => back_to(changing, safe, step, Step::Opened),
+                (Step::Current, [Outcome::Done]) => stepped(Step::Dropped, None),
+                (Step::Current, [Outcome::Refused(_)]) => back_to(changing, safe, step, Step::Opened),
+                (_, [.., Outcome::Refused(_)]) => wrong("refuses to keep that for its owner"),
+                (Step::Shared, [Outcome::Account(_)]) => wrong("does not return what it was given"),
+                _ => None,
+            }
+        }
+    }
+}
+
+// ---- what stays exposed ---------------------------------------------------------------------------------------------
+
+/// The backups of which somebody may know how they come back who had the owner's root before it was changed: what is here was not protected anew since.
+pub fn exposed(state: &State) -> impl Iterator<Item = &Backup> {
+    let changed = state.owner.as_ref().and_then(|owner| owner.changed);
+    let of_value = |backup: &Backup| {
+        backup.values.iter().any(|meta| state.values.get(&meta.id).is_some_and(|value| value.backup == Some(backup.id)))
+    };
+    let own = state.backups.values().filter(move |backup| backup.chapter.is_none() && of_value(backup));
+    own.filter(move |backup| changed.is_some_and(|changed| backup.finished.is_some_and(|at| at <= changed)))
+}
+
+/// Whether its owner has to renew it: it needs words or a file from him, it is another device's, or it could not be renewed.
+pub fn is_left(state: &State, backup: &Backup) -> bool {
+    let renewing = state.owner.as_ref().and_then(|owner| owner.renewing.as_ref());
+    let left = renewing.is_some_and(|renewing| renewing.left.contains(&backup.id));
+    left || rules::needs_owner(&backup.plan) || backup.is_taken()
+}
+
+/// The backups that are to be renewed because their owner has asked for it.
+pub(crate) fn to_renew(state: &State) -> impl Iterator<Item = &Backup> {
+    let asked = state.owner.as_ref().is_some_and(|owner| owner.renewing.is_some());
+    exposed(state).filter(move |backup| asked && !is_left(state, backup))
+}

@@ -1,0 +1,171 @@
+//! Transitions of a change: the next enrolment takes the place of the one before, safe by safe, and what the root before has told of is protected anew.
+
+use protocol::ids::{BackupId, SafeId};
+
+use super::{Transition, WalletError};
+use crate::{
+    changing::{Change, Changing, Renewing, Step, exposed},
+    owner::Owner,
+    state::{Level, Row},
+};
+
+impl Owner {
+    /// What goes on on a device whose owner has come back: the change that it had begun, by whichever of the two enrolments.
+    pub(super) fn carry_over(&self, back: Self) -> Self {
+        let root = |owner: &Self| owner.root.clone();
+        let same = root(self).zip(root(&back)).is_some_and(|(mine, found)| mine.same_as(&found));
+        let is_back = |safe: &SafeId| back.seat(safe).is_some();
+        let former = self.former.iter().filter(|seat| !is_back(&seat.safe)).cloned().collect();
+        let leaving = self.leaving.iter().filter(|key| !is_back(&key.safe)).cloned().collect();
+        let kept = Self { former, leaving, ..back };
+        let Some(changing) = self.changing.clone() else { return kept };
+        if same {
+            let mut changing = changing;
+            // The turn is another one.
+            if kept.epoch != self.epoch {
+                changing.joining.iter_mut().for_each(|seat| (seat.promised, seat.written) = (false, 0));
+            }
+            return Self { changing: Some(changing), changed: kept.changed.or(self.changed), ..kept };
+        }
+        let found = root(&kept).is_some_and(|root| changing.making.root.same_as(&root));
+        if !found {
+            // A third one: whatever was to be here is over.
+            return kept;
+        }
+        // Enough safes had it in force already. What it has to forget it knows from here.
+        let mut before = Self { changing: Some(changing), ..self.clone() };
+        before.switch(kept.changed.unwrap_or(0));
+        let Self { changing, leaving, former, .. } = before;
+        Self { changing, leaving, former, ..kept }
+    }
+}
+
+impl Transition<'_> {
+    pub(super) fn change_owner(&mut self, change: Change) -> Result<(), WalletError> {
+        let owner = self.owner()?;
+        // Of one that is in force nothing is lost that the next one does not do as well.
+        let busy = owner.changing.as_ref().is_some_and(|changing| !changing.switched);
+        if busy || !owner.writes() {
+            return Err(WalletError::Busy);
+        }
+        if change.making.given.iter().any(|given| !self.state.safes.contains_key(&given.safe)) {
+            return Err(WalletError::Unknown("safe"));
+        }
+        let changing = Changing::begin(&owner, change)?;
+        self.note(
+            Level::Info,
+            format!("A new enrolment as “{}” was begun at {} safes.", owner.name, changing.sites.len()),
+        );
+        self.put_owner(Owner { changing: Some(changing), ..owner });
+        Ok(())
+    }
+
+    pub(super) fn cancel_change(&mut self) -> Result<(), WalletError> {
+        let owner = self.owner()?;
+        match &owner.changing {
+            None => return Ok(()),
+            // It may be in force at a safe whose answer was lost.
+            Some(changing) if changing.is_proven() => return Err(WalletError::Busy),
+            Some(_) => {}
+        }
+        self.note(Level::Info, "The new enrolment was given up; everything is as it was.");
+        self.put_owner(Owner { changing: None, ..owner });
+        Ok(())
+    }
+
+    pub(super) fn owner_stepped(
+        &mut self,
+        safe: &SafeId,
+        from: Step,
+        to: Step,
+        number: Option<u32>,
+    ) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        let Some(changing) = owner.changing.as_mut() else { return Ok(()) };
+        let site = changing.sites.iter_mut().find(|site| site.safe == *safe);
+        // An answer that comes late says nothing new.
+        let Some(site) = site.filter(|site| site.step == from) else { return Ok(()) };
+        if to < from {
+            site.back = site.back.saturating_add(1);
+            let joins = changing.joining.iter_mut().find(|seat| seat.safe == *safe);
+            // What it had taken of the book is gone, too.
+            joins.into_iter().for_each(|seat| (seat.promised, seat.written) = (false, 0));
+        }
+        site.step = to;
+        if number.is_some() {
+            owner.writing_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.number = number);
+        }
+        if owner.may_switch() {
+            owner.switch(self.now);
+            self.note(Level::Info, "The new enrolment is in force. The one before is being forgotten.");
+        }
+        if owner.has_changed() {
+            owner.changing = None;
+            self.note(Level::Info, format!("All safes of “{}” have the new enrolment only.", owner.name));
+        }
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_left(&mut self, safe: &SafeId) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        let (name, before) = (self.state.nickname(safe), owner.leaving.len());
+        owner.leaving.retain(|key| key.safe != *safe);
+        if owner.leaving.len() == before {
+            return Ok(());
+        }
+        // It was told this turn on the way.
+        owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = true);
+        self.note(Level::Info, format!("Safe “{name}” is no longer one of those that bring you back."));
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_generation(&mut self, safe: &SafeId, generation: u32) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        let before = owner.is_outdated();
+        let seats = owner.seats.iter_mut().filter(|seat| seat.safe == *safe && seat.turned);
+        seats.for_each(|seat| seat.generation = Some(generation));
+        if owner.is_outdated() && !before {
+            let text = "Your passphrase or your safes were changed on another device. Come back here with the passphrase of now.";
+            self.note(Level::Warning, text);
+        }
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    /// A safe is gone from this wallet: nobody waits for it any more.
+    pub(super) fn forget_former(&mut self, safe: &SafeId) {
+        let Ok(mut owner) = self.owner() else { return };
+        let before = (owner.leaving.len(), owner.former.len());
+        owner.leaving.retain(|key| key.safe != *safe);
+        owner.former.retain(|seat| seat.safe != *safe);
+        if before != (owner.leaving.len(), owner.former.len()) {
+            self.put_owner(owner);
+        }
+    }
+
+    pub(super) fn renew_exposed(&mut self) -> Result<(), WalletError> {
+        let owner = self.owner()?;
+        if exposed(self.state).next().is_some() {
+            self.put_owner(Owner { renewing: Some(Renewing::default()), ..owner });
+        }
+        Ok(())
+    }
+
+    /// A backup that was to be renewed and could not be is left to its owner.
+    pub(super) fn leave_exposed(&mut self, id: BackupId) {
+        let changed = self.changes.put.iter().rev().find_map(|row| match row {
+            Row::Owner(owner) => Some(&**owner),
+            _ => None,
+        });
+        let Some(owner) = changed.or(self.state.owner.as_ref()).filter(|owner| owner.renewing.is_some()) else {
+            return;
+        };
+        let mut owner = owner.clone();
+        if let Some(renewing) = owner.renewing.as_mut().filter(|all| !all.left.contains(&id)) {
+            renewing.left.push(id);
+            self.put_owner(owner);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The owner's next enrolment in the browser: the passphrase in force is tried, what becomes of the new one is made and handed to the machine ([`crate::changing`]).
+
+use std::rc::Rc;
+
+use protocol::{
+    crypto::{PassphraseCost, Secret},
+    owner::{
+        enrolment::{Enrolling, OwnerRoot, Stretched, may_be},
+        name::NameKey,
+    },
+    passphrase::{self, check_new},
+};
+
+use crate::{
+    changing::{Change, OldKey},
+    machine::{Event, WalletError},
+    owner::Making,
+    web::{
+        driver::{Driver, fresh_rng},
+        error::EngineError,
+        nfc,
+    },
+};
+
+impl Driver {
+    /// Changes the passphrase (`new`; `None`: it stays), the safes and how many of them must answer.
+    pub(crate) async fn change_owner(
+        self: &Rc<Self>,
+        current: &str,
+        new: Option<&str>,
+        threshold: u8,
+        safes: &[String],
+    ) -> Result<(), EngineError> {
+        let current = passphrase::normalise(current, nfc)?;
+        let new = match new {
+            Some(typed) => check_new(typed, nfc)?,
+            None => current.clone(),
+        };
+        let ids = safes.iter().map(|id| super::safe_id(id)).collect::<Result<Vec<_>, _>>()?;
+        if !may_be(usize::from(threshold), ids.len()) {
+            let text = "More than half of the safes must be needed, and at least two.";
+            return Err(EngineError::new(("bad-threshold", text, Some("Choose other numbers."))));
+        }
+        let owner = self.with(|open| open.state.owner.clone())?.ok_or(WalletError::Unknown("owner"))?;
+        let busy = owner.changing.as_ref().is_some_and(|changing| !changing.switched);
+        let root = owner.root.clone().filter(|_| owner.writes() && !busy).ok_or(WalletError::Busy)?;
+        let key = NameKey::new(owner.name_key.clone());
+        // The safes of the enrolment in force, as this wallet knows them.
+        let seats = self.with(|open| {
+            let known = owner.seats.iter().filter_map(|seat| open.state.safes.get(&seat.safe));
+            known.cloned().collect::<Vec<_>>()
+        })?;
+        let urls = seats.into_iter().map(|safe| safe.url).collect();
+        let mut coming = self.look_around(owner.name.clone(), key.clone(), urls).await?;
+        if coming.agreed.enrolment.generation != owner.generation.max(1) {
+            return Err(WalletError::Outdated.into());
+        }
+        // An enrolled wallet has guesses of its own, so that no stranger keeps its owner from acting.
+        coming.counted_by(Some(owner.credential.clone()));
+        let (known, _) = self.log_in(&coming, &current).await?;
+        let mut rng = fresh_rng()?;
+        let enrolment = &known.agreed().enrolment;
+        let generation = enrolment.generation.saturating_add(1);
+        let seed = Secret::make_random(&mut rng);
+        let enrolling = Enrolling::start(&seed, &ids, threshold, &new, PassphraseCost::STANDARD)?;
+        let enrolling = enrolling.after(OwnerRoot::new(root));
+        let (stretch, output) = enrolling.to_stretch();
+        let stretched = self.derive_key_of(stretch, output).await?;
+        let made = enrolling.finish(&Stretched::new(stretched.clone()), &key, generation)?;
+        let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
+        let change = Change { generation, threshold, making: Making::of(&made, stretched), old };
+        self.with(|open| open.session.came_back())?;
+        self.handle(Event::ChangeOwner(Box::new(change))).await
+    }
+}
