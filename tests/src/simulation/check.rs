@@ -153,7 +153,7 @@ impl World<'_, '_> {
     }
 
     /// A request says nothing that it must not, and what was said once is said again in the same words.
-    pub(super) fn look_at_message(&mut self, owner: usize, sending: &Sending) {
+    pub(super) fn look_at_message(&mut self, owner: usize, tab: u64, sending: &Sending) {
         let statement = sending.request.statement.as_deref();
         let stated = statement.and_then(|text| BASE64.decode(text.trim_matches(':').as_bytes()).ok());
         let said = [sending.body.as_slice(), sending.request.url.as_bytes(), stated.as_deref().unwrap_or_default()];
@@ -178,7 +178,9 @@ impl World<'_, '_> {
                 assert!(*before == first, "a retry sent other bytes");
             }
             Errand::Release => {
-                let awaited = known.successor(&backup.id).is_some();
+                // A window that has not read of a successor yet lets go what was being let go before: what is here stays, as below.
+                let window = self.owners[owner].tabs.iter().find(|window| window.id == tab);
+                let awaited = window.is_some_and(|window| window.wallet.state.successor(&backup.id).is_some());
                 assert!(!awaited, "{} is let go before its successor is confirmed", backup.id);
                 for meta in &backup.values {
                     let Some(value) = known.values.get(&meta.id) else { continue };

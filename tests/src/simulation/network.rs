@@ -75,7 +75,7 @@ impl World<'_, '_> {
     /// A request leaves a window.
     pub(super) fn launch(&mut self, owner: usize, tab: u64, mut sending: Sending) {
         self.spoil(owner, &mut sending);
-        self.look_at_message(owner, &sending);
+        self.look_at_message(owner, tab, &sending);
         let kind = match &sending.action {
             Action::Send(_, _, errand) => match errand {
                 Errand::Put => "request: put",
