@@ -804,6 +804,26 @@ fn what_the_turn_before_has_written_to_too_few_does_not_hold_up_the_next() {
 }
 
 #[test]
+fn no_copy_goes_before_the_book_counts_whoever_asks() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let ids: Vec<_> = safes.all.iter().take(3).map(|safe| safe.id()).collect();
+    let value = wallet.add("Key", b"kept");
+    // The safes of the backup answer, and too few for the book.
+    safes.away = vec![3, 4];
+    wallet.back_up_as(&[value], Plan::spread(2, &ids).unwrap(), None, true).unwrap();
+    wallet.run(&safes, 1000);
+    let backup = wallet.backup_of(&value);
+    // A window that has not heard of the enrolment offers it.
+    wallet.handle(Event::Vacate(backup)).unwrap();
+    assert!(wallet.content(&value).is_some());
+    safes.away.clear();
+    wallet.wait(3600);
+    wallet.run(&safes, 1000);
+    assert!(wallet.content(&value).is_none());
+}
+
+#[test]
 fn what_is_said_of_a_turn_before_counts_for_nothing() {
     let (store, safes) = (leak(), Safes::new(N));
     let (mut wallet, _) = enrolled(store, &safes);

@@ -8,7 +8,10 @@ use protocol::{
 use rand_core::CryptoRng;
 
 use super::{Transition, WalletError, Wish, check_bound};
-use crate::state::{Backup, Content, Deposit, Level, Next, Operation, Row, Stage, Then, Value};
+use crate::{
+    owner::Owner,
+    state::{Backup, Content, Deposit, Level, Next, Operation, Row, Stage, Then, Value},
+};
 
 impl Transition<'_> {
     pub(super) fn drill(&mut self, id: &BackupId, then: Option<Then>) -> Result<(), WalletError> {
@@ -80,6 +83,10 @@ impl Transition<'_> {
     pub(super) fn vacate(&mut self, id: &BackupId) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         if backup.operation != Some(Operation::Vacate) {
+            return Ok(());
+        }
+        // Whoever asks may not know yet that its owner is enrolled: it is done once the book says where it is.
+        if self.state.owner.as_ref().is_some_and(Owner::is_behind) {
             return Ok(());
         }
         (backup.operation, backup.then) = (None, None);
