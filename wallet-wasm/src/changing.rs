@@ -1,4 +1,4 @@
-//! The owner's next enrolment: another passphrase, other safes, another threshold (`spec/owner.md` §11).
+//! The owner's next enrolment: another passphrase, other safes, another threshold (`spec/owner.md` §12).
 //!
 //! Made once from one seed and journalled, like the first one. Each safe of the new enrolment is led through the same steps by itself; one that was there before is spoken to
 //! with the key of the old passphrase, one that joins with this wallet's own:
