@@ -221,6 +221,9 @@ pub struct Descriptor {
     /// `Some(true)`: it keeps owners ([`crate::owner`]).
     #[n(10)]
     pub owners: Option<bool>,
+    /// The safes that it asks for its owners ([`crate::relay`]).
+    #[n(11)]
+    pub relays: Option<Vec<SafeId>>,
 }
 
 /// A safe whose chain has been checked against its identity.

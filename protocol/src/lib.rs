@@ -32,6 +32,7 @@ pub mod plan;
 pub mod problem;
 pub mod program;
 pub mod register;
+pub mod relay;
 pub mod seal;
 pub mod sealed;
 pub mod token;

@@ -127,6 +127,18 @@ problems! {
     OwnerExists 409 "owner-exists"
         "The account belongs to another wallet"
         "Take another recovery name, or log in.";
+    /// The safe does not ask this other one for its owners.
+    NotRelayed 404 "not-relayed"
+        "The safe does not ask that one for its owners"
+        "Ask the other safe directly, or through another one.";
+    /// The other safe did not answer, or not as it should: a redirection, a refusal, too much.
+    RelayFailed 502 "relay-failed"
+        "The other safe did not answer as it should"
+        "Ask the other safe directly, or again later.";
+    /// The safe asks no more for this owner today.
+    RelayLimit 429 "relay-limit"
+        "The safe asks no more for this owner today"
+        "Ask the other safe directly, or again tomorrow.";
     /// The operator's secret is missing or another one.
     Unauthorized 401 "unauthorized"
         "This is for the operator"
@@ -144,7 +156,12 @@ problems! {
 impl Problem {
     /// `type` of the problem details.
     pub fn type_uri(self) -> String {
-        format!("{TYPE_PREFIX}{}", self.slug())
+        Self::uri_of(self.slug())
+    }
+
+    /// The type with this last part, whether it is known or not.
+    pub fn uri_of(slug: &str) -> String {
+        format!("{TYPE_PREFIX}{slug}")
     }
 
     /// Inverse of [`Self::type_uri`].

@@ -16,6 +16,7 @@ use protocol::{
     owner::messages::{MAX_QUESTION_LEN, Question},
     problem::Problem,
     register::MAX_REGISTER_LEN,
+    relay::{Delivery, Errand, MAX_PARCEL_LEN, Parcel},
     sealed::Sealed,
     token::{Token, TokenError},
 };
@@ -26,6 +27,7 @@ use crate::{
     operator::{self, DAILY_REMOVALS},
     owner::{self, OWNER_BYTES},
     record::MAX_ATTEMPTS,
+    relay::{PARCELS, Target},
 };
 
 /// Header that carries the statement of a deposit: an RFC 9651 byte sequence (`:base64:`).
@@ -89,6 +91,10 @@ pub trait Platform {
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Problem>>;
     /// Removes a value; removing nothing succeeds.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), Problem>>;
+    /// Sends something to another safe, once, and reads at most `most` bytes of an answer with status 200. Redirections are not followed.
+    fn forward(&self, url: &str, body: Vec<u8>, most: u64) -> impl Future<Output = Result<Vec<u8>, Problem>>;
+    /// Randomness, for one use.
+    fn random(&self) -> Result<[u8; 32], Problem>;
 }
 
 /// The head of a request.
@@ -198,6 +204,8 @@ pub struct Policy {
     pub token_key: Option<Secret>,
     /// Opens the usage figures; without one, nobody sees them.
     pub operator_secret: Option<Secret>,
+    /// The safes that this one asks for its owners.
+    pub relays: Vec<Target>,
 }
 
 /// The safe, as a request finds it.
@@ -231,10 +239,12 @@ enum Route {
     Greet(AccountId),
     Evaluate(AccountId),
     Channel(AccountId),
+    Relay(AccountId),
+    Parcel,
 }
 
 /// Path, method, and content type of the request's body, for each route in the order of the specification.
-pub const ROUTES: [(&str, &str, Option<&str>); 16] = [
+pub const ROUTES: [(&str, &str, Option<&str>); 18] = [
     ("/.well-known/strongroom", "GET", None),
     ("/v1/health", "GET", None),
     ("/v1/usage", "GET", None),
@@ -251,6 +261,8 @@ pub const ROUTES: [(&str, &str, Option<&str>); 16] = [
     ("/v1/owners/{account}/greet", "POST", Some(CBOR)),
     ("/v1/owners/{account}/evaluate", "POST", Some(CBOR)),
     ("/v1/owners/{account}/channel", "POST", Some(CBOR)),
+    ("/v1/owners/{account}/relay", "POST", Some(CBOR)),
+    (PARCELS, "POST", Some(CBOR)),
 ];
 
 impl Route {
@@ -272,6 +284,8 @@ impl Route {
             Self::Greet(_) => 13,
             Self::Evaluate(_) => 14,
             Self::Channel(_) => 15,
+            Self::Relay(_) => 16,
+            Self::Parcel => 17,
         }]
     }
 
@@ -288,6 +302,8 @@ impl Route {
             ["v1", "owners", account, "greet"] => Self::Greet(account.parse().ok()?),
             ["v1", "owners", account, "evaluate"] => Self::Evaluate(account.parse().ok()?),
             ["v1", "owners", account, "channel"] => Self::Channel(account.parse().ok()?),
+            ["v1", "owners", account, "relay"] => Self::Relay(account.parse().ok()?),
+            ["v1", "parcels"] => Self::Parcel,
             ["v1", "deposits", deposit] => Self::Deposit(id(deposit)?),
             ["v1", "deposits", deposit, "confirm"] => Self::Confirm(id(deposit)?),
             ["v1", "deposits", deposit, "register"] => Self::Register(id(deposit)?),
@@ -349,6 +365,8 @@ pub async fn handle<P: Platform>(platform: &mut P, head: &Head, safe: &Safe<'_>)
                 .await
                 .map_err(Refusal::from)
         }
+        Ok(Route::Relay(account)) => relay(platform, &account, safe).await.map_err(Refusal::from),
+        Ok(Route::Parcel) => parcel(platform, safe).await.map_err(Refusal::from),
         Err(refusal) => Err(refusal),
     };
     result.unwrap_or_else(|refusal| Answer::refusal(&refusal, safe.now))
@@ -368,6 +386,9 @@ fn descriptor(safe: &Safe<'_>) -> Vec<u8> {
         time: safe.now,
         whereabouts: presence.whereabouts.clone(),
         owners: safe.keys.owner.is_some().then_some(true),
+        relays: Some(&safe.policy.relays)
+            .filter(|relays| !relays.is_empty())
+            .map(|relays| relays.iter().map(|target| target.safe).collect()),
     })
 }
 
@@ -494,12 +515,7 @@ async fn claim<P: Platform>(p: &mut P, id: &DepositId, verb: Verb) -> Result<Ans
         return Err(Problem::Malformed);
     }
     let reply = match p.ledger(id, Request::Claim(claim)).await? {
-        // Null after commit is a storage that lags or lost: retriable here, and for an audit to find out; never "not found".
-        Reply::Read(attempt, length) => {
-            let mut stored = p.get(&body_key(id, &attempt)).await?.ok_or(Problem::Unavailable)?;
-            stored.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-            return Ok(Answer::new(200, OCTETS, stored));
-        }
+        Reply::Read(attempt, length) => return Ok(Answer::new(200, OCTETS, read(p, id, &attempt, length).await?)),
         Reply::Measure(attempt, length, demand) => {
             let measure = |stored: Vec<u8>| {
                 let (body, _) = without_leaves(&stored, length);
@@ -591,6 +607,58 @@ async fn asked<P: Platform>(
 ) -> Result<Answer, Problem> {
     let question = question(p).await?;
     owner(p, account, request(question)).await
+}
+
+/// Fetches for an owner what another safe keeps. What comes back is the other safe's, whatever it is: only its owner can tell.
+async fn relay<P: Platform>(p: &mut P, account: &AccountId, safe: &Safe<'_>) -> Result<Answer, Problem> {
+    let question = question(p).await?;
+    let Errand { to, parcel, most } = match p.owner(account, owner::Request::Relay(Box::new(question))).await? {
+        owner::Reply::Fetch(errand) => errand,
+        owner::Reply::Refused(problem) => return Err(problem),
+        _ => return Err(Problem::Internal),
+    };
+    let target = safe.policy.relays.iter().find(|target| target.safe == to).ok_or(Problem::NotRelayed)?;
+    // Nothing but a parcel leaves, in this safe's name.
+    let carried = Parcel::parse(&parcel).is_ok_and(|parcel| parcel.through == safe.config.safe);
+    if !carried {
+        return Err(Problem::Malformed);
+    }
+    let delivery = p.forward(&format!("{}{PARCELS}", target.url), parcel.0, most).await?;
+    Ok(Answer::new(200, OCTETS, delivery))
+}
+
+/// Hands out a body to whoever made a parcel, by way of the safe that brings it.
+async fn parcel<P: Platform>(p: &mut P, safe: &Safe<'_>) -> Result<Answer, Problem> {
+    let body = p.body(MAX_PARCEL_LEN as u64).await?;
+    let parcel = Parcel::parse(&body).map_err(|_| Problem::Malformed)?;
+    let key = safe.keys.hpke(parcel.entry).map_err(|_| Problem::ClaimUnreadable)?;
+    let opened = parcel.open(key, &safe.config.safe)?;
+    let claim = &opened.claim;
+    // Its own expiry is the claim's, which the ledger looks at.
+    if claim.verb != Verb::Retrieve || claim.expiry != parcel.expiry {
+        return Err(Problem::Malformed);
+    }
+    let delivery = match retrieved(p, &opened.deposit, claim.clone()).await {
+        Ok(body) => Delivery::Body(body.into()),
+        // Why not is nobody's business but the owner's.
+        Err(problem) => Delivery::Refused(problem.slug().to_owned(), safe.now),
+    };
+    let sealed = opened.seal(&delivery, &p.random()?).map_err(|_| Problem::Internal)?;
+    Ok(Answer::new(200, OCTETS, sealed))
+}
+
+async fn retrieved<P: Platform>(p: &P, id: &DepositId, claim: Claim) -> Result<Vec<u8>, Problem> {
+    match p.ledger(id, Request::Claim(claim)).await? {
+        Reply::Read(attempt, length) => read(p, id, &attempt, length).await,
+        reply => Err(refusal(reply)),
+    }
+}
+
+/// Null after commit is a storage that lags or lost: retriable here, and for an audit to find out; never "not found".
+async fn read<P: Platform>(p: &P, id: &DepositId, attempt: &AttemptId, length: u64) -> Result<Vec<u8>, Problem> {
+    let mut stored = p.get(&body_key(id, attempt)).await?.ok_or(Problem::Unavailable)?;
+    stored.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    Ok(stored)
 }
 
 /// Opens an owner's account, under a token where the safe wants one.

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod operator;
 pub mod owner;
 pub mod record;
+pub mod relay;
 
 #[cfg(target_family = "wasm")]
 mod edge;

@@ -110,6 +110,7 @@ pub struct MemorySafe {
     calls: Cell<u64>,
     interleaved: Cell<bool>,
     late: RefCell<Vec<(Seconds, Op)>>,
+    peers: RefCell<Option<Box<Peers>>>,
 }
 
 /// What a safe had stored at one moment.
@@ -122,6 +123,9 @@ pub struct Snapshot {
     /// The bodies, by key.
     pub bodies: BTreeMap<String, Vec<u8>>,
 }
+
+/// The other safes: what is at an address answers a body.
+pub type Peers = dyn Fn(&str, Vec<u8>, Seconds) -> Option<Answer>;
 
 struct Call<'a> {
     safe: &'a MemorySafe,
@@ -161,6 +165,7 @@ impl MemorySafe {
             calls: Cell::new(0),
             interleaved: Cell::new(false),
             late: RefCell::default(),
+            peers: RefCell::default(),
         })
     }
 
@@ -243,6 +248,11 @@ impl MemorySafe {
     pub fn next_alarm(&self) -> Option<Seconds> {
         let owners = self.owners.borrow();
         self.alarms.borrow().values().copied().chain(owners.values().filter_map(|owner| owner.alarm)).min()
+    }
+
+    /// What this safe finds where it asks another one.
+    pub fn set_peers(&self, peers: impl Fn(&str, Vec<u8>, Seconds) -> Option<Answer> + 'static) {
+        *self.peers.borrow_mut() = Some(Box::new(peers));
     }
 
     /// Faults by the number of the call, counted from now on.
@@ -589,5 +599,16 @@ impl Platform for Call<'_> {
 
     async fn delete(&self, key: &str) -> Result<(), Problem> {
         self.call(Op::Delete(key.to_owned())).await.map(drop)
+    }
+
+    async fn forward(&self, url: &str, body: Vec<u8>, most: u64) -> Result<Vec<u8>, Problem> {
+        let peers = self.safe.peers.borrow();
+        let answer = peers.as_ref().and_then(|peers| peers(url, body, self.now)).ok_or(Problem::RelayFailed)?;
+        let fits = answer.status == 200 && answer.body.len() as u64 <= most;
+        if fits { Ok(answer.body) } else { Err(Problem::RelayFailed) }
+    }
+
+    fn random(&self) -> Result<[u8; 32], Problem> {
+        Ok(*self.safe.draw().expose())
     }
 }

@@ -32,6 +32,7 @@ use protocol::{
         ticket::{Right, TICKET_SPAN, Ticket},
     },
     problem::Problem,
+    relay::Errand,
 };
 use rand_core::{CryptoRng, Rng};
 
@@ -71,6 +72,9 @@ pub enum Request {
     /// A greeting.
     #[n(6)]
     Greet(#[n(0)] Question),
+    /// The owner has something fetched from another safe.
+    #[n(7)]
+    Relay(#[n(0)] Box<Question>),
 }
 
 /// What it answers.
@@ -92,6 +96,9 @@ pub enum Reply {
     /// No.
     #[n(4)]
     Refused(#[cbor(n(0), with = "slug")] Problem),
+    /// This is to be fetched for the owner.
+    #[n(5)]
+    Fetch(#[n(0)] Errand),
 }
 
 /// Result of a step.
@@ -139,6 +146,7 @@ pub fn step<R: CryptoRng>(
         Request::Greet(question) => machine.greet(&question, rng),
         Request::Evaluate(question) => machine.evaluate(&question, rng),
         Request::Channel(question) => machine.channel(&question, rng),
+        Request::Relay(question) => machine.relay(&question),
         Request::Alarm => Ok(machine.forget()),
         Request::Charge if machine.record.next > 0 => Ok(Reply::Opened(machine.record.charge)),
         Request::Charge => Ok(Reply::Done),
@@ -230,7 +238,7 @@ impl Machine<'_> {
         }
         let address = Address { safe: &self.config.safe, account: &self.account, topic };
         let key = self.keys.hpke(question.entry).map_err(|_| Problem::ClaimUnreadable)?;
-        let unreadable = if topic == Topic::Channel { Problem::NotOwner } else { Problem::ClaimUnreadable };
+        let unreadable = if proof.is_some() { Problem::NotOwner } else { Problem::ClaimUnreadable };
         question.open(&address, key, proof).map_err(|CryptoError| unreadable)
     }
 
@@ -297,12 +305,13 @@ impl Machine<'_> {
         Self::answer(&heard, &Evaluated::done(made.element, made.proof, self.guesses(credential)), rng)
     }
 
-    fn channel<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
+    /// Opens a question of the owner, which counts once.
+    fn hear_owner(&mut self, question: &Question, topic: Topic) -> Result<(Who, Heard), Problem> {
         let who = question.who.ok_or(Problem::Malformed)?;
         // Whoever is not known is heard with a key that nobody has.
         let nobody = (derive_secret(self.secret, "nobody", &self.account.0), [0; 32]);
         let (key, digest) = self.record.proof_of(&who).unwrap_or(nobody);
-        let heard = self.hear(question, Topic::Channel, Some(Proof { who, key: &key, digest: &digest }))?;
+        let heard = self.hear(question, topic, Some(Proof { who, key: &key, digest: &digest }))?;
         let expiry = check_challenge(self.secret, &self.account, &question.challenge).unwrap_or(0);
         let used = Used { challenge: question.challenge, expiry };
         if self.record.used.contains(&used) {
@@ -312,6 +321,23 @@ impl Machine<'_> {
             return Err(Problem::Unavailable);
         }
         self.record.used.push(used);
+        Ok((who, heard))
+    }
+
+    /// Whoever may retrieve what is bound to the owner may have something fetched.
+    fn relay(&mut self, question: &Question) -> Result<Reply, Problem> {
+        let (who, heard) = self.hear_owner(question, Topic::Relay)?;
+        if !self.record.lets(self.record.standing(&who), &Action::Ticket(None)) {
+            return Err(Problem::NotOwner);
+        }
+        let errand = Errand::parse(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
+        let fetched = self.record.fetched.unwrap_or_default().with(errand.most, self.now);
+        self.record.fetched = Some(fetched.ok_or(Problem::RelayLimit)?);
+        Ok(Reply::Fetch(errand))
+    }
+
+    fn channel<R: CryptoRng>(&mut self, question: &Question, rng: &mut R) -> Result<Reply, Problem> {
+        let (who, heard) = self.hear_owner(question, Topic::Channel)?;
         let actions: Vec<Action> = codec::decode(&heard.question, MAX_QUESTION_LEN).map_err(|_| Problem::Malformed)?;
         if actions.len() > MAX_ACTIONS {
             return Err(Problem::Malformed);

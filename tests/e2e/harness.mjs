@@ -237,6 +237,13 @@ export class Wallet {
     return second;
   }
 
+  /** An address cannot be reached from this browser, until what this returns is called. */
+  async block(url) {
+    const there = `${url}/**`;
+    await this.#context.route(there, (route) => route.abort());
+    return () => this.#context.unroute(there);
+  }
+
   /** The browser clears what the wallet has stored, as one that is short of room does, and is opened again. */
   async clearDatabase() {
     await this.#page.goto('about:blank');

@@ -32,6 +32,7 @@ use protocol::{
     piece_file,
     plan::Plan,
     register::{MAX_REGISTER_LEN, Proposal, Register},
+    relay::{Carried, Delivery, Errand as RelayErrand, Parcel},
     seal::{self, Purpose},
     sealed::Sealed,
     token::Token,
@@ -86,7 +87,14 @@ pub const DECODERS: &[Decoder] = &[
     decoder(
         "owner",
         owner,
-        &["owner_enrolment.txt", "owner_look.txt", "owner_question.txt", "owner_record.txt", "owner_actions.txt"],
+        &[
+            "owner_enrolment.txt",
+            "owner_look.txt",
+            "owner_question.txt",
+            "owner_record.txt",
+            "owner_record_fetched.txt",
+            "owner_actions.txt",
+        ],
     ),
     decoder("claim", claim, &["claim_retrieve.txt", "confirm.txt"]),
     decoder("descriptor", descriptor, &["descriptor.txt", "descriptor_placed.txt"]),
@@ -102,6 +110,7 @@ pub const DECODERS: &[Decoder] = &[
         register,
         &["register_prepare.txt", "register_accept.txt", "register_override.txt", "register_answer.txt"],
     ),
+    decoder("relay", relay, &["relay_errand.txt", "relay_parcel.txt", "relay_delivery.txt"]),
     decoder(
         "row",
         row,
@@ -265,6 +274,17 @@ fn register(bytes: &[u8]) {
     let _ = Sealed::parse(bytes, MAX_REGISTER_LEN);
 }
 
+fn relay(bytes: &[u8]) {
+    exact::<RelayErrand>(bytes);
+    exact::<Carried>(bytes);
+    exact::<Delivery>(bytes);
+    let _ = RelayErrand::parse(bytes, ANY);
+    if let Ok(parcel) = Parcel::parse(bytes) {
+        assert!(codec::encode(&parcel) == bytes, "a parcel that is written otherwise");
+        with_safe(|safe| assert!(parcel.open(&safe.keys.hpke, &safe.id()).is_err() || bytes.len() > 2000));
+    }
+}
+
 fn owner(bytes: &[u8]) {
     let _ = Look::parse(bytes);
     let _ = Question::parse(bytes);
@@ -393,7 +413,7 @@ thread_local!(static SAFES: OnceCell<[Started; 2]> = const { OnceCell::new() });
 const BODY: &[u8] = b"a body, as if it were sealed";
 
 fn started(token_key: Option<Secret>) -> Started {
-    let policy = Policy { token_key, operator_secret: Some(secret(52)) };
+    let policy = Policy { token_key, operator_secret: Some(secret(52)), relays: Vec::new() };
     let safe = MemorySafe::new("fuzzed", &secret(1), NOW).unwrap();
     // Put in while anybody may.
     let offer = block_on(safe.handle(&put_head(&statement_for(&safe)), BODY.to_vec(), NOW + 10)).body;

@@ -7,6 +7,7 @@ use protocol::{crypto::Secret, ids::Seconds};
 use safe_worker::{
     flow::{Head, Policy},
     memory::MemorySafe,
+    relay::Target,
 };
 
 use crate::{
@@ -48,8 +49,40 @@ impl InMemory {
         (0..count).map(|i| Self::made(&format!("safe-{i}"), 100 + i, false, Rc::clone(&clock))).collect()
     }
 
+    /// Several, with one clock, of which each asks all others for its owners.
+    pub fn relaying(count: u64) -> Vec<Self> {
+        let clock = Rc::new(Cell::new(NOW + 1000));
+        let made = |i: u64| MemorySafe::new(&format!("safe-{i}"), &secret(100 + i), NOW).unwrap();
+        let targets: Vec<Target> =
+            (0..count).map(made).map(|safe| Target { safe: safe.id(), url: safe.url().to_owned() }).collect();
+        let all: Rc<Vec<Rc<MemorySafe>>> = Rc::new(
+            (0..count)
+                .map(|i| {
+                    let safe = made(i);
+                    let relays = targets.iter().filter(|target| target.safe != safe.id()).cloned().collect();
+                    Rc::new(safe.with_policy(Policy { relays, ..Policy::default() }))
+                })
+                .collect(),
+        );
+        for safe in all.iter() {
+            // They keep each other, as long as the test runs.
+            let peers = Rc::clone(&all);
+            safe.set_peers(move |url, body, now| {
+                let (peer, path) = peers.iter().find_map(|peer| Some((peer, url.strip_prefix(peer.url())?)))?;
+                let ask = Ask::post_to(path, body);
+                peer.handle(&head_of(&ask), ask.body, now).now_or_never()
+            });
+        }
+        let one = |(i, safe): (usize, &Rc<MemorySafe>)| {
+            let (safe, clock) = (Rc::clone(safe), Rc::clone(&clock));
+            Self { safe, clock, tokens: false, drawn: (100 + i as u64) << 32 }
+        };
+        all.iter().enumerate().map(one).collect()
+    }
+
     fn made(name: &str, seed: u64, tokens: bool, clock: Rc<Cell<Seconds>>) -> Self {
-        let policy = Policy { token_key: tokens.then(|| secret(51)), operator_secret: Some(secret(52)) };
+        let policy =
+            Policy { token_key: tokens.then(|| secret(51)), operator_secret: Some(secret(52)), relays: Vec::new() };
         let safe = MemorySafe::new(name, &secret(seed), NOW).unwrap().with_policy(policy);
         // Visits of several safes draw from one stream of numbers, apart by safe.
         Self { safe: Rc::new(safe), clock, tokens, drawn: seed << 32 }

@@ -7,6 +7,7 @@ pub mod in_memory;
 pub mod owner;
 pub mod owner_suite;
 pub mod plug;
+pub mod relay_suite;
 pub mod safe_suite;
 pub mod simulation;
 pub mod visit;

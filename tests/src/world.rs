@@ -27,7 +27,7 @@ use wallet_wasm::{
     exchange::{self, Answer, Meaning, Request},
     keeping,
     machine::{Changes, Event, Prepared, Shown, WalletError, Wish, WriteChapter, transition},
-    owner, proving,
+    owner, proving, relaying,
     session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
     state::{Backup, Content, FaceWish, Operation, Row, State},
     store::{Commit, MemoryStore, Store, StoreError},
@@ -588,6 +588,9 @@ impl<'a, S: Store> Wallet<'a, S> {
         if let Action::Owner(safe, errand) = action {
             return self.converse(safe, *errand, safes, fault);
         }
+        if let Action::Relay(backup, deposit, through) = action {
+            return self.fetch_through((backup, deposit), through, safes, fault);
+        }
         let then = match self.begin(action).map_err(Trouble::refusal)? {
             Then::Send(sending) => {
                 let answer = self.send(&sending, safes, fault);
@@ -646,6 +649,61 @@ impl<'a, S: Store> Wallet<'a, S> {
             Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
             other => panic!("{other:?}"),
         }
+        Ok(())
+    }
+
+    /// Has a body brought by another safe, as the browser does.
+    fn fetch_through(
+        &mut self,
+        (backup, deposit): (&BackupId, &DepositId),
+        through: &SafeId,
+        safes: &Safes,
+        fault: Fault,
+    ) -> Result<(), WalletError> {
+        let now = self.now + self.ahead;
+        let Some(of) = self.state.owner.clone() else { return Ok(()) };
+        let look = owner::look_request(&self.state.safes[through].url, &of.name_key, through);
+        let (about, meaning) = match owner::read_look(safes.send(&look, Vec::new(), now)) {
+            Ok(look) => {
+                let keeper = self.state.backups[backup].deposit(deposit).unwrap().safe;
+                let clock = self.session.clock_of(&keeper, self.now);
+                let mut rng = self.rng();
+                let (request, asked) =
+                    relaying::errand(&self.state, (backup, deposit), through, &look, clock, &mut rng)?;
+                let send = || safes.send(&request, request.body.clone().unwrap(), now);
+                let answer = match fault {
+                    Fault::None => send(),
+                    Fault::LostBefore => None,
+                    Fault::LostAfter => send().and(None),
+                    Fault::Twice => send().and_then(|_| send()),
+                };
+                relaying::interpret(&self.state, (backup, deposit), through, &asked, answer)
+            }
+            Err(meaning) => (*through, meaning),
+        };
+        let meaning = match meaning {
+            Meaning::Body(body) => self.open_body(backup, deposit, &body),
+            other => other,
+        };
+        let fetch = match meaning {
+            Meaning::Pieces(pieces) => {
+                self.session.reached(*through);
+                self.session.recoveries.entry(*backup).or_default().pieces.insert(*deposit, pieces);
+                Fetch::Got
+            }
+            Meaning::Lied(why) => Fetch::Lied(why),
+            Meaning::Refused(why) => Fetch::Refused(why),
+            Meaning::Later(contact, why) => {
+                self.session.failed(about, contact, why, self.now);
+                Fetch::Away
+            }
+            Meaning::Clock(theirs) => {
+                self.session.set_clock(about, theirs, self.now);
+                return Ok(());
+            }
+            other => panic!("{other:?}"),
+        };
+        self.session.recoveries.entry(*backup).or_default().fetches.insert(*deposit, fetch);
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
+    io::{Read, Write},
+    net::TcpListener,
     path::Path,
     sync::{
         OnceLock,
@@ -20,15 +22,18 @@ use protocol::{
     codec,
     crypto::{Secret, blake3},
     identity::Entry,
-    ids::{ClaimantId, Root, Seconds},
+    ids::{ClaimantId, Root, SafeId, Seconds},
     problem::Problem,
     register::{self, Accepted, Ballot, Next, Proposal, Proposer, Register, derive_claimant, quorum, seal_proposal},
+    relay::Errand,
 };
 use rand_core::Rng;
 use safe_worker::flow::{COSE, OCTETS};
 use tests::{
     fixture::secret,
-    owner_suite, safe_suite,
+    owner_suite, relay_suite,
+    relay_suite::{Owner, errand},
+    safe_suite,
     safe_suite::held_unique,
     visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
@@ -136,6 +141,54 @@ fn for_each_safe(case: fn(&mut dyn SafeUnderTest)) {
 
 safe_suite!(for_each_safe);
 owner_suite!(for_each_safe);
+
+/// Each of the safes asks the next one.
+fn for_each_pair(case: fn(&mut dyn SafeUnderTest, &mut dyn SafeUnderTest)) {
+    let all = safes();
+    for (i, between) in all.iter().enumerate().filter(|_| all.len() > 1) {
+        case(&mut between.clone(), &mut all[(i + 1) % all.len()].clone());
+    }
+}
+
+relay_suite!(for_each_pair);
+
+/// Another safe that redirects, refuses, sends without end, or never answers: its owner hears that it failed, and nobody else is asked.
+#[test]
+fn a_safe_follows_nobody_and_waits_for_nobody_without_end() {
+    let all = safes();
+    let Ok(port) = std::env::var("STRONGROOM_PLAYED") else { return };
+    let played = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+    let (mut between, mut other) = (all[0].clone(), all[1].clone());
+    let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
+    let redirection =
+        head("307 Temporary Redirect", &format!("Location: {}/v1/parcels\r\nContent-Length: 0\r\n", other.url));
+    let (endless, refusal) = (head("200 OK", ""), head("403 Forbidden", "Content-Length: 0\r\n"));
+    let (mut between, mut other) = (Visit::new(&mut between), Visit::new(&mut other));
+    let owner = Owner::new(&mut between);
+    let (deposit, ..) = other.held(100);
+    for (says, more) in [(redirection, false), (endless, true), (refusal, false), (String::new(), false)] {
+        let (sent, _) = errand(&between, &mut other, &deposit);
+        let sent = Errand { to: SafeId([0x5e; 32]), ..sent };
+        let refused = thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut door, _) = played.accept().unwrap();
+                let mut asked = [0; 17];
+                door.read_exact(&mut asked).unwrap();
+                assert_eq!(&asked, b"POST /v1/parcels ");
+                door.write_all(says.as_bytes()).unwrap();
+                let part = [7; 1024];
+                while more && door.write_all(&part).is_ok() {}
+                // Until it is hung up on.
+                let _ = door.read_to_end(&mut Vec::new());
+            });
+            owner.send(&mut between, &sent)
+        });
+        assert_refused(&refused, Problem::RelayFailed);
+    }
+    // The redirection came to nothing: the claim that went there was never used.
+    let (sent, _) = errand(&between, &mut other, &deposit);
+    granted(owner.send(&mut between, &sent), 200, OCTETS);
+}
 
 #[test]
 fn any_origin_may_ask_without_credentials() {

@@ -49,6 +49,8 @@ use wallet_wasm::{
 
 #[path = "enrolling/changing.rs"]
 mod changing;
+#[path = "enrolling/relaying.rs"]
+mod relaying;
 
 const PASSPHRASE: &str = "a wardrobe full of lighthouse keepers";
 const N: usize = 5;

@@ -41,6 +41,7 @@ fn descriptor_of(keys: &SafeKeys) -> Vec<u8> {
         time: NOW,
         whereabouts: None,
         owners: None,
+        relays: None,
     })
 }
 

@@ -10,6 +10,7 @@ use protocol::{
     owner::messages::MAX_QUESTION_LEN,
     problem::{ALL, Problem},
     register::MAX_REGISTER_LEN,
+    relay::MAX_PARCEL_LEN,
     token::MAX_TOKEN_LEN,
 };
 use safe_worker::flow::{CBOR, COSE, JSON, OCTETS, PROBLEM, ROUTES};
@@ -42,6 +43,10 @@ fn route(path: &str) -> (&'static str, &'static str, &'static [u16], u64) {
         }
         "/v1/owners/{account}/evaluate" => ("Guess a passphrase.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
         "/v1/owners/{account}/channel" => ("Act as the owner.", OCTETS, &[200], MAX_QUESTION_LEN as u64),
+        "/v1/owners/{account}/relay" => {
+            ("Have the safe fetch what another one keeps.", OCTETS, &[200], MAX_QUESTION_LEN as u64)
+        }
+        "/v1/parcels" => ("Get a body, sealed to whoever made the parcel.", OCTETS, &[200], MAX_PARCEL_LEN as u64),
         other => panic!("{other} is not described"),
     }
 }

@@ -75,6 +75,7 @@ fn formats() -> Vec<Format> {
         time: NOW,
         whereabouts: None,
         owners: None,
+        relays: None,
     };
     let claim = Claim::make(&secret(5), entry, &deposit, Verb::Retrieve, NOW + 60, &mut rng(5)).unwrap();
     let release = Release {

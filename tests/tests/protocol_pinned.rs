@@ -36,6 +36,7 @@ use protocol::{
     plan::Plan,
     problem::Problem,
     register::{self, Accepted, Ballot, MAX_REGISTER_LEN, Proposal, Register, open_proposal, seal_proposal},
+    relay::{Delivery, Errand, Parcel},
     seal::{self, Purpose},
     sealed::Sealed,
     token::Token,
@@ -47,6 +48,7 @@ use safe_worker::{
     memory::LIMITS,
     owner::record::{Kept, OwnerRecord, Try, Used},
     record::{Attempt, Charge, Record, Seen, State},
+    relay::Fetched,
 };
 use tests::fixture::{
     CLAIMS, NOW, TestSafe, URL, face_text, gather, hex_of, lay, letter, make_bodies, make_bundle, pinned, read_book,
@@ -160,6 +162,7 @@ fn descriptor() {
         time: NOW,
         whereabouts: None,
         owners: None,
+        relays: None,
     };
     let mut inputs = safe_fields();
     inputs.extend([
@@ -180,6 +183,10 @@ fn descriptor() {
     inputs.extend([("operator", "Nordfels".into()), ("region", "EU".into())]);
     let stored = pin("descriptor_placed.txt", object, &inputs, &codec::encode(&placed));
     assert_eq!(Identity::of_descriptor(&stored, Some(safe.id())).unwrap(), (placed.clone(), safe.identity));
+    let relaying = Descriptor { relays: Some(vec![SafeId([0xb1; 32])]), ..placed.clone() };
+    inputs.push(("relays", hex_of(&[0xb1; 32])));
+    let stored = pin("descriptor_relaying.txt", object, &inputs, &codec::encode(&relaying));
+    assert_eq!(Identity::of_descriptor(&stored, None).unwrap().0, relaying);
     // A text that is longer than a name may be.
     let long = Whereabouts { cloud: Some("c".repeat(65)), ..Whereabouts::default() };
     let long = codec::encode(&Descriptor { whereabouts: Some(long), ..placed });
@@ -676,8 +683,12 @@ fn owners() {
         used: vec![Used { challenge, expiry: NOW + 300 }],
         promised: mark.epoch,
         book: Some(mark),
+        fetched: None,
     };
     let stored = pin("owner_record.txt", "what a safe remembers of an owner", &[], &record.encode());
+    assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
+    let record = OwnerRecord { fetched: Some(Fetched { day: 20_800, errands: 3, bytes: 70_000 }), ..record };
+    let stored = pin("owner_record_fetched.txt", "the same, after errands", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
 }
 
@@ -970,6 +981,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
         next: None,
         claim: None,
         chapter: None,
+        through: None,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let of_book = Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])] };
@@ -1159,4 +1171,33 @@ fn deposit_secrets() {
     ];
     let object = "release, retrieve, audit, the hashes of the three, envelope key, face key";
     pin("deposit_secrets.txt", object, &[("d", hex_of(d().expose()))], &derived.map(|key| &key[..]).concat());
+}
+
+/// What goes through one safe to another.
+#[test]
+fn relay() {
+    let safe = safe();
+    let (deposit, through, entry) = (DepositId([0xd1; 16]), SafeId([0xb1; 32]), safe.identity.entry(1).unwrap());
+    let expiry = NOW + CLAIM_SPAN;
+    let claim = Claim::make(&secret(3), entry, &deposit, Verb::Retrieve, expiry, &mut rng(1)).unwrap();
+    let (parcel, awaiting) = Parcel::make(deposit, &claim, entry, &through, &mut rng(2)).unwrap();
+    let mut inputs = safe_fields();
+    inputs.extend([
+        ("through", hex_of(&through.0)),
+        ("deposit", hex_of(&deposit.0)),
+        ("secret", hex_of(secret(3).expose())),
+    ]);
+    let stored = pin("relay_parcel.txt", "parcel", &inputs, &codec::encode(&parcel));
+    let opened = Parcel::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id()).unwrap();
+    assert_eq!((opened.deposit, &opened.claim), (deposit, &claim));
+    assert!(claim.open(&safe.keys.hpke, &safe.id(), &deposit).unwrap().secret.same_as(&secret(3)));
+    let errand = Errand { to: safe.id(), parcel: stored.into(), most: 1000 };
+    let inputs = [("parcel", "relay_parcel.txt".to_owned())];
+    let stored = pin("relay_errand.txt", "errand", &inputs, &codec::encode(&errand));
+    assert_eq!(Errand::parse(&stored, stored.len()).unwrap(), errand);
+    let delivery = Delivery::Body(b"a body".to_vec().into());
+    let sealed = opened.seal(&delivery, &[9; 32]).unwrap();
+    let inputs = [("parcel", "relay_parcel.txt".to_owned()), ("body", hex_of(b"a body")), ("salt", hex_of(&[9; 32]))];
+    let stored = pin("relay_delivery.txt", "what comes back, sealed", &inputs, &sealed);
+    assert_eq!(awaiting.open(&stored, 1000).unwrap(), delivery);
 }

@@ -62,7 +62,7 @@ impl Client {
 
     /// At a safe that wants tokens, with one that counts until then; or at an open one.
     fn of(token_until: Option<Seconds>, len: usize) -> Self {
-        let policy = Policy { token_key: token_until.map(|_| secret(51)), operator_secret: None };
+        let policy = Policy { token_key: token_until.map(|_| secret(51)), operator_secret: None, relays: Vec::new() };
         let safe = MemorySafe::new("nordfels", &secret(1), NOW).unwrap().with_policy(policy);
         let (id, d, body) = (DepositId([0xd1; 16]), secret(0xd), vec![7; len]);
         let face = Face::seal(&face_text(), &d, &id, &mut rng(7)).unwrap();

@@ -13,7 +13,7 @@ use protocol::{
     book::{Book, BookDeposit, BookEntry, KnownSafe},
     bundle::{self, ValueMeta},
     certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
-    claim::{Claim, Confirm, Verb},
+    claim::{CLAIM_SPAN, Claim, Confirm, Verb},
     codec::{self, Bytes},
     cose::Kind,
     crypto::{
@@ -44,6 +44,7 @@ use protocol::{
     },
     plan::Plan,
     register::{Ballot, Proposal, Register, derive_claimant, seal_proposal},
+    relay::{Carried, Delivery, Errand, Parcel},
     seal::{self, Purpose},
     token::Token,
 };
@@ -148,7 +149,7 @@ fn the_safe() -> TestSafe {
 fn rules(start: &str) -> String {
     let mut all = format!("start = {start}\n");
     let files = ["README.md", "safe.md", "deposit.md", "certificate.md", "audit.md", "evidence.md", "unique.md"];
-    for file in files.into_iter().chain(["plan.md", "piece.md", "recovery.md", "owner.md", "kit.md"]) {
+    for file in files.into_iter().chain(["plan.md", "piece.md", "recovery.md", "owner.md", "kit.md", "relay.md"]) {
         let text = fs::read_to_string(spec(file)).unwrap();
         for block in text.split("```cddl\n").skip(1) {
             all.push_str(block.split_once("```").unwrap().0);
@@ -214,6 +215,7 @@ fn safe() {
         time: NOW,
         whereabouts: None,
         owners: None,
+        relays: None,
     });
     conforms("descriptor", &descriptor);
     example.output("descriptor", &descriptor);
@@ -591,6 +593,39 @@ fn what_owners_and_safes_say_conforms() {
     ];
     conforms("actions", &codec::encode(&actions));
     conforms("outcomes", &codec::encode(&visit.act(&account, &channel, &actions)));
+}
+
+#[test]
+fn the_relay() {
+    let example = Example::read("relay.md", "relay");
+    let (safe, through) = (the_safe(), SafeId(array(&example.input("through"))));
+    let deposit = DepositId(array(&example.input("deposit")));
+    let entry = safe.identity.entry(1).unwrap();
+    let expiry = NOW + CLAIM_SPAN;
+    let claim = Claim::make(&secret(3), entry, &deposit, Verb::Retrieve, expiry, &mut rng(1)).unwrap();
+    let (parcel, awaiting) = Parcel::make(deposit, &claim, entry, &through, &mut rng(2)).unwrap();
+    conforms("parcel", &codec::encode(&parcel));
+    conforms("errand", &codec::encode(&Errand { to: safe.id(), parcel: codec::encode(&parcel).into(), most: 1000 }));
+    let carried = Carried { deposit, claim: codec::encode(&claim).into() };
+    conforms("carried", &codec::encode(&carried));
+    // Opened, and answered, as the text says.
+    let info = codec::encode(&(SUITE, "parcel", safe.id(), 1u32, through, expiry));
+    conforms("parcel-info", &info);
+    example.output("safe", &safe.id().0);
+    example.output("info", &info);
+    let asked = crypto::Asked { enc: parcel.enc.0.clone(), ciphertext: parcel.ciphertext.0.clone() };
+    let heard = safe.keys.hpke.hear(&asked, &info, None).unwrap();
+    assert_eq!(heard.question[..], codec::encode(&carried));
+    let purpose = Purpose { purpose: "delivery", object: b"", version: 0 };
+    let refused = Delivery::Refused("gone".to_owned(), NOW);
+    conforms("delivery", &codec::encode(&refused));
+    let delivery = Delivery::Body(b"a body".to_vec().into());
+    conforms("delivery", &codec::encode(&delivery));
+    example.output("delivery", &codec::encode(&delivery));
+    let sealed = seal::seal(&heard.answer, &[9; 32], &purpose, &codec::encode(&delivery)).unwrap();
+    assert_eq!(awaiting.open(&sealed, 1000).unwrap(), delivery);
+    let key = Secret::from_bytes(array(&example.input("answer-key")));
+    example.output("sealed", &seal::seal(&key, &[9; 32], &purpose, &codec::encode(&delivery)).unwrap());
 }
 
 #[test]

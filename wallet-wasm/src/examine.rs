@@ -125,6 +125,7 @@ fn descriptor_of(known: &KnownSafe) -> Vec<u8> {
         time: 0,
         whereabouts: None,
         owners: None,
+        relays: None,
     })
 }
 

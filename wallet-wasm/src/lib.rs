@@ -22,6 +22,7 @@ pub mod owner;
 pub mod passkey;
 pub mod planning;
 pub mod proving;
+pub mod relaying;
 pub mod retiring;
 pub mod room;
 pub mod rules;

@@ -189,6 +189,8 @@ pub enum Event {
     Renewed(BackupId, DepositId, Vec<u8>),
     /// The owner wants values of a backup back; none named: all.
     Recover(BackupId, Vec<ValueId>),
+    /// The same, with all of its values, through a safe that fetches what the others keep; then this is made, if it can be.
+    RecoverThrough(BackupId, SafeId, Option<Next>),
     /// The values are back, and their contents durable; why some pieces were not used.
     Recovered(BackupId, Vec<(ValueMeta, Content)>, Vec<String>),
     /// A recovery cannot go on.
@@ -397,6 +399,7 @@ impl Transition<'_> {
             Event::Audited(shown) => self.audited(shown),
             Event::Renewed(backup, deposit, certificate) => self.renewed(&backup, &deposit, certificate),
             Event::Recover(backup, wanted) => self.recover(&backup, wanted, rng),
+            Event::RecoverThrough(backup, through, next) => self.recover_through(&backup, &through, next),
             Event::Recovered(backup, values, unused) => self.recovered(&backup, values, &unused, rng),
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
             Event::Release(backup) => self.release(&backup),
@@ -731,6 +734,7 @@ impl Transition<'_> {
             next: None,
             claim: None,
             chapter: None,
+            through: None,
         })
     }
 
@@ -1096,6 +1100,7 @@ fn backup_of(entry: BookEntry) -> Backup {
         next: None,
         claim: None,
         chapter: None,
+        through: None,
     }
 }
 

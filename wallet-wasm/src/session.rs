@@ -24,7 +24,7 @@ use crate::{
     book,
     claiming::{Claiming, Outcome, Told},
     machine::Event,
-    owner, retiring,
+    owner, relaying, retiring,
     room::{self, Room},
     rules,
     state::{Backup, Deposit, Operation, Stage, State},
@@ -139,6 +139,8 @@ pub enum Action {
     Owner(SafeId, owner::Errand),
     /// Write [`crate::book::due`].
     WriteChapter,
+    /// Have this safe fetch a body that another one keeps.
+    Relay(BackupId, DepositId, SafeId),
 }
 
 impl Action {
@@ -147,6 +149,7 @@ impl Action {
         match self {
             Self::Prepare(backup, _)
             | Self::Send(backup, ..)
+            | Self::Relay(backup, ..)
             | Self::Gather(backup, _)
             | Self::Finish(backup)
             | Self::Vacate(backup)
@@ -328,7 +331,7 @@ impl Session {
             Action::Send(backup, deposit, _) => {
                 state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe)
             }
-            Action::Audit(safe) | Action::Owner(safe, _) => Some(*safe),
+            Action::Audit(safe) | Action::Owner(safe, _) | Action::Relay(_, _, safe) => Some(*safe),
             _ => None,
         };
         self.under_way.insert(action.clone(), safe);
@@ -740,6 +743,23 @@ impl Session {
         }
     }
 
+    fn relay(
+        &self,
+        backup: &Backup,
+        (deposit, safe): (DepositId, SafeId),
+        through: SafeId,
+        now: Seconds,
+        list: &mut Vec<Action>,
+        planned: &mut Planned,
+    ) {
+        let action = Action::Relay(backup.id, deposit, through);
+        let paused = self.is_paused(&safe, now);
+        if !paused && !self.under_way.contains_key(&action) && self.may_send(&through, now, planned) {
+            planned.add(through);
+            list.push(action);
+        }
+    }
+
     fn register_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
         // Confirmations first: they are small, and they turn promises into certificates.
         for (stage, errand) in [(Stage::Offered, Errand::Confirm), (Stage::Prepared, Errand::Put)] {
@@ -789,6 +809,10 @@ impl Session {
                 continue;
             }
             for (deposit, safe) in need.ask {
+                if let Some(through) = brought_by(backup, &deposit) {
+                    self.relay(backup, (deposit, safe), through, now, list, planned);
+                    continue;
+                }
                 let errand = self.errand_for(backup, &deposit);
                 self.send(backup, (deposit, safe), errand, now, list, planned);
             }
@@ -875,11 +899,13 @@ impl Session {
         let refused = Fetch::Refused(String::new());
         let fares = |deposit: &Deposit| {
             let asked = self.under_way.keys().any(|action| {
-                matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) if *b == backup.id && *d == deposit.id)
+                matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) | Action::Relay(b, d, _) if *b == backup.id && *d == deposit.id)
             });
+            let through = brought_by(backup, &deposit.id);
             let stranger = deposit.is_bound() && self.owner_refusals.contains_key(&deposit.safe);
             let fetch = recovery.fetches.get(&deposit.id).or(stranger.then_some(&refused));
-            (fetch.filter(|fetch| **fetch != Fetch::Away || self.is_paused(&deposit.safe, now)), asked)
+            let paused = self.is_paused(&deposit.safe, now) || through.is_some_and(|safe| self.is_paused(&safe, now));
+            (fetch.filter(|fetch| **fetch != Fetch::Away || paused), asked)
         };
         let price = |segment: u32, place: &Place<SafeId>| match place {
             Place::Safe { safe, owner } => {
@@ -893,7 +919,8 @@ impl Session {
                     (None, false) => {
                         let length = lengths.iter().find(|(known, _)| *known == slot).map_or(1, |(_, length)| *length);
                         // Safes that were away before, or did not show their piece, are asked last, but they are asked.
-                        let absent = matches!(self.contact(safe).0, Contact::Away | Contact::NotItself);
+                        let asked = brought_by(backup, &deposit.id).unwrap_or(*safe);
+                        let absent = matches!(self.contact(&asked).0, Contact::Away | Contact::NotItself);
                         Some(if deposit.fault.is_some() || absent { length.saturating_add(DOUBT) } else { length })
                     }
                 }
@@ -920,6 +947,12 @@ impl Session {
         need.choice = Some(choice);
         need
     }
+}
+
+/// The safe that brings a deposit in the recovery that is under way, where it does not come from its own.
+fn brought_by(backup: &Backup, deposit: &DepositId) -> Option<SafeId> {
+    let deposit = backup.deposit(deposit)?;
+    backup.through.filter(|through| relaying::may_bring(backup, deposit, through))
 }
 
 /// What a segment still needs.

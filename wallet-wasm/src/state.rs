@@ -248,6 +248,9 @@ pub enum Then {
     /// After a recovery: [`Backup::next`] is made.
     #[n(3)]
     Renew,
+    /// After a recovery through a safe that had it in its hands: [`Backup::next`] is made, and the contents stay (claims 23, 44).
+    #[n(4)]
+    Rotate,
 }
 
 /// The generation that is to be made next.
@@ -392,6 +395,9 @@ pub struct Backup {
     /// It is a part of the owner's book.
     #[n(24)]
     pub chapter: Option<Chapter>,
+    /// The safe through which it is being recovered.
+    #[n(25)]
+    pub through: Option<SafeId>,
 }
 
 impl Backup {

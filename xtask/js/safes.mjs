@@ -55,7 +55,7 @@ class Safe {
 
   async start({ port = this.#settings.port } = {}) {
     if (this.#miniflare) throw new Error(`${this.#settings.name} is running already`);
-    const { name, url, dir, chain, secrets } = this.#settings;
+    const { name, url, dir, chain, relays, secrets } = this.#settings;
     this.#miniflare = starting.run(this, () => {
       return new Miniflare({
         // Part of the path of the state, so it must not differ from start to start.
@@ -84,6 +84,7 @@ class Safe {
           SAFE_URL: url,
           SAFE_CLOUD: 'this machine',
           CHAIN: chain,
+          RELAYS: relays,
           ...secrets,
         },
       });

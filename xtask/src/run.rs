@@ -38,6 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         state: args.state.clone(),
         page: true,
         show: true,
+        relay: None,
     };
     // The state directory first: if it is in use, its user is also the one who holds the ports.
     let state = State::open(&plan.state)?;

@@ -101,6 +101,9 @@ pub struct Deploy {
     /// Where its machines stand, as wallets show it: the variable SAFE_REGION.
     #[arg(long)]
     region: Option<String>,
+    /// The safes that this one asks for its owners, "ID URL ID URL …": the variable RELAYS.
+    #[arg(long, value_name = "LIST")]
+    relays: Option<String>,
     /// The keys file whose chain the safe shows: the variable CHAIN. The keys themselves are set with `wrangler secret`.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -224,7 +227,8 @@ fn deploy(args: &Deploy) -> Result<()> {
     if let Some(url) = &args.url {
         wrangler.args(["--var", &format!("SAFE_URL:{}", url.trim_end_matches('/'))]);
     }
-    for (variable, said) in [("SAFE_OPERATOR", &args.operator), ("SAFE_REGION", &args.region)] {
+    for (variable, said) in [("SAFE_OPERATOR", &args.operator), ("SAFE_REGION", &args.region), ("RELAYS", &args.relays)]
+    {
         wrangler.args(said.iter().flat_map(|said| ["--var".to_owned(), format!("{variable}:{said}")]));
     }
     if let Some(file) = &args.keys {

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
+use protocol::relay::MAX_RELAYS;
 use serde_json::json;
 
 use crate::keys::{Keys, fresh_hex};
@@ -31,6 +32,8 @@ pub struct Plan {
     pub page: bool,
     /// Whether the lines that the runner prints are shown.
     pub show: bool,
+    /// One more that the safes ask for their owners, as it stands in RELAYS: id and address.
+    pub relay: Option<String>,
 }
 
 impl Plan {
@@ -135,7 +138,7 @@ pub struct Safes {
 impl Safes {
     /// Starts the safes of `plan` and waits until all of them answer.
     pub fn start(plan: &Plan, state: State) -> Result<Self> {
-        let mut safes = Vec::new();
+        let mut known = Vec::new();
         for index in 1..=plan.count {
             let dir = state.safe(index)?;
             let file = keys_file(&dir);
@@ -144,16 +147,9 @@ impl Safes {
                 keys.token_key = Some(fresh_hex()?);
                 keys.replace(&file)?;
             }
-            safes.push(json!({
-                "name": name(index),
-                "port": plan.port + index,
-                "url": plan.url(index),
-                "dir": fs::canonicalize(&dir)?,
-                "id": keys.safe_id,
-                "chain": keys.chain,
-                "secrets": keys.secrets(),
-            }));
+            known.push((index, fs::canonicalize(&dir)?, keys));
         }
+        let safes: Vec<_> = known.iter().map(|(index, dir, keys)| describe(plan, *index, dir, keys, &known)).collect();
         let root = paths::root();
         let page = plan.page.then(|| {
             json!({
@@ -207,6 +203,23 @@ impl Safes {
     pub fn wait(&mut self) -> Result<ExitStatus> {
         Ok(self.runner.child().wait()?)
     }
+}
+
+/// What the runner needs to know of a safe. Each asks as many of the others for its owners as it may.
+fn describe(plan: &Plan, index: u16, dir: &Path, keys: &Keys, known: &[(u16, PathBuf, Keys)]) -> serde_json::Value {
+    let others = known.iter().filter(|(other, ..)| *other != index);
+    let others = others.map(|(other, _, keys)| format!("{} {}", keys.safe_id, plan.url(*other)));
+    let relays: Vec<String> = plan.relay.clone().into_iter().chain(others).take(MAX_RELAYS).collect();
+    json!({
+        "name": name(index),
+        "port": plan.port + index,
+        "url": plan.url(index),
+        "dir": dir,
+        "id": keys.safe_id,
+        "chain": keys.chain,
+        "relays": relays.join(" "),
+        "secrets": keys.secrets(),
+    })
 }
 
 /// What safe number `index` is called here.

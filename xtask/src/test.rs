@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use protocol::ids::SafeId;
 use serde_json::json;
 
 use crate::safes::{Plan, Safes, State};
@@ -131,7 +132,9 @@ pub fn with_safes<T>(counts: &Counts, run: impl FnOnce(&Plan) -> Result<T>) -> R
     let Counts { safes: count, tokens } = *counts;
     let state = Temporary::make("safes")?;
     let port = net::free_ports(count + 1)?;
-    let plan = Plan { count, tokens, port, state: state.0.clone(), page: false, show: false };
+    // Where the page would be, the tests may play a safe that the others ask.
+    let relay = Some(format!("{} http://127.0.0.1:{port}", SafeId([0x5e; 32])));
+    let plan = Plan { count, tokens, port, state: state.0.clone(), page: false, show: false, relay };
     let safes = Safes::start(&plan, State::open(&plan.state)?)?;
     let outcome = run(&plan);
     drop(safes);
@@ -147,7 +150,8 @@ fn edge() -> Result<()> {
         cargo
             .args(["test", "--package", "tests", "--test", "edge"])
             .env("STRONGROOM_SAFES", plan.urls().join(","))
-            .env("STRONGROOM_KEYS", keys);
+            .env("STRONGROOM_KEYS", keys)
+            .env("STRONGROOM_PLAYED", plan.port.to_string());
         process::run(&mut cargo, "the safe's suite on workerd")
     })
 }

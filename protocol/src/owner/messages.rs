@@ -1,4 +1,4 @@
-//! What an owner and a safe say to each other: the look, and four questions that only this safe can read, each with an answer that only the asker can.
+//! What an owner and a safe say to each other: the look, and five questions that only this safe can read, each with an answer that only the asker can.
 //!
 //! ```text
 //! look      GET            ─▶ challenge, guesses left, two slots
@@ -6,6 +6,7 @@
 //! open      HPKE base      ─▶ an account is opened with its first credential
 //! evaluate  HPKE base      ─▶ the share applied to a blinded passphrase, counted first
 //! channel   HPKE PSK       ─▶ actions of the owner, and what came of them
+//! relay     HPKE PSK       ─▶ what another safe keeps, sealed by that one
 //! ```
 //!
 //! A question is HPKE to the safe's key with `info` = CBOR `[suite, label, safe, serial, account, challenge, who, context]`; the answer is sealed under what HPKE exports to both
@@ -137,6 +138,8 @@ pub enum Topic {
     Evaluate,
     /// The owner acts.
     Channel,
+    /// The owner has something fetched from another safe ([`crate::relay`]).
+    Relay,
 }
 
 impl Topic {
@@ -147,6 +150,7 @@ impl Topic {
             Self::Greet => "greet",
             Self::Evaluate => "evaluate",
             Self::Channel => "channel",
+            Self::Relay => "relay",
         }
     }
 }

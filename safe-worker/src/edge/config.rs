@@ -13,6 +13,7 @@ use crate::{
     flow::{Policy, Presence},
     machine::{Config, Keys},
     memory::LIMITS,
+    relay::parse_targets,
 };
 
 /// A configured safe.
@@ -67,7 +68,12 @@ fn read(env: &Env) -> Result<Safe, String> {
     if let Some(before) = entry.serial.checked_sub(1).and_then(|serial| verified.entry(serial)) {
         opens.extend(hpke_key(env, "HPKE_KEY_PREVIOUS", before)?.map(|key| (before.serial, key)));
     }
-    let policy = Policy { token_key: secret(env, "TOKEN_KEY")?, operator_secret: secret(env, "OPERATOR_SECRET")? };
+    let relays = said("RELAYS").map(|text| parse_targets(&text, &verified.id())).transpose();
+    let policy = Policy {
+        token_key: secret(env, "TOKEN_KEY")?,
+        operator_secret: secret(env, "OPERATOR_SECRET")?,
+        relays: relays.map_err(|e| format!("RELAYS: {e}"))?.unwrap_or_default(),
+    };
     let config = Config { safe: verified.id(), url, entry: entry.serial, limits: LIMITS };
     let log = var("LOG_REQUESTS").is_ok_and(|value| value == "1");
     let presence = Presence { name, identity, chain, whereabouts: whereabouts.stated() };

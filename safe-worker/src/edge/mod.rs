@@ -5,6 +5,7 @@
 mod config;
 mod object;
 mod owner;
+mod relay;
 mod tally;
 
 use minicbor::{Decode, Encode};
@@ -149,6 +150,16 @@ impl Platform for Edge<'_> {
 
     async fn delete(&self, key: &str) -> core::result::Result<(), Problem> {
         self.shared.delete(key).await
+    }
+
+    async fn forward(&self, url: &str, body: Vec<u8>, most: u64) -> core::result::Result<Vec<u8>, Problem> {
+        relay::forward(url, &body, most).await
+    }
+
+    fn random(&self) -> core::result::Result<[u8; 32], Problem> {
+        let mut drawn = [0; 32];
+        getrandom::fill(&mut drawn).map_err(unavailable)?;
+        Ok(drawn)
     }
 }
 

@@ -140,6 +140,16 @@ impl Platform for Alarm<'_> {
     async fn get(&self, _: &str) -> core::result::Result<Option<Vec<u8>>, Problem> {
         Err(Problem::Internal)
     }
+
+    // Nobody waits for what an alarm would have fetched.
+
+    async fn forward(&self, _: &str, _: Vec<u8>, _: u64) -> core::result::Result<Vec<u8>, Problem> {
+        Err(Problem::Internal)
+    }
+
+    fn random(&self) -> core::result::Result<[u8; 32], Problem> {
+        Err(Problem::Internal)
+    }
 }
 
 pub(super) fn date(seconds: u64) -> ScheduledTime {

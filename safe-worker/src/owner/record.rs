@@ -11,6 +11,8 @@ use protocol::{
     },
 };
 
+use crate::relay::Fetched;
+
 /// Longest record, bytes: three enrolments of 2.6 KiB, 16 credentials of 600 bytes, 40 tries of 100 by name and
 /// by each of 16 credentials, 64 challenges of 48; that is 89 KiB, and in use 5.
 pub const MAX_OWNER_RECORD_LEN: usize = 96 * 1024;
@@ -110,6 +112,9 @@ pub struct OwnerRecord {
     /// Where the book stands.
     #[n(10)]
     pub book: Option<Mark>,
+    /// What was fetched for the owner from other safes.
+    #[n(11)]
+    pub fetched: Option<Fetched>,
 }
 
 impl Default for OwnerRecord {
@@ -126,6 +131,7 @@ impl Default for OwnerRecord {
             used: Vec::new(),
             promised: Epoch::NONE,
             book: None,
+            fetched: None,
         }
     }
 }

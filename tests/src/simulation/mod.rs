@@ -207,7 +207,7 @@ impl<'a, 'r> World<'a, 'r> {
         let keepers = dice.one_of(4);
         let token_key = (arranges && dice.one_of(2)).then(|| Secret::from_bytes([51; 32]));
         let mut safes = Safes::new(n);
-        let policy = Policy { token_key: token_key.clone(), operator_secret: None };
+        let policy = Policy { token_key: token_key.clone(), operator_secret: None, relays: Vec::new() };
         safes.all = safes.all.into_iter().map(|safe| safe.with_policy(policy.clone())).collect();
         let ids = safes.all.iter().map(safe_worker::memory::MemorySafe::id).collect();
         let gentle = dice.one_of(3);

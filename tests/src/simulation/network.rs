@@ -192,7 +192,7 @@ impl World<'_, '_> {
         self.leaky = true;
         let twin = self.twins[index].get_or_insert_with(|| {
             let twin = MemorySafe::new(&format!("safe-{index}"), &Safes::seed(index), START).unwrap();
-            twin.with_policy(Policy { token_key: self.token_key.clone(), operator_secret: None })
+            twin.with_policy(Policy { token_key: self.token_key.clone(), operator_secret: None, relays: Vec::new() })
         });
         let answer = ask(twin, &sending.request, sending.body.clone(), now);
         let Action::Send(_, deposit, _) = &sending.action else { return answer };

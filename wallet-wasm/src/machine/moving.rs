@@ -219,7 +219,7 @@ impl Transition<'_> {
             // A generation that nobody has rebuilt takes nobody's place.
             Some(Operation::Drill) if backup.replaces.is_some() => return self.begin_release(backup),
             Some(Operation::Recover | Operation::Drill) => {
-                backup.operation = None;
+                (backup.operation, backup.through) = (None, None);
                 backup.wanted.clear();
             }
         }

@@ -4,12 +4,15 @@ use protocol::{
     bundle::ValueMeta,
     certificate::{self, verify_receipt},
     codec::Bytes,
-    ids::{BackupId, DepositId, ValueId},
+    ids::{BackupId, DepositId, SafeId, ValueId},
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError};
-use crate::state::{Backup, Content, Key, Level, Operation, Row, Stage, Then, Value};
+use super::{Transition, WalletError, check_bound};
+use crate::{
+    relaying::carriers,
+    state::{Backup, Content, Key, Level, Next, Operation, Row, Stage, Then, Value},
+};
 
 impl Transition<'_> {
     pub(super) fn recover<R: CryptoRng>(
@@ -38,6 +41,33 @@ impl Transition<'_> {
         if let Some(next) = self.state.successor(id).filter(|next| next.then.is_some()) {
             self.put(Backup { then: None, ..next.clone() });
         }
+        self.put(backup);
+        Ok(())
+    }
+
+    /// What another safe had in its hands is protected anew at once: it has seen the ciphertext, and may keep the key.
+    pub(super) fn recover_through(
+        &mut self,
+        id: &BackupId,
+        through: &SafeId,
+        next: Option<Next>,
+    ) -> Result<(), WalletError> {
+        let mut backup = self.settled(id)?;
+        // A recovery that does not come on goes on in this way.
+        let recovers = backup.operation == Some(Operation::Recover) && matches!(backup.then, None | Some(Then::Rotate));
+        if !(backup.operation.is_none() || recovers) || backup.replaces.is_some() {
+            return Err(WalletError::Busy);
+        }
+        if !carriers(self.state, &backup).contains(through) {
+            return Err(WalletError::NotEnrolled(self.state.nickname(through)));
+        }
+        if let Some(next) = &next {
+            check_bound(self.state, &next.plan)?;
+        }
+        self.leave_alone(&backup);
+        (backup.operation, backup.through) = (Some(Operation::Recover), Some(*through));
+        backup.wanted.clear();
+        (backup.then, backup.next) = (next.is_some().then_some(Then::Rotate), next);
         self.put(backup);
         Ok(())
     }
@@ -90,6 +120,7 @@ impl Transition<'_> {
             let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone };
             self.changes.put.push(Row::Value(Box::new(value)));
         }
+        let through = backup.through.take();
         backup.operation = None;
         let single = backup.wanted.first().filter(|_| backup.wanted.len() == 1);
         let single = single.and_then(|id| backup.values.iter().find(|meta| meta.id == *id));
@@ -107,7 +138,16 @@ impl Transition<'_> {
                 self.put(backup.clone());
                 self.make_next(&backup, next, moving, rng)
             }
+            (Some(Then::Rotate), Some(next)) => {
+                self.put(backup.clone());
+                self.make_next(&backup, next, false, rng)
+            }
             _ => {
+                if let Some(through) = through {
+                    let (title, carrier) = (Self::title(&backup), self.state.nickname(&through));
+                    let what = format!("“{title}” has come through “{carrier}”. Renew its keys and pieces now.");
+                    self.note(Level::Warning, what);
+                }
                 self.put(backup);
                 Ok(())
             }
@@ -123,7 +163,7 @@ impl Transition<'_> {
         };
         self.leave_alone(&backup);
         self.leave_where_it_is(&backup);
-        (backup.operation, backup.then, backup.next) = (None, None, None);
+        (backup.operation, backup.then, backup.next, backup.through) = (None, None, None, None);
         backup.wanted.clear();
         self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
         if backup.replaces.is_some() {

@@ -12,6 +12,7 @@ mod jobs;
 mod keep;
 mod net;
 mod owner;
+mod relaying;
 mod safes;
 mod store;
 
@@ -545,6 +546,19 @@ impl Engine {
             })?;
             driver.again()
         })
+    }
+
+    /// The safes that can bring what the others keep of a value.
+    pub fn carriers(&self, id: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.carriers(&driver.backup_of(&id)?).await?) })
+    }
+
+    /// Recovers all values of a backup through one safe.
+    #[wasm_bindgen(js_name = recoverThrough)]
+    pub fn recover_through(&self, id: String, safe: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        done(async move { driver.recover_through(driver.backup_of(&id)?, safe_id(&safe)?).await })
     }
 
     /// What is here of a value's backup goes to the safes, where it is proven first that it comes back from there.

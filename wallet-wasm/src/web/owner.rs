@@ -139,15 +139,10 @@ impl Driver {
         if let (Errand::Ticket(_), Some(why), None) = (errand, stranger, &visitor) {
             return self.owner_hindered(safe, Meaning::Refused(why)).await;
         }
-        let look = self.with(|open| {
-            let owner = open.state.owner.as_ref()?;
-            Some(look_request(&open.state.safes.get(&safe)?.url, &owner.name_key, &safe))
-        })?;
-        let Some(request) = look else { return Ok(()) };
-        let answer = net::send_request(&request, None).await.map(Received::into_answer);
-        let look = match read_look(answer) {
-            Ok(look) => look,
-            Err(meaning) => return self.owner_hindered(safe, meaning).await,
+        let look = match self.look_at_owner(safe).await? {
+            Some(Ok(look)) => look,
+            Some(Err(meaning)) => return self.owner_hindered(safe, meaning).await,
+            None => return Ok(()),
         };
         let mut rng = fresh_rng()?;
         let question = self.with(|open| {
@@ -168,6 +163,17 @@ impl Driver {
             Meaning::Ticket(ticket) => self.with(|open| open.session.set_ticket(safe, ticket, now())),
             other => self.owner_hindered(safe, other).await,
         }
+    }
+
+    /// Looks at the owner's account at a safe. `None`: there is no owner, or no such safe any more.
+    pub(crate) async fn look_at_owner(&self, safe: SafeId) -> Result<Option<Result<Look, Meaning>>, EngineError> {
+        let look = self.with(|open| {
+            let owner = open.state.owner.as_ref()?;
+            Some(look_request(&open.state.safes.get(&safe)?.url, &owner.name_key, &safe))
+        })?;
+        let Some(request) = look else { return Ok(None) };
+        let answer = net::send_request(&request, None).await.map(Received::into_answer);
+        Ok(Some(read_look(answer)))
     }
 
     async fn owner_hindered(self: &Rc<Self>, safe: SafeId, meaning: Meaning) -> Result<(), EngineError> {

@@ -621,6 +621,14 @@ export interface Renewal {
   replace?: { from: string; to: string }[];
 }
 
+/** A safe that asks others for its owner. */
+export interface Carrier {
+  id: string;
+  name: string;
+  /** Names of the safes that it asks, of those that keep something of the value. */
+  brings: string[];
+}
+
 /** What a recovery may need from its owner. */
 export interface Given {
   words?: string;
@@ -715,6 +723,12 @@ export interface Engine {
    * `taken`: it may live only once, and another device has claimed it.
    */
   recover(ids: string[], given?: Given): Promise<void>;
+  /** The safes that say that they bring what others keep of a value. Asks them. */
+  carriers(id: string): Promise<Carrier[]>;
+  /**
+   * Brings all values of a backup back through one safe, and protects them anew at once; or goes on in this way with a recovery that waits. Error `not-enrolled`, `busy`.
+   */
+  recoverThrough(id: string, safe: string): Promise<void>;
   /** The copy here goes, once it was rebuilt from what the safes have. Error `not-local`, `busy`. */
   moveOut(id: string): Promise<void>;
   /** All values of a backup come back, and then the safes let theirs go. Error `busy`. */

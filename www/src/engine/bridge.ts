@@ -73,6 +73,8 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     pieceFileSaved: (id, file) => remote.pieceFileSaved(id, file),
     audit: (id) => remote.audit(id),
     recover: (ids, given) => remote.recover(ids, given),
+    carriers: (id) => remote.carriers(id),
+    recoverThrough: (id, safe) => remote.recoverThrough(id, safe),
     moveOut: (id) => remote.moveOut(id),
     bringBack: (id) => remote.bringBack(id),
     takeOver: (id) => remote.takeOver(id),

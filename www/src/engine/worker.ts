@@ -148,6 +148,8 @@ const host = {
   pieceFileSaved: here((id: string, file: Uint8Array) => engine().pieceFileSaved(id, file)),
   audit: here((id: string | null) => engine().audit(id)),
   recover: here((ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file)),
+  carriers: here((id: string) => engine().carriers(id)),
+  recoverThrough: here((id: string, safe: string) => engine().recoverThrough(id, safe)),
   moveOut: here((id: string) => engine().moveOut(id)),
   bringBack: here((id: string) => engine().bringBack(id)),
   takeOver: here((id: string) => engine().takeOver(id)),

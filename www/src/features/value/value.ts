@@ -18,6 +18,7 @@ import './outlook.ts';
 import { givenForm } from '../recover/given.ts';
 import './piece.ts';
 import './renewal.ts';
+import './through.ts';
 import { one } from './value.styles.ts';
 
 /** Who else is released with a value. */
@@ -149,7 +150,15 @@ export class Value extends Page {
             <p class="muted small" id="bring-back-why">
               Recovered, it is here and at the safes. Brought back, it is here, and then the safes let go of it${others(value)}.
             </p>`
-      }`;
+      }
+      ${this.#through(value)}`;
+  }
+
+  /** Only an owner can have something fetched; what lives once is claimed at each safe. */
+  #through(value: ValueView): TemplateResult | typeof nothing {
+    if (this.view.owner === null || value.unique) return nothing;
+    if (value.operation && value.operation.kind !== 'recover') return nothing;
+    return html`<sr-through .value=${value}></sr-through>`;
   }
 
   /** Too few safes may be left to agree whose it is. */
