@@ -668,17 +668,13 @@ async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &S
         return Ok(owner(p, account, owner::Request::Open(question, None)).await?);
     };
     reserve(p, token, owner::row(account), OWNER_BYTES).await?;
-    match owner(p, account, owner::Request::Open(question, Some(token.id))).await {
-        Ok(answer) => Ok(answer),
-        Err(problem) => {
-            // The row stays if it is that of the account as it is, opened before under the same token.
-            let opened = p.owner(account, owner::Request::Charge).await?;
-            if opened != owner::Reply::Opened(Some(token.id)) {
-                p.account(&token.id, account::Request::Free(owner::row(account))).await?;
-            }
-            Err(problem.into())
-        }
+    let answer = owner(p, account, owner::Request::Open(question, Some(token.id))).await;
+    // The row stays if it is that of the account as it is. It may have been opened before, under another token: there it is counted.
+    let opened = p.owner(account, owner::Request::Charge).await?;
+    if opened != owner::Reply::Opened(Some(token.id)) {
+        p.account(&token.id, account::Request::Free(owner::row(account))).await?;
     }
+    Ok(answer?)
 }
 
 async fn usage<P: Platform>(p: &P, head: &Head, safe: &Safe<'_>) -> Result<Answer, Problem> {

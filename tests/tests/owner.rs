@@ -573,3 +573,20 @@ fn over_the_weeks_it_is_one_a_day_and_then_none() {
     let tried = attack(2, 3, 2, 0, 40) as u64;
     assert!(tried <= bound && tried > bound / 2, "{tried} of {bound}");
 }
+
+#[test]
+fn an_account_that_is_opened_again_under_another_token_is_counted_once() {
+    let mut safe = InMemory::admitting(true);
+    let mut same = safe.clone();
+    let mut visit = Visit::new(&mut same);
+    let account = name(1).account(&visit.identity.id());
+    let tokens = [0, 1].map(|_| visit.token(1 << 30, 10, u64::MAX).unwrap());
+    // The answer was lost, and the owner has entered another token since.
+    for (_, text) in &tokens {
+        let mut visit = Visit::new(&mut safe);
+        visit.admission = Some(text.clone());
+        assert_eq!(visit.open_owner(&account, &secret(3)).status, 200);
+    }
+    let used = tokens.map(|(token, _)| safe.safe.used(&token.id).deposits);
+    assert_eq!(used, [1, 0]);
+}

@@ -314,6 +314,8 @@ impl Owner {
     fn next_step(&self, changing: &Changing, site: &Site) -> Option<Errand> {
         let due = match site.step {
             _ if changing.is_over(site) || site.back > MAX_BACK => false,
+            // Another device has the turn. It may have a change of its own, and what one stages takes the place of what the other has staged.
+            step if step < Step::Committed && !changing.switched && self.superseded => false,
             Step::Proven if changing.switched => true,
             Step::Proven => {
                 let here = self.writes() && self.written() >= self.quorum() && self.is_there(changing);
@@ -499,7 +501,9 @@ pub(crate) fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Opt
         Errand::Leave => event(Event::OwnerLeft(*safe)),
         Errand::Change(step) => {
             let changing = state.owner.as_ref()?.changing.as_ref()?;
-            let joined = changing.old_key(safe).is_none();
+            // One that was left may have heard of it although its answer was lost: then it knows this wallet, and not the key any more.
+            let joins = changing.joining.iter().any(|seat| seat.safe == *safe);
+            let joined = joins || changing.old_key(safe).is_none();
             let back = match step {
                 Step::Shared | Step::Answered | Step::Current | Step::Dropped => Step::Opened,
                 Step::Opened | Step::Proven if joined => Step::Named,

@@ -10,9 +10,23 @@ use wallet_wasm::{
 use super::*;
 
 const NEW: &str = "an orchard under seven feet of snow";
+const OTHER: &str = "nobody has painted the bridge in green";
 
 /// What the browser makes of the old passphrase and of the new one, with the safes that answer.
 fn next(
+    safes: &Safes,
+    wallet: &Wallet<'_>,
+    answering: &[usize],
+    phrases: (&'static str, &'static str),
+    to: &[usize],
+    t: u8,
+) -> Change {
+    next_of(0xe0, safes, wallet, answering, phrases, to, t)
+}
+
+/// The same from another seed.
+fn next_of(
+    seed: u64,
     safes: &Safes,
     wallet: &Wallet<'_>,
     answering: &[usize],
@@ -26,7 +40,7 @@ fn next(
     let owner = wallet.state.owner.as_ref().unwrap();
     let before = OwnerRoot::new(owner.root.clone().unwrap());
     let generation = known.agreed().enrolment.generation + 1;
-    let seed = secret(0xe0 + u64::from(generation));
+    let seed = secret(seed + u64::from(generation));
     let enrolling = Enrolling::start(&seed, &ids, t, new, PassphraseCost::LEAST).unwrap().after(before);
     let (stretch, output) = enrolling.to_stretch();
     let stretched = stretch.derive_key_of(output).unwrap();
@@ -350,6 +364,129 @@ fn a_device_that_comes_back_in_the_middle_goes_on_with_its_change() {
         let third = back(&safes, first.now(), &[1, 2, 4], 22).unwrap();
         assert!(values.iter().all(|value| third.state.values.contains_key(value)), "after {stop}");
     }
+}
+
+#[test]
+fn a_device_that_comes_back_goes_on_with_a_safe_that_has_yet_to_join() {
+    let (store, mut safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, _) = enrolled_at_first(store, &safes);
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &[0, 1, 2, 3, 5], 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    let sites = |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().changing.as_ref().unwrap().sites.clone();
+    let act = |wallet: &mut Wallet<'_>, safes: &Safes| {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, safes, Fault::None).unwrap();
+    };
+    while sites(&wallet).iter().any(|site| site.step < Step::Proven) {
+        act(&mut wallet, &safes);
+    }
+    // It is in force at all that answer, and this device was not told so by all of them.
+    safes.away = vec![5];
+    while sites(&wallet).iter().filter(|site| site.step >= Step::Committed).count() < 4 {
+        act(&mut wallet, &safes);
+    }
+    Comer { passphrase: NEW, ..Comer::new(&safes, wallet.now(), &[0, 1, 2, 3], 5) }.come_back_to(&mut wallet, 5);
+    safes.away = vec![];
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none(), "{:?}", sites(&wallet));
+    assert_eq!((owner.generation, owner.written()), (2, N));
+}
+
+#[test]
+fn of_two_devices_that_change_the_passphrase_at_once_the_one_whose_owner_comes_back_ends_it() {
+    for (rounds, turned) in (2..=10).flat_map(|rounds| [(rounds, false), (rounds, true)]) {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut first, _) = enrolled(store, &safes);
+        let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+        settle(&mut second, &safes);
+        // The first one still thinks that it has the turn.
+        let change = next(&safes, &first, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+        first.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        let change = next_of(0x1e0, &safes, &second, &ALL, (PASSPHRASE, OTHER), &ALL, 3);
+        second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        for _ in 0..rounds {
+            let both = if turned { [&mut second, &mut first] } else { [&mut first, &mut second] };
+            for wallet in both {
+                for action in wallet.session.actions(&wallet.state, wallet.now()) {
+                    wallet.act(&action, &safes, Fault::None).unwrap();
+                }
+                wallet.wait(61);
+                wallet.session.retry();
+            }
+        }
+        let now = first.now().max(second.now());
+        let shown = Comer::new(&safes, now, &ALL, 3).look().unwrap();
+        let of = |wallet: &Wallet<'_>| {
+            let owner = wallet.state.owner.as_ref().unwrap();
+            owner.changing.as_ref().is_some_and(|changing| changing.making.statement[..] == shown.statement[..])
+        };
+        let passphrase = match (of(&first), of(&second), shown.enrolment.generation) {
+            (.., 1) => PASSPHRASE,
+            (true, ..) => NEW,
+            _ => OTHER,
+        };
+        Comer { passphrase, ..Comer::new(&safes, now, &ALL, 4) }.come_back_to(&mut second, 4);
+        settle(&mut second, &safes);
+        settle(&mut second, &safes);
+        let owner = second.state.owner.as_ref().unwrap();
+        let sites: Vec<_> = owner.changing.iter().flat_map(|c| &c.sites).map(|site| (site.step, site.back)).collect();
+        assert!(owner.changing.is_none() && owner.writes(), "after {rounds}, {turned}: {sites:?}");
+        assert_eq!((owner.generation, owner.written()), (2, N), "after {rounds}, {turned}");
+    }
+}
+
+#[test]
+fn a_device_does_not_come_back_by_what_its_change_has_taken_the_place_of() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &ALL, 5);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    while wallet.state.owner.as_ref().unwrap().generation == 1 {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, &safes, Fault::None).unwrap();
+    }
+    // One does not answer: the others are too few for the new one, and have the old one still.
+    let comer = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3], 5);
+    let known = comer.log_in();
+    let credential = wallet.state.owner.as_ref().unwrap().credential.clone();
+    let told = comer.told(&known, &credential);
+    let mine = (credential, String::new());
+    let (back, _) = come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &mut rng(5)).unwrap();
+    assert_eq!(wallet.handle(Event::OwnerReturned(Box::new(back))), Err(WalletError::Outdated));
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().changing.is_none());
+    old_is_over(&safes, wallet.now(), &ALL);
+}
+
+#[test]
+fn a_safe_that_was_left_and_did_not_say_so_can_come_in_again() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, _) = enrolled_at_first(store, &safes);
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &[1, 2, 3, 4, 5], 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    let left = safes.all[0].id();
+    loop {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        let leave = action == Action::Owner(left, Errand::Leave);
+        wallet.act(&action, &safes, if leave { Fault::LostAfter } else { Fault::None }).unwrap();
+        if leave {
+            break;
+        }
+    }
+    while wallet.state.owner.as_ref().unwrap().changing.is_some() {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, &safes, Fault::None).unwrap();
+    }
+    let change = next(&safes, &wallet, &[1, 2, 3, 4, 5], (NEW, OTHER), &ALL, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    let owner = wallet.state.owner.as_ref().unwrap();
+    let sites: Vec<_> = owner.changing.iter().flat_map(|c| &c.sites).map(|site| (site.step, site.back)).collect();
+    assert!(owner.changing.is_none(), "{sites:?} {:?}", wallet.session.owner_refusals);
+    assert_eq!((owner.generation, owner.written()), (3, N));
 }
 
 #[test]

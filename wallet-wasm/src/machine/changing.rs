@@ -21,6 +21,8 @@ impl Owner {
         let Some(changing) = self.changing.clone() else { return kept };
         if same {
             let mut changing = changing;
+            // Who makes a safe forget is another device with a change of its own, whose turn is over now.
+            changing.sites.iter_mut().for_each(|site| site.back = 0);
             // The turn is another one.
             if kept.epoch != self.epoch {
                 changing.joining.iter_mut().for_each(|seat| (seat.promised, seat.written) = (false, 0));
@@ -90,6 +92,9 @@ impl Transition<'_> {
             let joins = changing.joining.iter_mut().find(|seat| seat.safe == *safe);
             // What it had taken of the book is gone, too.
             joins.into_iter().for_each(|seat| (seat.promised, seat.written) = (false, 0));
+        }
+        if to == Step::Named {
+            changing.old.retain(|key| key.safe != *safe);
         }
         site.step = to;
         if number.is_some() {

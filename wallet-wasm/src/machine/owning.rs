@@ -173,6 +173,10 @@ impl Transition<'_> {
         if before.is_some_and(|owner| owner.making.is_some() || !owner.name_key.same_as(&back.name_key)) {
             return Err(WalletError::Busy);
         }
+        // What this device itself has taken the place of is not the owner's any more, although too few safes show the newer one now: nobody else would have it forgotten.
+        if before.is_some_and(|owner| back.generation < owner.generation) {
+            return Err(WalletError::Outdated);
+        }
         // Another device took its turn, or wrote, and this one has not heard so.
         let newest = back.newest.as_ref().map(|(head, _)| head.mark);
         let overtaken = |owner: &Owner| back.seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
@@ -197,9 +201,11 @@ impl Transition<'_> {
             Some(_) => self.read_chapters_again(),
             None => self.follow_chapters(chapters.into_iter().map(backup_of).collect())?,
         }
+        // Also where it is known from a change that has not come so far, or from an enrolment before.
+        let same_key = |owner: &&Owner| owner.credential.same_as(&back.credential);
         let seat = |safe: SafeId, number: Option<u32>| {
             let known = before.and_then(|owner| owner.seat(&safe)).cloned().unwrap_or_else(|| Seat::new(safe));
-            let number = number.or(known.number);
+            let number = number.or_else(|| before.filter(same_key)?.number_at(&safe));
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
             Seat { safe, number, reached, promised, written, turned: false, generation: None }
