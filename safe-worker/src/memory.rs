@@ -300,6 +300,22 @@ impl MemorySafe {
         self.owners.borrow().len()
     }
 
+    /// What is remembered of each owner.
+    pub fn owner_records(&self) -> Vec<(AccountId, OwnerRecord)> {
+        let owners = self.owners.borrow();
+        owners.iter().filter_map(|(id, stored)| Some((*id, OwnerRecord::parse(&stored.record).ok()?))).collect()
+    }
+
+    /// Alters what is remembered of each owner: what a faulty safe or a dishonest operator does.
+    pub fn alter_owners(&self, alter: impl Fn(&mut OwnerRecord)) {
+        for stored in self.owners.borrow_mut().values_mut() {
+            if let Ok(mut record) = OwnerRecord::parse(&stored.record) {
+                alter(&mut record);
+                stored.record = record.encode();
+            }
+        }
+    }
+
     /// Keys of all stored bodies.
     pub fn body_keys(&self) -> Vec<String> {
         self.bodies.borrow().keys().cloned().collect()

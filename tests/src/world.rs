@@ -2,7 +2,7 @@
 //!
 //! The wallet's shell here does what the browser's does, one step at a time, so that a test can pull the plug between any two.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use futures::{FutureExt, executor::block_on};
 use protocol::{
@@ -13,7 +13,7 @@ use protocol::{
     identity::{Identity, SafeKeys},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
-    owner::login::Recognised,
+    owner::{login::Recognised, messages::Look},
     passphrase::Stretch,
     piece_file::{self, PieceFileError},
     plan::{Place, Plan, PlanError},
@@ -258,6 +258,8 @@ pub struct Sending {
     pub body: Vec<u8>,
     /// In an audit: what is asked for.
     asked: Vec<Asked>,
+    /// What is asked as an owner, until it is answered; without it, this is the look before it.
+    question: Option<Rc<RefCell<Option<owner::Asked>>>>,
 }
 
 impl<'a, S: Store> Wallet<'a, S> {
@@ -530,6 +532,10 @@ impl<'a, S: Store> Wallet<'a, S> {
     fn prepare(&mut self, id: &BackupId, segment: u32) -> Result<(), Trouble> {
         let backup = self.state.backups.get(id).ok_or(WalletError::Unknown("backup"))?.clone();
         let layout = backup.layout()?;
+        // Given up meanwhile.
+        if backup.operation != Some(Operation::Register) {
+            return Ok(());
+        }
         if backup.op_seed.is_none() {
             return Err(WalletError::Unknown("backup").into());
         }
@@ -583,73 +589,79 @@ impl<'a, S: Store> Wallet<'a, S> {
         Ok(())
     }
 
-    /// Does one action. `fault` strikes the exchange, if the action is one.
+    /// Does one action. `fault` strikes the exchange, if the action is one; of an owner's errand, the question.
     pub fn act(&mut self, action: &Action, safes: &Safes, fault: Fault) -> Result<(), WalletError> {
-        if let Action::Owner(safe, errand) = action {
-            return self.converse(safe, *errand, safes, fault);
-        }
         if let Action::Relay(backup, deposit, through) = action {
             return self.fetch_through((backup, deposit), through, safes, fault);
         }
-        let then = match self.begin(action).map_err(Trouble::refusal)? {
-            Then::Send(sending) => {
-                let answer = self.send(&sending, safes, fault);
-                self.answered(&sending, answer).map_err(Trouble::refusal)?
+        let mut then = self.begin(action).map_err(Trouble::refusal)?;
+        loop {
+            then = match then {
+                Then::Send(sending) => {
+                    let look = matches!(action, Action::Owner(..)) && sending.question.is_none();
+                    let answer = self.send(&sending, safes, if look { Fault::None } else { fault });
+                    self.answered(&sending, answer).map_err(Trouble::refusal)?
+                }
+                Then::LookAgain(safe, why) => {
+                    let seen = safes.find(&safe, self.now + self.ahead);
+                    return self.look_again(safe, seen, why).map_err(Trouble::refusal);
+                }
+                Then::Nothing => return Ok(()),
             }
-            other => other,
-        };
-        match then {
-            Then::LookAgain(safe, why) => {
-                let seen = safes.find(&safe, self.now + self.ahead);
-                self.look_again(safe, seen, why).map_err(Trouble::refusal)
-            }
-            _ => Ok(()),
         }
     }
 
-    /// One errand of the owner, as the browser runs it: a look, a question, and what its answer means. `fault` strikes the question.
-    fn converse(
-        &mut self,
-        safe: &SafeId,
-        errand: owner::Errand,
-        safes: &Safes,
-        fault: Fault,
-    ) -> Result<(), WalletError> {
-        let now = self.now + self.ahead;
-        let visitor = self.visitor.as_ref().map(|known| known.channel(safe));
-        if let (owner::Errand::Ticket(_), Some(why), None) = (errand, owner::stranger(&self.state, safe), &visitor) {
+    /// One errand of the owner, as the browser runs it: a look, a question, and what its answer means. This is the look.
+    fn look_as_owner(&mut self, action: &Action, safe: &SafeId, errand: owner::Errand) -> Then {
+        let stranger = owner::stranger(&self.state, safe).filter(|_| self.visitor.is_none());
+        if let (owner::Errand::Ticket(_), Some(why)) = (errand, stranger) {
             self.session.owner_refusals.insert(*safe, why);
-            return Ok(());
+            return Then::Nothing;
         }
-        let Some(of) = self.state.owner.clone() else { return Ok(()) };
-        let look = owner::look_request(&self.state.safes[safe].url, &of.name_key, safe);
-        let meaning = match owner::read_look(safes.send(&look, Vec::new(), now)) {
-            Ok(look) => {
-                let mut rng = self.rng();
-                let visitor = visitor.as_ref();
-                let (request, asked) = owner::question_by(&self.state, safe, errand, &look, visitor, &mut rng)?;
-                let send = || safes.send(&request, request.body.clone().unwrap(), now);
-                let answer = match fault {
-                    Fault::None => send(),
-                    Fault::LostBefore => None,
-                    Fault::LostAfter => send().and(None),
-                    Fault::Twice => send().and_then(|_| send()),
-                };
-                owner::interpret(&self.state, safe, errand, asked, answer)
+        let (Some(of), Some(known)) = (&self.state.owner, self.state.safes.get(safe)) else { return Then::Nothing };
+        let request = owner::look_request(&known.url, &of.name_key, safe);
+        let (action, body) = (action.clone(), Vec::new());
+        Then::Send(Box::new(Sending { action, request, body, asked: Vec::new(), question: None }))
+    }
+
+    fn owner_answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {
+        let Action::Owner(safe, errand) = &sending.action else { return Ok(Then::Nothing) };
+        let meaning = match &sending.question {
+            None => match owner::read_look(answer) {
+                Ok(look) => return Ok(self.ask_as_owner(sending, safe, *errand, &look)),
+                Err(meaning) => meaning,
+            },
+            Some(question) => {
+                let Some(asked) = question.borrow_mut().take() else { return Ok(Then::Nothing) };
+                owner::interpret(&self.state, safe, *errand, asked, answer)
             }
-            Err(meaning) => meaning,
         };
         match meaning {
             Meaning::Event(event) => {
                 self.session.reached(*safe);
-                self.handle(*event)?;
+                self.try_handle(*event)?;
             }
             Meaning::Ticket(ticket) => self.session.set_ticket(*safe, ticket, self.now),
             Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
             Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
+            Meaning::Clock(theirs) => self.session.set_clock(*safe, theirs, self.now),
+            Meaning::Descriptor => return Ok(Then::LookAgain(*safe, "cannot read what is sealed to it".to_owned())),
             other => panic!("{other:?}"),
         }
-        Ok(())
+        Ok(Then::Nothing)
+    }
+
+    fn ask_as_owner(&mut self, sending: &Sending, safe: &SafeId, errand: owner::Errand, look: &Look) -> Then {
+        self.session.set_clock(*safe, look.time, self.now);
+        let (mut rng, visitor) = (self.rng(), self.visitor.as_ref().map(|known| known.channel(safe)));
+        match owner::question_by(&self.state, safe, errand, look, visitor.as_ref(), &mut rng) {
+            Ok((request, asked)) => {
+                let (action, body) = (sending.action.clone(), request.body.clone().unwrap());
+                let question = Some(Rc::new(RefCell::new(Some(asked))));
+                Then::Send(Box::new(Sending { action, request, body, asked: Vec::new(), question }))
+            }
+            Err(_) => Then::LookAgain(*safe, "has no key to seal to now".to_owned()),
+        }
     }
 
     /// Has a body brought by another safe, as the browser does.
@@ -725,6 +737,7 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.try_handle(Event::ApplyRule(*value, room))?;
             }
             Action::WriteChapter => self.write_chapter()?,
+            Action::Owner(safe, errand) => return Ok(self.look_as_owner(action, safe, *errand)),
             _ => unreachable!("no such action"),
         }
         Ok(Then::Nothing)
@@ -749,7 +762,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             Some(body) => body,
             None => self.body_of(backup, deposit)?,
         };
-        Ok(Then::Send(Box::new(Sending { action: action.clone(), request, body, asked: Vec::new() })))
+        Ok(Then::Send(Box::new(Sending { action: action.clone(), request, body, asked: Vec::new(), question: None })))
     }
 
     fn audit(&mut self, action: &Action, safe: &SafeId) -> Then {
@@ -760,7 +773,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             Ok(audit) => {
                 let body = audit.request.body.clone().unwrap();
                 let Audit { request, asked } = audit;
-                Then::Send(Box::new(Sending { action: action.clone(), request, body, asked }))
+                Then::Send(Box::new(Sending { action: action.clone(), request, body, asked, question: None }))
             }
             Err(WalletError::Identity(error)) => Then::LookAgain(*safe, error.to_string()),
             // Released meanwhile: there is nothing to ask.
@@ -791,7 +804,10 @@ impl<'a, S: Store> Wallet<'a, S> {
     pub fn answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {
         let safe = sending.request.safe;
         let Action::Send(backup, deposit, errand) = &sending.action else {
-            return self.audit_answered(sending, answer);
+            return match sending.action {
+                Action::Owner(..) => self.owner_answered(sending, answer),
+                _ => self.audit_answered(sending, answer),
+            };
         };
         let (backup, deposit, errand) = (backup, deposit, *errand);
         let meaning = match exchange::interpret(&self.state, backup, deposit, errand, Some(&sending.body), answer) {

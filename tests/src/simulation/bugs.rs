@@ -3,6 +3,7 @@
 use protocol::crypto::derive_secret;
 use wallet_wasm::{
     machine::Changes,
+    owner::Owner,
     state::{Backup, Claim, Key, Operation, Row, Stage, State, Then, Value},
 };
 
@@ -45,10 +46,18 @@ pub enum Bug {
     ChoosesItself,
     /// What lives once and stays here is not claimed, and its certificates are given away all the same.
     KeepsUnclaimed,
+    /// A head of an owner's book counts with one safe too few.
+    CountsTooSoon,
+    /// Nothing waits for the owner's book.
+    IgnoresBook,
+    /// A safe forgets the guesses that it has counted.
+    ForgetsGuesses,
+    /// A safe lets a device write the owner's book whose turn is over.
+    IgnoresTurns,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 22] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -67,6 +76,10 @@ pub const BUGS: [Bug; 18] = [
     Bug::VacatesChanged,
     Bug::ChoosesItself,
     Bug::KeepsUnclaimed,
+    Bug::CountsTooSoon,
+    Bug::IgnoresBook,
+    Bug::ForgetsGuesses,
+    Bug::IgnoresTurns,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.
@@ -146,8 +159,30 @@ pub fn spoiler(bug: Bug) -> Option<fn(&State, &mut Changes)> {
                 }
             }
         },
+        Bug::CountsTooSoon => |_, changes| {
+            books(changes, |owner, sequence| {
+                if owner.written() + 1 == owner.quorum() {
+                    let missing = owner.seats.iter_mut().find(|seat| seat.written < sequence);
+                    missing.into_iter().for_each(|seat| seat.written = sequence);
+                }
+            });
+        },
+        Bug::IgnoresBook => |_, changes| {
+            books(changes, |owner, sequence| owner.seats.iter_mut().for_each(|seat| seat.written = sequence));
+        },
         _ => return None,
     })
+}
+
+/// Spoils what a wallet remembers of its owner's book at the safes.
+fn books(changes: &mut Changes, spoil: impl Fn(&mut Owner, u64)) {
+    for row in &mut changes.put {
+        if let Row::Owner(owner) = row
+            && let Some(sequence) = owner.head.as_ref().map(|head| head.mark.sequence)
+        {
+            spoil(owner, sequence);
+        }
+    }
 }
 
 fn backups(changes: &mut Changes, mut spoil: impl FnMut(&mut Backup)) {

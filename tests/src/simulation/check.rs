@@ -82,27 +82,36 @@ impl World<'_, '_> {
     /// Whether a backup at rest is to be rebuilt from what the safes have.
     pub(super) fn can_be_rebuilt(&self, owner: usize, id: &BackupId) -> bool {
         let backup = &self.owners[owner].known.backups[id];
-        !backup.must_claim() && backup.operation.is_none() && backup.finished.is_some() && self.is_recoverable(backup)
+        let own = backup.chapter.is_none() && !backup.must_claim();
+        own && backup.operation.is_none() && backup.finished.is_some() && self.is_recoverable(backup)
     }
 
     /// Every value is here, or at the safes.
     pub(super) fn look(&mut self) {
         self.look_at_tickets();
+        self.look_at_counted();
         for at in 0..self.owners.len() {
             let owner = &self.owners[at];
+            let devices = self.devices_of(at);
             let mut beyond = Vec::new();
             for id in owner.expected.keys().filter(|id| !owner.excused.contains(id)) {
-                let value = owner.known.values.get(id).unwrap_or_else(|| panic!("wallet {at} has forgotten {id}"));
-                if let Some(content) = &value.content {
-                    assert!(owner.disk.has(&content.blob), "wallet {at} has no content of {id}");
+                let all = || devices.iter().map(|at| &self.owners[*at]);
+                let known = || all().filter_map(|owner| Some((owner, owner.known.values.get(id)?)));
+                assert!(known().next().is_some(), "wallet {at} has forgotten {id}");
+                let mut contents =
+                    known().filter_map(|(owner, value)| Some((owner, value.content.as_ref()?))).peekable();
+                if contents.peek().is_some() {
+                    let there = contents.all(|(owner, content)| owner.disk.has(&content.blob));
+                    assert!(there, "wallet {at} has no content of {id}");
                     continue;
                 }
-                let backup = value.backup.and_then(|id| owner.known.backups.get(&id));
-                let backup = backup.unwrap_or_else(|| panic!("{id} of wallet {at} is nowhere"));
-                if self.is_recoverable(backup) {
+                let backups = || known().filter_map(|(owner, value)| owner.known.backups.get(value.backup.as_ref()?));
+                assert!(backups().next().is_some(), "{id} of wallet {at} is nowhere");
+                if backups().any(|backup| self.is_recoverable(backup)) {
                     continue;
                 }
-                assert!(self.is_beyond(backup), "{id} of wallet {at} is lost, and the safes are not to blame");
+                let lost = backups().any(|backup| self.is_beyond(backup));
+                assert!(lost, "{id} of wallet {at} is lost, and the safes are not to blame");
                 beyond.push(*id);
             }
             if !beyond.is_empty() {
@@ -178,6 +187,7 @@ impl World<'_, '_> {
                 assert!(*before == first, "a retry sent other bytes");
             }
             Errand::Release => {
+                self.look_at_release(owner, backup);
                 // A window that has not read of a successor yet lets go what was being let go before: what is here stays, as below.
                 let window = self.owners[owner].tabs.iter().find(|window| window.id == tab);
                 let awaited = window.is_some_and(|window| window.wallet.state.successor(&backup.id).is_some());
@@ -213,6 +223,7 @@ impl World<'_, '_> {
             self.move_on(2 * DAY);
         }
         while self.go_on(left) {}
+        self.look_at_accounts();
         for (at, safe) in self.safes.all.iter().enumerate().filter(|_| !self.leaky) {
             let mut live = 0;
             for id in safe.records().keys() {
@@ -220,9 +231,9 @@ impl World<'_, '_> {
                 if record.release.is_some() {
                     continue;
                 }
-                let book = self.owners.iter().flat_map(|o| o.known.backups.values()).find_map(|b| b.deposit(id));
+                let mut books = self.owners.iter().flat_map(|o| o.known.backups.values()).filter_map(|b| b.deposit(id));
                 assert!(
-                    book.is_some_and(|deposit| deposit.stage == Stage::Held),
+                    books.any(|deposit| deposit.stage == Stage::Held),
                     "safe {at} keeps {id}, and no wallet knows of it"
                 );
                 live += 1;
@@ -230,7 +241,8 @@ impl World<'_, '_> {
             assert_eq!(safe.counts().1, live, "bodies at safe {at} that no record names");
             if self.token_key.is_some() {
                 let used = self.tokens.iter().map(|token| safe.used(token).deposits).sum::<u64>();
-                assert_eq!(used, live as u64, "deposits that safe {at} counts");
+                let accounts = safe.owner_records().iter().filter(|(_, record)| record.next > 0).count();
+                assert_eq!(used, (live + accounts) as u64, "deposits that safe {at} counts");
             }
         }
     }
@@ -242,7 +254,9 @@ impl World<'_, '_> {
         let backups = self.owners.iter().flat_map(|owner| owner.known.backups.values());
         let secrets = backups.flat_map(|b| b.deposits.iter().map(|d| &d.d).chain(&b.op_seed)).map(Secret::expose);
         let contents = self.contents().map(|c| trace_of(c));
-        for needle in secrets.map(|s| &s[..]).chain(contents) {
+        let owned = self.owner_secrets();
+        let owned = owned.iter().map(|secret| &secret.expose()[..]);
+        for needle in secrets.map(|s| &s[..]).chain(contents).chain(owned) {
             assert!(!stored.iter().any(|stored| contains(stored, needle)), "what is stored shows a secret");
         }
     }

@@ -28,6 +28,7 @@ pub struct Disk {
     /// Whether a commit goes through although another window has written: never, unless the shell does not ask.
     unfenced: Cell<bool>,
     written: Cell<bool>,
+    commits: Cell<u64>,
 }
 
 impl Disk {
@@ -82,6 +83,11 @@ impl Disk {
     /// Whether something was committed since this was last asked.
     pub fn take_written(&self) -> bool {
         self.written.take()
+    }
+
+    /// How many commits there were: who has seen them all is not behind.
+    pub const fn commits(&self) -> u64 {
+        self.commits.get()
     }
 
     /// Whether a blob is there.
@@ -151,7 +157,12 @@ impl Store for Disk {
         if self.unfenced.get() {
             commit.expected = now(self.store.load())?.epoch;
         }
-        self.write(|store| now(store.commit(&commit)).inspect(|()| self.written.set(true)))
+        self.write(|store| {
+            now(store.commit(&commit)).inspect(|()| {
+                self.written.set(true);
+                self.commits.set(self.commits.get() + 1);
+            })
+        })
     }
 
     async fn put_blob(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

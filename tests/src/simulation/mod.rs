@@ -1,7 +1,7 @@
 //! A small world that runs through its own bad days, again and again, each time from another seed.
 //!
 //! Several wallets, each in one or two windows on a disk of its own, use up to seven safes, with rules, little room and few tokens, and carry
-//! certificates of what may live only once to each other. Whatever a network, a disk, a safe or a person may
+//! certificates of what may live only once to each other. In one of four runs somebody is enrolled, and has more devices than one ([`owning`]). Whatever a network, a disk, a safe or a person may
 //! do is drawn from the seed, one step at a time, and after every step everything is looked at ([`check`]). Then the faults end, and all has to
 //! come to rest: operations end, values are rebuilt from what the safes have, and safes hold what the wallets have certificates for and nothing
 //! else. The same seed gives the same run.
@@ -10,6 +10,7 @@ mod bugs;
 mod check;
 mod disk;
 mod network;
+mod owning;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +42,7 @@ use self::{
     bugs::spoiler,
     disk::{Disk, Strike},
     network::Flight,
+    owning::Person,
 };
 use crate::world::{START, Safes, Sending, Then, Trouble, Wallet};
 
@@ -81,8 +83,10 @@ pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Report {
     let mut report = Report::default();
     let run = AssertUnwindSafe(|| {
         let mut dice = Dice::new(seed);
-        let disks: Vec<Disk> = (0..1 + dice.below(3)).map(|_| Disk::default()).collect();
-        let mut world = World::new(dice, &disks, bug, trace, &mut report);
+        let wallets = 1 + dice.below(3);
+        // The last ones are for devices that are there later.
+        let disks: Vec<Disk> = (0..wallets + 2).map(|_| Disk::default()).collect();
+        let mut world = World::new(dice, disks.split_at(wallets), bug, trace, &mut report);
         world.begin_race();
         world.live();
         world.rest();
@@ -124,6 +128,8 @@ struct Tab<'a> {
     wallet: Wallet<'a, Disk>,
     /// What could not be done here, and is tried again.
     hindered: Vec<Action>,
+    /// How many commits it knows of.
+    commits: u64,
 }
 
 /// Somebody with a wallet.
@@ -191,6 +197,16 @@ struct World<'a, 'r> {
     arranges: bool,
     /// Plans have places that are the owner's.
     keepers: bool,
+    /// In some runs somebody is enrolled, and strangers may try to be him.
+    enrols: bool,
+    strangers: bool,
+    person: Option<Person>,
+    /// Disks of devices that are there later.
+    spare: Vec<&'a Disk>,
+    /// Safes as somebody sees them who has no wallet.
+    doors: State,
+    /// The book at the safes may be another one than when it was looked at.
+    book_moved: bool,
     /// In some runs safes want tokens, and these are soon used up.
     token_key: Option<Secret>,
     tokens: Vec<TokenId>,
@@ -201,7 +217,13 @@ struct World<'a, 'r> {
 }
 
 impl<'a, 'r> World<'a, 'r> {
-    fn new(mut dice: Dice, disks: &'a [Disk], bug: Option<Bug>, trace: bool, report: &'r mut Report) -> Self {
+    fn new(
+        mut dice: Dice,
+        (disks, spare): (&'a [Disk], &'a [Disk]),
+        bug: Option<Bug>,
+        trace: bool,
+        report: &'r mut Report,
+    ) -> Self {
         let n = 3 + dice.below(5);
         let arranges = dice.one_of(3);
         let keepers = dice.one_of(4);
@@ -212,7 +234,8 @@ impl<'a, 'r> World<'a, 'r> {
         let ids = safes.all.iter().map(safe_worker::memory::MemorySafe::id).collect();
         let gentle = dice.one_of(3);
         let overrides = dice.one_of(4);
-        let rogue = dice.one_of(2).then(|| dice.below(n));
+        let (enrols, strangers) = (dice.one_of(4), dice.one_of(3));
+        let rogue = (enrols || dice.one_of(2)).then(|| dice.below(n));
         let skews = (0..n).map(|_| if dice.one_of(3) { dice.below(1200) as i64 - 600 } else { 0 }).collect();
         let mut world = Self {
             dice,
@@ -243,6 +266,12 @@ impl<'a, 'r> World<'a, 'r> {
             overrides,
             arranges,
             keepers,
+            enrols,
+            strangers,
+            person: None,
+            spare: spare.iter().collect(),
+            doors: State::default(),
+            book_moved: false,
             token_key,
             tokens: Vec::new(),
             words: BTreeMap::new(),
@@ -250,27 +279,36 @@ impl<'a, 'r> World<'a, 'r> {
             report,
         };
         for disk in disks {
-            if bug == Some(Bug::CommitsRelaxed) {
-                disk.relax();
-            }
-            if bug == Some(Bug::IgnoresOtherWindows) {
-                disk.unfence();
-            }
-            let ahead = if world.dice.one_of(2) { world.dice.below(172_800) as i64 - 86_400 } else { 0 };
-            world.opened += 1;
-            let mut wallet = Wallet::create(disk, world.opened);
-            wallet.set_now(world.now.saturating_add_signed(ahead));
-            wallet.trust(&world.safes);
-            let known = wallet.state.clone();
-            let mut owner =
-                Owner { disk, ahead, tabs: Vec::new(), known, expected: BTreeMap::new(), excused: BTreeSet::new() };
-            drop(wallet);
-            world.open_tab(&mut owner);
-            world.owners.push(owner);
-            world.see_all(world.owners.len() - 1, 0);
-            world.invite(world.owners.len() - 1, 0, false);
+            world.move_in(disk, true);
         }
         world
+    }
+
+    /// Somebody has a wallet on a disk, and perhaps trusts all safes.
+    fn move_in(&mut self, disk: &'a Disk, trusts: bool) -> usize {
+        if self.bug == Some(Bug::CommitsRelaxed) {
+            disk.relax();
+        }
+        if self.bug == Some(Bug::IgnoresOtherWindows) {
+            disk.unfence();
+        }
+        let ahead = if self.dice.one_of(2) { self.dice.below(172_800) as i64 - 86_400 } else { 0 };
+        self.opened += 1;
+        let mut wallet = Wallet::create(disk, self.opened);
+        wallet.set_now(self.now.saturating_add_signed(ahead));
+        if trusts {
+            wallet.trust(&self.safes);
+        }
+        let known = wallet.state.clone();
+        let mut owner =
+            Owner { disk, ahead, tabs: Vec::new(), known, expected: BTreeMap::new(), excused: BTreeSet::new() };
+        drop(wallet);
+        self.open_tab(&mut owner);
+        self.owners.push(owner);
+        let at = self.owners.len() - 1;
+        self.see_all(at, 0);
+        self.invite(at, 0, false);
+        at
     }
 
     /// An owner is given tokens of all safes: some deposits, or as many as anybody needs.
@@ -344,7 +382,21 @@ impl<'a, 'r> World<'a, 'r> {
         wallet.state.know_identities_of(&owner.known);
         wallet.spoil = self.bug.and_then(spoiler);
         owner.known = wallet.state.clone();
-        owner.tabs.push(Tab { id: self.opened, wallet, hindered: Vec::new() });
+        let commits = owner.disk.commits();
+        owner.tabs.push(Tab { id: self.opened, wallet, hindered: Vec::new(), commits });
+    }
+
+    /// Of several windows of an owner's wallet one works, and the one that is used takes over: it has read what the others wrote.
+    fn take_over(&mut self, owner: usize, tab: usize) {
+        let place = &mut self.owners[owner];
+        let Some(tab) = place.tabs.get_mut(tab) else { return };
+        if place.known.owner.is_some()
+            && tab.commits != place.disk.commits()
+            && self.bug != Some(Bug::IgnoresOtherWindows)
+            && tab.wallet.reload().is_ok()
+        {
+            tab.commits = place.disk.commits();
+        }
     }
 
     /// Works on one window, and sees to what became of the disk.
@@ -354,11 +406,17 @@ impl<'a, 'r> World<'a, 'r> {
         tab: usize,
         work: impl FnOnce(&mut Tab<'a>) -> Result<T, Trouble>,
     ) -> Option<Result<T, Trouble>> {
+        self.take_over(owner, tab);
         let now = self.now.saturating_add_signed(self.owners[owner].ahead);
+        let disk = self.owners[owner].disk;
         let tab = self.owners[owner].tabs.get_mut(tab)?;
         tab.wallet.set_now(now);
+        let behind = tab.commits != disk.commits();
         let result = work(tab);
         let state = tab.wallet.state.clone();
+        if !behind {
+            tab.commits = disk.commits();
+        }
         let place = &mut self.owners[owner];
         if place.disk.is_off() {
             // Everything that was open is gone; what is on its way stays on its way.
@@ -370,9 +428,10 @@ impl<'a, 'r> World<'a, 'r> {
         }
         // The last window that wrote knows what is there.
         if place.disk.take_written() {
-            place.known = state;
+            let before = std::mem::replace(&mut place.known, state);
             self.claimants.extend(place.known.backups.values().filter_map(|b| b.claim.as_ref()).map(Claim::claimant));
             self.owned.extend(place.known.backups.values().filter(|b| b.is_ours()).map(|b| (owner, b.id)));
+            self.look_at_book(owner, &before);
         }
         Some(result)
     }
@@ -415,23 +474,38 @@ impl<'a, 'r> World<'a, 'r> {
     // ---- the steps ------------------------------------------------------------------------------------------------
 
     fn live(&mut self) {
+        let begins = self.dice.below(40);
         for step in 0..STEPS {
             self.report.steps += 1;
+            if self.enrols && self.person.is_none() && step >= begins {
+                self.enrol();
+            }
+            // There is more to do for an owner, in as many steps.
+            let more = if self.person.is_some() { 6 } else { 1 };
             match self.dice.below(100) {
-                0..44 => self.act(),
-                44..85 => self.deliver(),
+                0..44 => (0..=self.dice.below(more)).for_each(|_| self.act()),
+                44..85 => (0..=self.dice.below(2 * more - 1)).for_each(|_| self.deliver()),
                 85..93 => self.wish(step),
                 93..96 => self.pass_time(),
                 _ => self.misfortune(),
             }
             self.look();
+            self.look_from_outside();
         }
+    }
+
+    /// A wallet to which something happens: often one of whoever is enrolled.
+    fn somebody(&mut self) -> usize {
+        let devices = self.person.as_ref().map(|person| person.devices.clone()).unwrap_or_default();
+        let his = self.dice.pick(&devices).filter(|_| self.dice.one_of(2));
+        his.unwrap_or_else(|| self.dice.below(self.owners.len()))
     }
 
     /// A window begins something that is to be done.
     fn act(&mut self) {
-        let owner = self.dice.below(self.owners.len());
+        let owner = self.somebody();
         let tab = self.dice.below(self.owners[owner].tabs.len());
+        self.take_over(owner, tab);
         let now = self.now.saturating_add_signed(self.owners[owner].ahead);
         let Some(place) = self.owners[owner].tabs.get_mut(tab) else { return };
         place.wallet.set_now(now);
@@ -502,6 +576,7 @@ impl<'a, 'r> World<'a, 'r> {
         let result = self.in_tab(owner, at, |tab| {
             let understood = tab.wallet.answered(sending, answer);
             match &understood {
+                Ok(Then::Send(_)) => {}
                 Ok(_) => tab.wallet.session.ended(&sending.action),
                 Err(trouble) => {
                     tab.wallet.session.hindered(&sending.action, format!("{trouble:?}"));
@@ -511,6 +586,8 @@ impl<'a, 'r> World<'a, 'r> {
             understood
         });
         match result {
+            // After the look, the question.
+            Some(Ok(Then::Send(question))) => self.launch(owner, tab, *question),
             Some(Ok(Then::LookAgain(safe, why))) => self.look_again(owner, at, safe, why),
             Some(Err(trouble)) => self.say(|| format!("  hindered: {trouble:?}")),
             _ => {}
@@ -519,10 +596,15 @@ impl<'a, 'r> World<'a, 'r> {
 
     /// The owner wants something, or changes his mind.
     fn wish(&mut self, step: usize) {
-        let owner = self.dice.below(self.owners.len());
+        let owner = self.somebody();
         let tab = self.dice.below(self.owners[owner].tabs.len());
+        if self.person.is_some() && self.dice.one_of(3) {
+            return self.own();
+        }
+        self.take_over(owner, tab);
         let Some(place) = self.owners[owner].tabs.get(tab) else { return };
-        let backups: Vec<BackupId> = place.wallet.state.backups.keys().copied().collect();
+        let backups = place.wallet.state.backups.values().filter(|backup| backup.chapter.is_none());
+        let backups: Vec<BackupId> = backups.map(|backup| backup.id).collect();
         let values: Vec<ValueId> = place.wallet.state.values.keys().copied().collect();
         let mut kind = self.dice.below(22);
         if self.race && !self.dice.one_of(4) {
@@ -576,13 +658,12 @@ impl<'a, 'r> World<'a, 'r> {
             *self.report.operations.entry(kind).or_default() += 1;
         }
         // It may be gone, or taken over, although nobody heard so.
-        if let Some(id) = removed {
-            let place = &mut self.owners[owner];
-            if !place.known.values.contains_key(&id) {
-                place.expected.remove(&id);
-                if had {
-                    self.tickets.remove(&id);
-                }
+        if let Some(id) = removed.filter(|id| !self.owners[owner].known.values.contains_key(id)) {
+            for at in self.devices_of(owner) {
+                self.owners[at].expected.remove(&id);
+            }
+            if had {
+                self.tickets.remove(&id);
             }
         }
         if let Some(backup) = doubled.and_then(|id| self.owners[owner].known.backups.get(&id)) {
@@ -642,7 +723,7 @@ impl<'a, 'r> World<'a, 'r> {
     fn change(&mut self, owner: usize, tab: usize, values: &[ValueId], step: usize) {
         let mine: Vec<ValueId> =
             values.iter().copied().filter(|id| self.owners[owner].expected.contains_key(id)).collect();
-        let Some(id) = self.dice.pick(&mine) else { return };
+        let Some(id) = self.dice.pick(&mine).filter(|_| !self.is_shared(owner)) else { return };
         // As long as before, or longer.
         let mut text = format!("secret {owner}-{step} changed ").into_bytes();
         text.extend(self.owners[owner].expected[&id].iter().rev());
@@ -765,7 +846,13 @@ impl<'a, 'r> World<'a, 'r> {
             wanted.extend(free.into_iter().filter(alike).take(2));
         }
         let moving = self.dice.one_of(2);
-        let (backup, plan, words) = self.plan_with_words();
+        let (backup, mut plan, mut words) = self.plan_with_words();
+        // What lives once may go to somebody who is not this owner.
+        if !self.tickets.contains_key(&first)
+            && let Some(guarded) = self.guarded_plan(owner)
+        {
+            (plan, words) = (guarded, None);
+        }
         let wish = Wish { backup, values: wanted, plan, words, face: FaceWish::default(), moving };
         (if moving { "move out" } else { "register" }, Event::Register(wish))
     }
@@ -876,10 +963,12 @@ impl<'a, 'r> World<'a, 'r> {
             self.want_everywhere(&Event::KeepSafe(safe));
         }
         while self.go_on(&mut left) {}
+        self.rest_owner(&mut left);
         let open: Vec<String> = self.operations_under_way();
         assert!(open.is_empty(), "does not end although the faults have: {}", open.join("; "));
         self.look();
         self.prove_all(&mut left);
+        self.prove_owner();
         self.settle(&mut left);
         self.look_into_everything();
     }
@@ -952,7 +1041,9 @@ impl<'a, 'r> World<'a, 'r> {
         let mut open = Vec::new();
         for (index, owner) in self.owners.iter().enumerate() {
             for backup in owner.known.backups.values() {
-                if let Some(operation) = backup.operation.filter(|_| !self.waits(backup)) {
+                if let Some(operation) =
+                    backup.operation.filter(|_| !self.waits(backup) && !self.waits_for_owner(index, backup))
+                {
                     open.push(format!("wallet {index}: {operation:?} of {}", backup.id));
                 }
             }
@@ -978,7 +1069,9 @@ impl<'a, 'r> World<'a, 'r> {
             let drills: Vec<BackupId> = drills.into_iter().filter(|id| self.can_be_rebuilt(owner, id)).collect();
             let moved = place.known.values.values().filter(|v| v.content.is_none() && whole(&v.meta.id));
             let moved = moved.filter(|value| !value.meta.lives_once());
-            let moved: BTreeSet<BackupId> = moved.filter_map(|v| v.backup).collect();
+            // Another device of his may have brought it back, and let go what was at the safes.
+            let there = |id: &BackupId| !self.is_shared(owner) || self.is_recoverable(&place.known.backups[id]);
+            let moved: BTreeSet<BackupId> = moved.filter_map(|v| v.backup).filter(there).collect();
             for id in &drills {
                 self.in_tab(owner, 0, |tab| {
                     tab.wallet.reload()?;
@@ -1005,9 +1098,10 @@ impl<'a, 'r> World<'a, 'r> {
             while self.go_on(left) {}
             self.in_tab(owner, 0, |tab| Ok(tab.wallet.reload()?));
             let place = &self.owners[owner];
-            let wallet = &place.tabs[0].wallet;
+            let devices = self.devices_of(owner);
             for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
-                assert!(wallet.content(id).as_ref() == Some(content), "{id} of wallet {owner} has changed");
+                let has = |at: &usize| self.owners[*at].tabs[0].wallet.content(id).as_ref() == Some(content);
+                assert!(devices.iter().any(has), "{id} of wallet {owner} has changed");
             }
             let operation = |b: &Backup| b.operation == Some(Operation::Recover);
             let stuck = place.known.backups.values().filter(|b| operation(b));

@@ -54,6 +54,13 @@ pub(super) struct Flight {
     echo: bool,
 }
 
+impl Flight {
+    /// Whether it is of this wallet.
+    pub(super) const fn is_of(&self, owner: usize) -> bool {
+        self.owner == owner
+    }
+}
+
 /// An answer that was on the wire: somebody may send it again.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -85,6 +92,7 @@ impl World<'_, '_> {
                 Errand::Propose(_) => "request: propose",
                 _ => "request: renew",
             },
+            Action::Owner(..) => "request: owner",
             _ => "request: audit",
         };
         *self.report.operations.entry(kind).or_default() += 1;
@@ -143,12 +151,17 @@ impl World<'_, '_> {
         }
         let now = self.clock_of(index);
         let lie = if self.lying[index] { self.dice.below(3) } else { 2 };
+        let owners = matches!(sending.action, Action::Owner(..));
+        if owners {
+            self.book_moved = true;
+            self.mistake_at(index);
+        }
         if let Some(lie) = self.lies_of_register(index, sending).filter(|_| lie < 2) {
             self.fault("safe lies of a register");
             return Some(lie);
         }
         let answer = match lie {
-            0 => self.ask_twin(index, sending, now),
+            0 if !owners => self.ask_twin(index, sending, now),
             _ => ask(&self.safes.all[index], &sending.request, sending.body.clone(), now),
         };
         let over = answer.as_ref().and_then(|answer| answer.problem.as_ref());
@@ -159,7 +172,7 @@ impl World<'_, '_> {
         if lie == 1 { self.forge(sending.request.safe, answer) } else { answer }
     }
 
-    fn clock_of(&self, index: usize) -> Seconds {
+    pub(super) fn clock_of(&self, index: usize) -> Seconds {
         self.now.saturating_add_signed(self.skews[index])
     }
 
@@ -270,12 +283,16 @@ impl World<'_, '_> {
             7 | 8 => self.snapshots[index] = Some(self.safes.all[index].snapshot()),
             9 => {
                 let Some(snapshot) = self.snapshots[index].take() else { return };
+                if !self.may_set_back(index, &snapshot) {
+                    return;
+                }
                 self.fault("safe set back");
                 self.liars.insert(index);
                 let safe = &self.safes.all[index];
                 let changed = safe.records().into_iter().filter(|(id, now)| snapshot.records.get(id) != Some(now));
                 self.damaged.extend(changed.map(|(id, _)| id));
                 safe.restore(snapshot);
+                self.was_set_back(index);
                 self.leaky = true;
             }
             10 => {

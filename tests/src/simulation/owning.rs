@@ -1,0 +1,900 @@
+//! Owners: somebody enrols at safes, comes back on a device that has nothing, takes the turn from the one before, changes passphrase and safes, while others guess.
+//!
+//! What a wallet does by itself for its owner goes the way of all other requests. What a person does at the safes, who types a name and a passphrase, happens at one moment here,
+//! and any message of it may be lost. What must hold of the book is at the end: it is looked at in the safes themselves, whatever a wallet believes.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use protocol::{
+    codec,
+    crypto::{PassphraseCost, Secret, derive_secret},
+    ids::{BackupId, EnrolmentId, SafeId, Seconds, ValueId},
+    owner::{
+        book::HeadContent,
+        budget::{GUESS_PAUSE, LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
+        enrolment::{Enrolling, OwnerRoot, Stretched},
+        login::{Agreed, ChannelKey, Counter, Known, Recognised, agree},
+        messages::{Address, Epoch, Evaluated, Look, MAX_ANSWER_LEN, Mark, Question, Topic},
+        name::NameKey,
+    },
+    passphrase::Stretch,
+    plan::{Place, Plan},
+    register::liars,
+};
+use wallet_wasm::{
+    changing::{Change, OldKey},
+    exchange::Request,
+    machine::{Enrol, Event, Wish},
+    owner::{
+        Arrived, Making, Owner as Enrolled, Told, arrival, arrived, come_back, epoch_after, look_request, visit,
+        visited,
+    },
+    state::{Backup, FaceWish},
+};
+use zeroize::Zeroizing;
+
+use super::{Bug, DAY, Disk, World};
+use crate::world::{Wallet, ask};
+
+/// So often a safe is set back in one run: a wallet gives it the same again three times at most.
+const SET_BACKS: usize = 2;
+
+/// Where a book stands.
+type Stand = (Epoch, u64);
+
+const fn stand(mark: &Mark) -> Stand {
+    (mark.epoch, mark.sequence)
+}
+
+/// Somebody who is enrolled.
+pub(super) struct Person {
+    name: NameKey,
+    /// All passphrases that he ever chose, by what they are for.
+    phrases: BTreeMap<EnrolmentId, String>,
+    /// The safes that he would name, those that he chose last at the end.
+    groups: Vec<Vec<usize>>,
+    /// All safes that were ever his, and the lowest threshold.
+    seats: BTreeSet<usize>,
+    threshold: u8,
+    /// The wallets that are his.
+    pub(super) devices: Vec<usize>,
+    /// The newest book that a wallet was told counts.
+    counted: Option<Counted>,
+    /// Turns in which a book counted, and where it had stood before.
+    turns: BTreeMap<Epoch, Option<Stand>>,
+    /// How often a safe of his was set back.
+    set_back: usize,
+    /// How many passphrases strangers had answered, and since when.
+    guesses: u32,
+    guessed: Option<Seconds>,
+    /// How many enrolments were made.
+    made: u64,
+}
+
+/// A book that counts.
+struct Counted {
+    mark: Mark,
+    seats: Vec<SafeId>,
+    threshold: usize,
+    /// What it tells of, in chapters or without.
+    told: BTreeSet<BackupId>,
+    /// Its chapters.
+    chapters: BTreeSet<BackupId>,
+}
+
+/// What becomes of a passphrase. The same ones come again and again in the runs, and need not be waited for.
+fn stretched(stretch: &Stretch, output: &[u8]) -> Secret {
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<Vec<u8>, Secret>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    let of = [&stretch.salt[..], output].concat();
+    if let Some(key) = KNOWN.with_borrow(|known| known.get(&of).cloned()) {
+        return key;
+    }
+    let key = stretch.derive_key_of(output).unwrap();
+    KNOWN.with_borrow_mut(|known| known.insert(of, key.clone()));
+    key
+}
+
+/// An enrolment; which one follows from its number only.
+fn enrolling(number: u64, safes: &[SafeId], threshold: u8, phrase: &str) -> Enrolling {
+    let seed = derive_secret(&Secret::from_bytes([0xe; 32]), "enrolment", &number.to_be_bytes());
+    Enrolling::start(&seed, safes, threshold, phrase, PassphraseCost::LEAST).unwrap()
+}
+
+impl World<'_, '_> {
+    fn person(&self) -> &Person {
+        self.person.as_ref().expect("somebody is enrolled")
+    }
+
+    fn person_mut(&mut self) -> &mut Person {
+        self.person.as_mut().expect("somebody is enrolled")
+    }
+
+    /// The wallets of whoever has this one.
+    pub(super) fn devices_of(&self, wallet: usize) -> Vec<usize> {
+        let his = self.person.as_ref().map(|person| &person.devices).filter(|devices| devices.contains(&wallet));
+        his.cloned().unwrap_or_else(|| vec![wallet])
+    }
+
+    /// Whether a wallet has come back, or others have to it.
+    pub(super) fn is_shared(&self, wallet: usize) -> bool {
+        self.devices_of(wallet).len() > 1
+    }
+
+    // ---- what a person does ----------------------------------------------------------------------------------------
+
+    /// Three safes or more, and how many of them are to be needed.
+    fn group(&mut self) -> (Vec<usize>, u8) {
+        let mut group: Vec<usize> = (0..self.ids.len()).collect();
+        while group.len() > 3 && self.dice.one_of(3) {
+            group.remove(self.dice.below(group.len()));
+        }
+        let least = (group.len() / 2 + 1).max(2);
+        let threshold = least + self.dice.below(group.len() - least + 1);
+        (group, threshold as u8)
+    }
+
+    fn ids_of(&self, group: &[usize]) -> Vec<SafeId> {
+        group.iter().map(|at| self.ids[*at]).collect()
+    }
+
+    /// Somebody enrols.
+    pub(super) fn enrol(&mut self) {
+        let owner = self.dice.below(self.owners.len());
+        let tab = self.dice.below(self.owners[owner].tabs.len());
+        let (group, threshold) = self.group();
+        let safes = self.ids_of(&group);
+        let (number, phrase) = (0, "a passphrase of the first time");
+        let name = NameKey::new(Secret::from_bytes([0xa; 32]));
+        let enrolling = enrolling(number, &safes, threshold, phrase);
+        let (stretch, output) = enrolling.to_stretch();
+        let key = stretched(stretch, output);
+        let made = enrolling.finish(&Stretched::new(key.clone()), &name, 1).unwrap();
+        let id = made.enrolment.id;
+        let new = Enrol {
+            name: "alice-7kq4m2".to_owned(),
+            name_key: name.expose().clone(),
+            credential: Secret::make_random(&mut self.dice.0),
+            label: String::new(),
+            threshold,
+            making: Making::of(&made, key),
+            epoch: epoch_after([], &mut self.dice.0),
+        };
+        let result = self.in_tab(owner, tab, |tab| tab.wallet.try_handle(Event::Enrol(Box::new(new))));
+        self.say(|| format!("wallet {owner}, window {tab}: enrols at {threshold} of {group:?}: {result:?}"));
+        if self.owners[owner].known.owner.is_none() {
+            return;
+        }
+        *self.report.operations.entry("enrol").or_default() += 1;
+        self.person = Some(Person {
+            name,
+            phrases: [(id, phrase.to_owned())].into(),
+            seats: group.iter().copied().collect(),
+            groups: vec![group],
+            threshold,
+            devices: vec![owner],
+            counted: None,
+            turns: BTreeMap::new(),
+            set_back: 0,
+            guesses: 0,
+            guessed: None,
+            made: 1,
+        });
+        if self.dice.one_of(2) {
+            // Often nothing goes wrong with it, and there is more time for what comes then.
+            self.calm = true;
+            let mut left = 60;
+            while self.go_on(&mut left) {}
+            if self.ids.len() >= 5 && self.dice.one_of(4) {
+                self.fill_book(owner);
+            }
+            self.calm = false;
+        }
+    }
+
+    /// So much is at the safes that not all of it stands in the head of the book.
+    fn fill_book(&mut self, owner: usize) {
+        let plan = Plan::spread(2, &self.ids).unwrap();
+        for number in 0..24 / self.ids.len() + 2 {
+            self.put_in_as(owner, 0, super::STEPS + number, false);
+        }
+        let free = self.owners[owner].known.values.values().filter(|v| v.backup.is_none() && !v.meta.lives_once());
+        for value in free.map(|value| value.meta.id).collect::<Vec<_>>() {
+            let (backup, plan) = (BackupId::make_random(&mut self.dice.0), plan.clone());
+            let (values, face) = (vec![value], FaceWish::default());
+            let wish = Wish { backup, values, plan, words: None, face, moving: false };
+            self.in_tab(owner, 0, |tab| tab.wallet.try_handle(Event::Register(wish)));
+        }
+        let mut left = 100;
+        while self.go_on(&mut left) {}
+    }
+
+    /// Somebody who is enrolled wants something that nobody else does.
+    pub(super) fn own(&mut self) {
+        let devices = self.person().devices.clone();
+        let owner = devices[self.dice.below(devices.len())];
+        let tab = self.dice.below(self.owners[owner].tabs.len());
+        match self.dice.below(10) {
+            0..2 if self.new_device() => {}
+            0..5 => drop(self.come_back(owner, tab)),
+            5..7 if self.strangers => self.guess(),
+            _ => self.change_enrolment(owner, tab),
+        }
+    }
+
+    /// The owner has another device, which has nothing yet.
+    fn new_device(&mut self) -> bool {
+        // What was changed on one device and not backed up since is not known to another one: which of both counts later is not for the simulation to say.
+        let devices = &self.person().devices;
+        let changed = |at: &usize| {
+            let known = &self.owners[*at].known;
+            known.values.values().any(|value| known.is_changed(value))
+        };
+        let ready = devices.iter().all(|at| self.owners[*at].known.owner.as_ref().is_some_and(Enrolled::writes));
+        if !ready || devices.iter().any(changed) {
+            return false;
+        }
+        let Some(disk) = self.spare.pop() else { return false };
+        let owner = self.move_in(disk, false);
+        *self.report.operations.entry("new device").or_default() += 1;
+        if self.come_back(owner, 0) {
+            return true;
+        }
+        // It has nothing, and is nobody's.
+        self.owners.pop();
+        self.flights.retain(|flight| !flight.is_of(owner));
+        true
+    }
+
+    /// The owner types name and passphrase into a wallet. Whether he is back.
+    fn come_back(&mut self, owner: usize, tab: usize) -> bool {
+        let mut known = None;
+        for group in self.person().groups.clone().iter().rev() {
+            known = self.log_in(group, None);
+            if known.is_some() {
+                break;
+            }
+        }
+        let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) else {
+            self.say(|| format!("wallet {owner}, window {tab}: nobody comes back"));
+            return false;
+        };
+        let mine = self.owners[owner].known.owner.as_ref().map(|owner| owner.credential.clone());
+        let credential = mine.unwrap_or_else(|| Secret::make_random(&mut self.dice.0));
+        let mut told = Vec::new();
+        for safe in known.agreed().shown_by.clone() {
+            if !self.calm && self.dice.one_of(30) {
+                self.fault("stops coming back");
+                return false;
+            }
+            told.extend(self.arrive(&known, &safe, Some(&credential)));
+        }
+        let name = self.person().name.clone();
+        let mine = (credential, String::new());
+        let Ok((back, wrong)) = come_back("alice-7kq4m2".to_owned(), &name, &known, mine, told, &mut self.dice.0)
+        else {
+            return false;
+        };
+        assert!(wrong.is_empty() || self.person().set_back > 0, "{wrong:?} have another book or root");
+        let epoch = back.epoch;
+        let result = self.in_tab(owner, tab, |tab| {
+            tab.wallet.session.came_back();
+            tab.wallet.try_handle(Event::OwnerReturned(Box::new(back)))
+        });
+        self.say(|| format!("wallet {owner}, window {tab}: comes back for {epoch:?}: {result:?}"));
+        let known = self.owners[owner].known.owner.is_some();
+        if known && !self.person().devices.contains(&owner) {
+            self.person_mut().devices.push(owner);
+        }
+        *self.report.operations.entry("come back").or_default() += 1;
+        known
+    }
+
+    /// The owner chooses another passphrase, or other safes.
+    fn change_enrolment(&mut self, owner: usize, tab: usize) {
+        let Some(enrolled) = self.owners[owner].known.owner.clone() else { return };
+        let busy = enrolled.changing.as_ref().is_some_and(|changing| !changing.switched);
+        // Two that change at once may each have some safes for their own, and neither enough.
+        let mut others = self.devices_of(owner).into_iter().filter(|at| *at != owner);
+        let changes = |at: usize| self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.changing.is_some());
+        if others.any(changes) {
+            return;
+        }
+        let Some(root) = enrolled.root.clone().filter(|_| enrolled.writes() && !busy) else { return };
+        let place = |safe: &SafeId| self.ids.iter().position(|id| id == safe);
+        let seats: Vec<usize> = enrolled.seats.iter().filter_map(|seat| place(&seat.safe)).collect();
+        let Some(known) = self.log_in(&seats, Some(Counter::Wallet(enrolled.credential.clone()))) else { return };
+        let enrolment = &known.agreed().enrolment;
+        if enrolment.generation != enrolled.generation.max(1) {
+            return;
+        }
+        let generation = enrolment.generation + 1;
+        let (mut group, mut threshold) = (seats, enrolled.threshold);
+        if self.dice.one_of(2) {
+            (group, threshold) = self.group();
+        }
+        let Some(mut phrase) = self.person().phrases.get(&enrolment.id).cloned() else { return };
+        let number = self.person().made;
+        if !self.dice.one_of(3) {
+            phrase = format!("a passphrase of the time {number}");
+        }
+        let enrolling = enrolling(number, &self.ids_of(&group), threshold, &phrase).after(OwnerRoot::new(root));
+        let (stretch, output) = enrolling.to_stretch();
+        let key = stretched(stretch, output);
+        let made = enrolling.finish(&Stretched::new(key.clone()), &self.person().name, generation).unwrap();
+        let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
+        let change = Change { generation, threshold, making: Making::of(&made, key), old };
+        let result = self.in_tab(owner, tab, |tab| {
+            tab.wallet.session.came_back();
+            tab.wallet.try_handle(Event::ChangeOwner(Box::new(change)))
+        });
+        self.say(|| format!("wallet {owner}, window {tab}: changes to {threshold} of {group:?}: {result:?}"));
+        let begun = self.owners[owner].known.owner.as_ref().and_then(|owner| owner.changing.as_ref());
+        if begun.is_some_and(|changing| changing.making.statement[..] == made.statement[..]) {
+            let person = self.person_mut();
+            person.made += 1;
+            person.phrases.insert(made.enrolment.id, phrase);
+            person.seats.extend(&group);
+            person.threshold = person.threshold.min(threshold);
+            person.groups.push(group);
+            *self.report.operations.entry("change enrolment").or_default() += 1;
+        }
+    }
+
+    /// Somebody who knows the name tries passphrases.
+    fn guess(&mut self) {
+        let group = self.person().groups[0].clone();
+        let Some(agreed) = self.look_around(&group) else { return };
+        let now = self.now;
+        self.person_mut().guessed.get_or_insert(now);
+        let (mut locked, needed) = (BTreeSet::new(), usize::from(agreed.enrolment.threshold));
+        for number in 0..if self.dice.one_of(4) { 24 } else { 3 } {
+            let attempt = agreed.clone().start(&format!("a wrong passphrase, {number}"), &mut self.dice.0).unwrap();
+            let mut answered = 0;
+            let mut from: Vec<SafeId> = agreed.shown_by.iter().copied().filter(|id| !locked.contains(id)).collect();
+            while answered < needed && !from.is_empty() {
+                let safe = from.swap_remove(self.dice.below(from.len()));
+                let plain = codec::encode(&attempt.guess_at(&safe));
+                match self
+                    .ask_at(&safe, Topic::Evaluate, &plain, None)
+                    .map(|answer| codec::decode(&answer, MAX_ANSWER_LEN))
+                {
+                    Some(Ok(Evaluated::Done(..))) => answered += 1,
+                    Some(Ok(_)) => drop(locked.insert(safe)),
+                    _ => {}
+                }
+            }
+            self.person_mut().guesses += u32::from(answered >= needed);
+            self.fault("passphrase guessed");
+            self.look_at_guesses();
+            if locked.len() + needed > agreed.shown_by.len() {
+                return;
+            }
+        }
+    }
+
+    // ---- at the safes ----------------------------------------------------------------------------------------------
+
+    /// One exchange outside of any wallet, at once; `None`: nothing came of it.
+    fn exchange(&mut self, index: usize, request: &Request) -> Option<Vec<u8>> {
+        if self.safes.away.contains(&index) {
+            return None;
+        }
+        let fate = if self.calm { 2 } else { self.dice.below(40) };
+        if fate == 0 {
+            self.fault("message lost before");
+            return None;
+        }
+        self.book_moved = true;
+        self.mistake_at(index);
+        let answer =
+            ask(&self.safes.all[index], request, request.body.clone().unwrap_or_default(), self.clock_of(index));
+        if fate == 1 {
+            self.fault("message lost after");
+            return None;
+        }
+        answer.filter(|answer| answer.status == 200).map(|answer| answer.body)
+    }
+
+    /// What a safe with a mistake does before it answers an owner.
+    pub(super) fn mistake_at(&self, index: usize) {
+        match self.bug {
+            Some(Bug::ForgetsGuesses) => self.safes.all[index].alter_owners(|record| record.tries.clear()),
+            Some(Bug::IgnoresTurns) => self.safes.all[index].alter_owners(|record| record.promised = Epoch::NONE),
+            _ => {}
+        }
+    }
+
+    fn look_at_safe(&mut self, index: usize) -> Option<Look> {
+        let request = look_request(self.safes.all[index].url(), self.person().name.expose(), &self.ids[index]);
+        Look::parse(&self.exchange(index, &request)?).ok()
+    }
+
+    /// A question to a safe, with a fresh challenge.
+    fn ask_at(
+        &mut self,
+        safe: &SafeId,
+        topic: Topic,
+        plain: &[u8],
+        channel: Option<&ChannelKey>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let index = self.ids.iter().position(|id| id == safe)?;
+        let look = self.look_at_safe(index)?;
+        let account = self.person().name.account(safe);
+        let (seen, _) = self.safes.find(safe, look.time)?;
+        self.doors.safes.insert(*safe, seen);
+        let identity = self.doors.identity(safe)?.ok()?;
+        let address = Address { safe, account: &account, topic };
+        let (entry, proof) = (identity.current(look.time).ok()?, channel.map(ChannelKey::proof));
+        let (question, answering) =
+            Question::make(&address, plain, entry, &look.challenge, proof, &mut self.dice.0).ok()?;
+        let request = look_request(self.safes.all[index].url(), self.person().name.expose(), safe);
+        let request = Request {
+            method: "POST",
+            url: format!("{}/{}", request.url, topic.label()),
+            content_type: "application/cbor",
+            body: Some(codec::encode(&question)),
+            ..request
+        };
+        answering.open(&self.exchange(index, &request)?).ok()
+    }
+
+    /// What safes agree on that are named.
+    fn look_around(&mut self, group: &[usize]) -> Option<Agreed> {
+        let looks: Vec<(SafeId, Look)> =
+            group.iter().filter_map(|at| Some((self.ids[*at], self.look_at_safe(*at)?))).collect();
+        agree(&self.person().name, &looks, group.len()).ok()
+    }
+
+    /// The owner at these safes, by whichever of his passphrases is in force.
+    fn log_in(&mut self, group: &[usize], counter: Option<Counter>) -> Option<Known> {
+        let agreed = self.look_around(group)?;
+        let phrase = self.person().phrases.get(&agreed.enrolment.id).cloned();
+        let phrase = phrase.expect("safes show what nobody enrolled");
+        let asked = agreed.shown_by.clone();
+        let mut attempt = agreed.start(&phrase, &mut self.dice.0).unwrap().counted_by(counter);
+        for safe in asked {
+            let plain = codec::encode(&attempt.guess_at(&safe));
+            let answer = self.ask_at(&safe, Topic::Evaluate, &plain, None);
+            if let Some(Ok(evaluated)) = answer.map(|answer| codec::decode::<Evaluated>(&answer, MAX_ANSWER_LEN)) {
+                let _ = attempt.take(&safe, &evaluated);
+            }
+        }
+        let waiting = attempt.finish().ok()?;
+        let (stretch, output) = waiting.to_stretch();
+        let key = stretched(&stretch, output);
+        Some(waiting.finish(Stretched::new(key)).expect("the passphrase is right"))
+    }
+
+    /// The first channel to a safe; without a credential, of a device that only reads.
+    fn arrive(&mut self, known: &Recognised, safe: &SafeId, credential: Option<&Secret>) -> Option<Told> {
+        let (channel, mut without) = (known.channel(safe), None);
+        let (door, _) = self.safes.find(safe, self.now)?;
+        for _ in 0..2 {
+            let actions = match credential {
+                Some(credential) => arrival(known, safe, (credential, &[]), without),
+                None => visit(known, safe),
+            };
+            let answer = self.ask_at(safe, Topic::Channel, &codec::encode(&actions), Some(&channel))?;
+            let outcomes = codec::decode(&answer, MAX_ANSWER_LEN).ok()?;
+            if credential.is_none() {
+                return visited(&door, outcomes);
+            }
+            match arrived(&door, outcomes)? {
+                Arrived::Told(told) => return Some(*told),
+                Arrived::Full(oldest) => without = Some(oldest),
+            }
+        }
+        None
+    }
+
+    /// Whether a safe may be set back to a moment, as far as owners are concerned: at most one is, and what the others have is enough to come back by, or it shows the same still.
+    pub(super) fn may_set_back(&self, index: usize, to: &safe_worker::memory::Snapshot) -> bool {
+        let Some(person) = &self.person else { return true };
+        let enrolled = person.devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
+        // An enrolment that is being made waits for each of its safes.
+        if person.set_back >= SET_BACKS || enrolled.clone().any(|owner| owner.making.is_some()) {
+            return false;
+        }
+        let account = person.name.account(&self.ids[index]);
+        let safe = &self.safes.all[index];
+        let now = safe.snapshot();
+        let current = || {
+            let records = safe.owner_records();
+            let mine = records.into_iter().find(|(id, _)| *id == account);
+            mine.and_then(|(_, record)| record.current).map(|current| current.id)
+        };
+        let after = current();
+        safe.restore(to.clone());
+        let before = current();
+        safe.restore(now);
+        let spare = |owner: &Enrolled| {
+            let (n, t) = (owner.seats.len(), usize::from(owner.threshold));
+            n > 3
+                && t < n
+                && owner.changing.as_ref().is_none_or(|c| c.sites.len() > 3 && usize::from(c.threshold) < c.sites.len())
+        };
+        before == after || enrolled.clone().all(spare)
+    }
+
+    /// A safe was set back.
+    pub(super) fn was_set_back(&mut self, index: usize) {
+        if let Some(person) = self.person.as_mut().filter(|person| person.seats.contains(&index)) {
+            person.set_back += 1;
+            self.book_moved = true;
+        }
+    }
+
+    // ---- what must hold --------------------------------------------------------------------------------------------
+
+    /// Strangers have no more passphrases answered than the safes promise, together.
+    fn look_at_guesses(&self) {
+        let person = self.person();
+        let since = self.now - person.guessed.unwrap_or(self.now) + 2_400;
+        let days = u32::try_from(since / GUESS_PAUSE).unwrap_or(u32::MAX);
+        let each = PROMPT_GUESSES.saturating_add(days).saturating_add(1).min(LIFETIME_GUESSES);
+        let without_end = person.set_back.min(1) as u32;
+        let bound = group_bound(person.seats.len() as u32, u32::from(person.threshold), without_end, each);
+        let fine = bound.is_none_or(|bound| u64::from(person.guesses) <= bound);
+        assert!(fine, "strangers had {} passphrases answered, and {bound:?} is the most", person.guesses);
+    }
+
+    /// Safes among these that have this book or a newer one.
+    fn having(&self, seats: &[SafeId], mark: &Mark) -> usize {
+        let has = |safe: &&SafeId| {
+            let index = self.ids.iter().position(|id| id == *safe).expect("a safe of this world");
+            let account = self.person().name.account(safe);
+            let records = self.safes.all[index].owner_records();
+            let book = records.into_iter().find(|(id, _)| *id == account).and_then(|(_, record)| record.book);
+            book.is_some_and(|book| stand(&book) >= stand(mark))
+        };
+        seats.iter().filter(has).count()
+    }
+
+    /// A wallet has written: its newest book may count by now, and copies may have gone.
+    pub(super) fn look_at_book(&mut self, at: usize, before: &wallet_wasm::state::State) {
+        let Some(person) = self.person.as_ref().filter(|person| person.devices.contains(&at)) else { return };
+        let known = &self.owners[at].known;
+        let Some(owner) = &known.owner else { return };
+        // What is here no longer is where the book says, or on another device.
+        let left = |id: &ValueId| before.is_local(id) && known.values.contains_key(id) && !known.is_local(id);
+        if owner.root.is_some() && owner.head.is_some() {
+            for (id, value) in known.values.iter().filter(|(id, _)| left(id)) {
+                let elsewhere = person.devices.iter().any(|at| self.owners[*at].known.is_local(id));
+                let told = person.counted.as_ref().zip(value.backup);
+                let told = told.is_some_and(|(counted, backup)| counted.told.contains(&backup));
+                // What lives once is in no book as long as it is here, for whoever had that book could claim it.
+                let once = value.meta.lives_once();
+                assert!(elsewhere || told || once, "{id} has left wallet {at}, and no book that counts tells of it");
+            }
+        }
+        let Some(head) = owner.head.as_ref().filter(|_| owner.writes() && owner.written() >= owner.quorum()) else {
+            return;
+        };
+        let seats: Vec<SafeId> = owner.seats.iter().map(|seat| seat.safe).collect();
+        let same = |counted: &Counted| counted.mark == head.mark && counted.seats == seats;
+        if owner.is_split() || person.counted.as_ref().is_some_and(same) {
+            return;
+        }
+        let (has, enough) = (self.having(&seats, &head.mark) + person.set_back.min(1), owner.quorum());
+        assert!(has >= enough, "wallet {at} believes that its book counts, and {has} safes have it, of {enough}");
+        let others = person.devices.iter().filter(|other| **other != at);
+        let turns = others.filter_map(|at| self.owners[*at].known.owner.as_ref()).map(|owner| owner.epoch);
+        assert!(!turns.into_iter().any(|epoch| epoch == owner.epoch), "two wallets have the turn {:?}", owner.epoch);
+        // Nobody has the turn who does not know of it.
+        for (epoch, base) in person.turns.range(owner.epoch..).filter(|(epoch, _)| epoch.holder != owner.epoch.holder) {
+            assert!(*base >= Some(stand(&head.mark)), "a book of {:?} counts, and {epoch:?} had begun", owner.epoch);
+        }
+        let root = OwnerRoot::new(owner.root.clone().expect("it writes"));
+        let content = HeadContent::open(&root, head).expect("it is its own");
+        let chapters: BTreeSet<BackupId> = content.chapters.iter().map(|chapter| chapter.backup).collect();
+        let named = chapters.iter().filter_map(|id| known.backups.get(id)?.chapter.as_ref()?.names.as_ref()).flatten();
+        let told = content.book.entries.iter().map(|entry| &entry.backup).chain(named);
+        let told = told.filter(|id| !content.gone.contains(id)).copied().collect();
+        let (base, epoch, mark) = (owner.base.as_ref().map(stand), owner.epoch, head.mark);
+        let threshold = usize::from(owner.threshold);
+        let group: Vec<usize> = (0..self.ids.len()).filter(|at| seats.contains(&self.ids[*at])).collect();
+        let changing = owner.changing.as_ref().is_some_and(|changing| !changing.switched);
+        let person = self.person.as_mut().expect("somebody is enrolled");
+        person.turns.entry(epoch).or_insert(base);
+        if person.counted.as_ref().is_none_or(|counted| stand(&counted.mark) <= stand(&mark)) {
+            let kind = if chapters.is_empty() { "book counts" } else { "book with chapters counts" };
+            *self.report.operations.entry(kind).or_default() += 1;
+            person.counted = Some(Counted { mark, seats, threshold, told, chapters });
+            if !changing {
+                // These are the safes that he names from now on.
+                person.groups = vec![group];
+            }
+        }
+    }
+
+    /// Whatever happens, as many safes as are needed have among them one with the newest book that counts.
+    pub(super) fn look_at_counted(&mut self) {
+        if !std::mem::take(&mut self.book_moved) {
+            return;
+        }
+        let Some(counted) = self.person.as_ref().and_then(|person| person.counted.as_ref()) else { return };
+        let has = self.having(&counted.seats, &counted.mark);
+        let fine = counted.seats.len() - has < counted.threshold;
+        assert!(
+            fine,
+            "{has} of {} safes have the book that counts, {} are asked",
+            counted.seats.len(),
+            counted.threshold
+        );
+    }
+
+    /// At whatever moment, one of the passphrases leads to the newest book that counts, from the safes alone.
+    pub(super) fn look_from_outside(&mut self) {
+        let Some(person) = &self.person else { return };
+        let Some((mark, threshold)) = person.counted.as_ref().map(|counted| (counted.mark, counted.threshold)) else {
+            return;
+        };
+        let changes = |at: &usize| self.owners[*at].known.owner.as_ref().is_some_and(|owner| owner.changing.is_some());
+        let often = if person.devices.iter().any(changes) { 60 } else { 500 };
+        if !self.dice.one_of(often) {
+            return;
+        }
+        let (away, calm) = (std::mem::take(&mut self.safes.away), std::mem::replace(&mut self.calm, true));
+        let groups = self.person().groups.clone();
+        let known = groups.iter().rev().find_map(|group| self.log_in(group, None));
+        let (spare, guessed) = (self.person().set_back.min(1), self.person().guesses > 0);
+        let disturbed = spare > 0 || guessed || self.report.faults.contains_key("safe's platform fails");
+        assert!(known.is_some() || disturbed, "no passphrase leads to the book at {groups:?}");
+        if let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) {
+            let safes = known.agreed().shown_by.clone();
+            let told: Vec<Told> = safes.iter().filter_map(|safe| self.arrive(&known, safe, None)).collect();
+            let enough = threshold.max(usize::from(known.agreed().enrolment.threshold)) + spare;
+            let (answered, name) = (told.len(), self.person().name.clone());
+            let mine = (Secret::make_random(&mut self.dice.0), String::new());
+            let back = come_back(String::new(), &name, &known, mine, told, &mut self.dice.0);
+            let found = back.ok().and_then(|(back, _)| back.newest).map(|(head, _)| stand(&head.mark));
+            let fine = answered < enough || found >= Some(stand(&mark));
+            assert!(fine, "{answered} safes show {found:?}, and {mark:?} counts");
+            *self.report.operations.entry("visit in between").or_default() += 1;
+        }
+        (self.safes.away, self.calm) = (away, calm);
+    }
+
+    /// In the end safes have the enrolment in force and none before it, and those that were left have none.
+    pub(super) fn look_at_accounts(&self) {
+        let Some(person) = &self.person else { return };
+        let writers = person.devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
+        let Some(owner) = writers.filter(|owner| owner.writes()).max_by_key(|owner| owner.epoch) else { return };
+        if owner.changing.is_some() || person.set_back > 0 {
+            return;
+        }
+        for (index, safe) in self.safes.all.iter().enumerate() {
+            for (account, record) in safe.owner_records() {
+                assert!(account == person.name.account(&self.ids[index]), "safe {index} keeps {account} for nobody");
+                let seat = owner.seat(&self.ids[index]).is_some();
+                let left = owner.leaving.iter().any(|key| key.safe == self.ids[index]);
+                let current = record.current.as_ref().map(|current| current.generation);
+                let fine = if seat { current == Some(owner.generation) } else { left || current.is_none() };
+                let previous = record.previous.as_ref().map(|previous| previous.generation);
+                assert!(
+                    fine && (left || previous.is_none()),
+                    "safe {index} keeps an enrolment that is over: {current:?} and {previous:?}, {} is in force",
+                    owner.generation
+                );
+            }
+        }
+    }
+
+    /// Nothing is let go before a book that counts tells of what is in its place, or does not need it any more.
+    pub(super) fn look_at_release(&self, owner: usize, backup: &Backup) {
+        let Some(person) = self.person.as_ref().filter(|person| person.devices.contains(&owner)) else { return };
+        let known = &self.owners[owner].known;
+        if known.owner.as_ref().is_none_or(|owner| owner.root.is_none() || owner.head.is_none()) {
+            return;
+        }
+        let counted = person.counted.as_ref().expect("nothing is let go before there is a book that counts");
+        assert!(!counted.chapters.contains(&backup.id), "chapter {} of the book that counts is let go", backup.id);
+        for meta in backup.values.iter().filter(|meta| !meta.lives_once()) {
+            let here = person.devices.iter().any(|at| self.owners[*at].known.is_local(&meta.id));
+            let next = known.values.get(&meta.id).and_then(|value| value.backup).filter(|id| *id != backup.id);
+            assert!(
+                here || next.is_none_or(|id| counted.told.contains(&id)),
+                "{} is let go before a book counts that tells what is in its place",
+                meta.id
+            );
+        }
+    }
+
+    /// Whether an operation waits until its owner comes back on that wallet.
+    pub(super) fn waits_for_owner(&self, wallet: usize, backup: &Backup) -> bool {
+        use wallet_wasm::state::Operation;
+        let Some(owner) = &self.owners[wallet].known.owner else { return false };
+        let bound = backup.deposits.iter().any(wallet_wasm::state::Deposit::is_bound);
+        let stranger = |safe: &SafeId| owner.number_at(safe).is_none();
+        match backup.operation {
+            Some(Operation::Vacate | Operation::Release) if owner.is_behind() => true,
+            Some(Operation::Release) => bound && owner.seats.iter().any(|seat| seat.turned || !seat.promised),
+            Some(Operation::Recover | Operation::Drill) => {
+                // Another device of his may have let it go.
+                bound && backup.plan.safes().into_iter().any(stranger)
+                    || self.is_shared(wallet) && !self.is_recoverable(backup)
+            }
+            _ => false,
+        }
+    }
+
+    /// What of an owner does not come to its end.
+    fn open_of(&self, wallet: usize) -> Option<String> {
+        let owner = self.owners[wallet].known.owner.as_ref()?;
+        let seats =
+            || owner.seats.iter().map(|s| (s.number, s.reached, s.promised, s.written, s.turned)).collect::<Vec<_>>();
+        let sites = || owner.changing.iter().flat_map(|c| &c.sites).map(|s| (s.step, s.back)).collect::<Vec<_>>();
+        let open = owner.making.is_some() || owner.changing.is_some() || !owner.writes() || owner.is_behind();
+        let refusals = || self.owners[wallet].tabs[0].wallet.session.owner_refusals.clone();
+        open.then(|| format!("owner at wallet {wallet}: {:?}, {:?}, {:?}", seats(), sites(), refusals()))
+    }
+
+    /// Once more for everything that waited for safes to be there, on all windows.
+    fn try_again(&mut self, left: &mut usize) {
+        self.move_on(61);
+        for owner in 0..self.owners.len() {
+            for tab in 0..self.owners[owner].tabs.len() {
+                self.in_tab(owner, tab, |tab| {
+                    tab.wallet.reload()?;
+                    tab.wallet.session.retry();
+                    Ok(())
+                });
+            }
+        }
+        while self.go_on(left) {}
+    }
+
+    /// The faults have ended: the owner comes back on each of his devices in turn, and what waited there comes to its end.
+    pub(super) fn rest_owner(&mut self, left: &mut usize) {
+        let Some(devices) = self.person.as_ref().map(|person| person.devices.clone()) else { return };
+        for _ in 0..12 {
+            // An enrolment ends by itself.
+            if devices
+                .iter()
+                .all(|at| self.owners[*at].known.owner.as_ref().is_some_and(|owner| owner.making.is_none()))
+            {
+                break;
+            }
+            self.try_again(left);
+        }
+        for at in devices {
+            let making = self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.making.is_some());
+            assert!(!making, "does not end: {:?}", self.open_of(at));
+            let mut back = false;
+            for _ in 0..3 {
+                back = back || self.come_back(at, 0);
+                self.move_on(DAY);
+            }
+            assert!(back || self.person().guesses > 0, "the owner does not come back on wallet {at}");
+            for _ in 0..12 {
+                if self.open_of(at).is_none() {
+                    break;
+                }
+                self.try_again(left);
+            }
+            // One that shows an enrolment before this one does not get to know this device.
+            let open = self.open_of(at);
+            assert!(
+                open.is_none() || !back || self.person().set_back > 0,
+                "does not end: {}",
+                open.unwrap_or_default()
+            );
+        }
+    }
+
+    /// From the safes alone, whichever answer: the newest book that counts, and all that it tells of.
+    pub(super) fn prove_owner(&mut self) {
+        let Some(counted) = self.person.as_ref().and_then(|person| person.counted.as_ref()) else { return };
+        let (mark, spare) = (counted.mark, self.person().set_back.min(1));
+        let group: Vec<usize> = (0..self.ids.len()).filter(|at| counted.seats.contains(&self.ids[*at])).collect();
+        let needed = counted.threshold + spare;
+        let told = counted.told.clone();
+        if needed > group.len() {
+            return;
+        }
+        let last = self.person().devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
+        let last =
+            last.filter(|owner| owner.writes()).max_by_key(|owner| owner.epoch).map(|owner| owner.credential.clone());
+        for number in 0..2 {
+            let mut some = group.clone();
+            while some.len() > needed {
+                some.remove(self.dice.below(some.len()));
+            }
+            // Guesses of strangers are not those of his devices.
+            let known = self.log_in(&some, None).or_else(|| self.log_in(&some, last.clone().map(Counter::Wallet)));
+            let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) else {
+                assert!(spare > 0 || self.person().guesses > 0, "{some:?} do not bring the owner back");
+                continue;
+            };
+            let told_by = known.agreed().shown_by.clone();
+            let answers: Vec<Told> = told_by.iter().filter_map(|safe| self.arrive(&known, safe, None)).collect();
+            let (disk, name) = (Disk::default(), self.person().name.clone());
+            let mine = (Secret::make_random(&mut self.dice.0), String::new());
+            let (back, _) = come_back(String::new(), &name, &known, mine, answers, &mut self.dice.0).unwrap();
+            let found = back.newest.as_ref().map(|(head, _)| stand(&head.mark));
+            assert!(found >= Some(stand(&mark)), "{some:?} show {found:?}, and {mark:?} counts");
+            let mut wallet = Wallet::create(&disk, 1_000_000 + number);
+            wallet.set_now(self.now);
+            wallet.visitor = Some(known);
+            wallet.try_handle(Event::OwnerReturned(Box::new(back))).unwrap();
+            let proven = self.prove_values(wallet, &told);
+            *self.report.operations.entry("visit from the safes alone").or_default() += 1;
+            *self.report.operations.entry("value back on a new device").or_default() += proven;
+        }
+    }
+
+    /// Everything that a new device is told of and that the safes have comes back there. How many values did.
+    fn prove_values(&self, mut wallet: Wallet<'_, Disk>, told: &BTreeSet<BackupId>) -> u64 {
+        let settle = |wallet: &mut Wallet<'_, Disk>| {
+            for _ in 0..4 {
+                wallet.run(&self.safes, 2_000);
+                wallet.wait(61);
+                wallet.session.retry();
+            }
+        };
+        settle(&mut wallet);
+        let by_itself = |backup: &Backup| {
+            let places = backup.plan.places();
+            backup.chapter.is_none()
+                && !backup.lives_once()
+                && places.iter().all(|(_, place)| !matches!(place, Place::Memory | Place::File))
+                && self.is_recoverable(backup)
+        };
+        let all: Vec<BackupId> = wallet.state.backups.values().filter(|b| by_itself(b)).map(|b| b.id).collect();
+        for id in &all {
+            wallet.handle(Event::Recover(*id, Vec::new())).unwrap();
+        }
+        settle(&mut wallet);
+        let mut proven = 0;
+        for at in &self.person().devices {
+            let place = &self.owners[*at];
+            for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
+                let backups = self.person().devices.iter().filter_map(|at| {
+                    let known = &self.owners[*at].known;
+                    known.backups.get(known.values.get(id)?.backup.as_ref()?)
+                });
+                let mut sound = backups.filter(|backup| told.contains(&backup.id) && by_itself(backup));
+                let Some(backup) = sound.next() else { continue };
+                proven += 1;
+                let changed = self.person().devices.iter().any(|at| {
+                    let known = &self.owners[*at].known;
+                    known.values.get(id).is_some_and(|value| known.is_changed(value))
+                });
+                let back = wallet.content(id);
+                let fine = back.as_ref() == Some(content) || (changed && back.is_some());
+                assert!(
+                    fine,
+                    "{id} in {} does not come back on a new device, {} comes {:?}; {:?}",
+                    backup.id,
+                    back.is_some(),
+                    wallet.state.backups.get(&backup.id).map(|b| b.operation),
+                    wallet.session.owner_refusals
+                );
+            }
+        }
+        proven
+    }
+
+    /// A plan that gives something to the owner only, where one is enrolled.
+    pub(super) fn guarded_plan(&mut self, wallet: usize) -> Option<Plan<SafeId>> {
+        let owner = self.owners[wallet].known.owner.as_ref().filter(|owner| owner.writes())?;
+        let seats: Vec<SafeId> =
+            owner.seats.iter().filter(|seat| seat.number.is_some()).map(|seat| seat.safe).collect();
+        let needed = usize::from(owner.threshold).min(seats.len().saturating_sub(liars(seats.len())));
+        let plan = self.dice.one_of(2).then(|| Plan::guarded(needed, &seats).ok()).flatten();
+        *self.report.operations.entry("guarded plan").or_default() += u64::from(plan.is_some());
+        plan
+    }
+
+    /// What would undo the whole of it in a stranger's hand.
+    pub(super) fn owner_secrets(&self) -> Vec<Secret> {
+        let all = self.owners.iter().filter_map(|owner| owner.known.owner.as_ref());
+        all.flat_map(|owner| owner.root.iter().chain(owner.making.iter().map(|making| &making.stretched)).cloned())
+            .collect()
+    }
+}
