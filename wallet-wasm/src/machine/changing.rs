@@ -100,16 +100,21 @@ impl Transition<'_> {
         if number.is_some() {
             owner.writing_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.number = number);
         }
-        if owner.may_switch() {
-            owner.switch(self.now);
-            self.note(Level::Info, "The new enrolment is in force. The one before is being forgotten.");
-        }
+        self.switch_owner(&mut owner);
         if owner.has_changed() {
             owner.changing = None;
             self.note(Level::Info, format!("All safes of “{}” have the new enrolment only.", owner.name));
         }
         self.put_owner(owner);
         Ok(())
+    }
+
+    /// The next enrolment takes the place of the one before, if enough safes have it.
+    pub(super) fn switch_owner(&mut self, owner: &mut Owner) {
+        if owner.may_switch() {
+            owner.switch(self.now);
+            self.note(Level::Info, "The new enrolment is in force. The one before is being forgotten.");
+        }
     }
 
     pub(super) fn owner_left(&mut self, safe: &SafeId) -> Result<(), WalletError> {

@@ -243,7 +243,9 @@ impl Transition<'_> {
                 renewing: None,
             },
         };
-        let owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
+        let mut owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
+        // What it had begun came to its end at the safes while another device had the turn.
+        self.switch_owner(&mut owner);
         self.put_owner(owner);
         Ok(())
     }
