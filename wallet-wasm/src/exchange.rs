@@ -97,7 +97,8 @@ pub fn descriptor_url(url: &str) -> String {
     format!("{}/.well-known/strongroom", base(url))
 }
 
-fn find<'a>(
+/// A deposit of a backup.
+pub(crate) fn find<'a>(
     state: &'a State,
     backup: &BackupId,
     deposit: &DepositId,

@@ -17,7 +17,7 @@ use protocol::{
 use rand_core::CryptoRng;
 
 use crate::{
-    exchange::{self, Answer, Meaning, Request, base, refusal},
+    exchange::{self, Answer, Meaning, Request, base, find, refusal},
     machine::WalletError,
     session::{Contact, Errand},
     state::{Backup, Deposit, State},
@@ -40,15 +40,6 @@ pub fn carriers(state: &State, backup: &Backup) -> Vec<SafeId> {
 pub struct Asked {
     awaiting: Awaiting,
     most: u64,
-}
-
-fn find<'a>(
-    state: &'a State,
-    backup: &BackupId,
-    deposit: &DepositId,
-) -> Result<(&'a Backup, &'a Deposit), WalletError> {
-    let backup = state.backups.get(backup).ok_or(WalletError::Unknown("backup"))?;
-    Ok((backup, backup.deposit(deposit).ok_or(WalletError::Unknown("deposit"))?))
 }
 
 /// The errand with which a deposit is fetched through a safe that has shown its owner's account. `clock`: that of the safe that keeps it.
