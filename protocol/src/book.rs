@@ -86,14 +86,23 @@ pub struct KnownSafe {
 }
 
 impl KnownSafe {
+    /// Whether every text is as short as it may be.
+    fn fits(&self) -> bool {
+        let named = self.name.len() <= MAX_NAME_LEN && self.nickname.len() <= MAX_NAME_LEN;
+        named && self.url.len() <= MAX_URL_LEN && self.whereabouts.as_ref().is_none_or(Whereabouts::fits)
+    }
+
+    /// Whether it shows what another one shows of its keys, whose chain has been checked: then it need not be checked again.
+    pub fn has_keys_of(&self, checked: &Self) -> bool {
+        self.fits() && self.id == checked.id && self.identity == checked.identity && self.chain == checked.chain
+    }
+
     /// Checks the chain against the pinned id.
     ///
     /// # Errors
     /// [`IdentityError`].
     pub fn verify(&self) -> Result<Identity, IdentityError> {
-        let named = self.name.len() <= MAX_NAME_LEN && self.nickname.len() <= MAX_NAME_LEN;
-        let fits = self.whereabouts.as_ref().is_none_or(Whereabouts::fits);
-        if self.url.len() > MAX_URL_LEN || !named || !fits {
+        if !self.fits() {
             return Err(CodecError::Malformed.into());
         }
         let identity = Identity::verify(&self.identity, &self.chain)?;

@@ -25,9 +25,9 @@ use protocol::{
         budget::left,
         enrolment::{SLOT_LEN, Staged, WRAP_LEN},
         messages::{
-            Account, Action, Address, CredentialKind, Evaluated, Greeting, Guess, Guesses, Head, Look, MAX_ACTIONS,
-            MAX_CREDENTIALS, MAX_HEAD_LEN, MAX_KITS, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential, Opening, Outcome,
-            Proof, Question, Refusal, Topic, Who, check_challenge, make_challenge, seal_answer,
+            Account, Action, Address, CredentialKind, Epoch, Evaluated, Greeting, Guess, Guesses, Head, Look,
+            MAX_ACTIONS, MAX_CREDENTIALS, MAX_HEAD_LEN, MAX_KITS, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential,
+            Opening, Outcome, Proof, Question, Refusal, Topic, Who, check_challenge, make_challenge, seal_answer,
         },
         ticket::{Right, TICKET_SPAN, Ticket},
     },
@@ -354,7 +354,7 @@ impl Machine<'_> {
             Action::Show => return Outcome::Account(self.show(who)),
             Action::ReadHead => return Outcome::Head(self.read_head()),
             Action::Stage(staged) => self.stage(*staged),
-            Action::Commit(id) => self.commit(&id),
+            Action::Commit(id, epoch) => self.commit(&id, epoch.unwrap_or(Epoch::NONE)),
             Action::Drop(id) => self.drop_enrolment(who, &id),
             Action::Refund(tries) => self.refund(&tries),
             Action::Clear => {
@@ -425,10 +425,14 @@ impl Machine<'_> {
         }
     }
 
-    fn commit(&mut self, id: &EnrolmentId) -> Result<(), Refusal> {
+    fn commit(&mut self, id: &EnrolmentId, epoch: Epoch) -> Result<(), Refusal> {
         let record = &mut self.record;
         if record.is_current(id) {
             return Ok(());
+        }
+        // Another device has the turn, and may have staged here what is to be in force.
+        if epoch < record.promised {
+            return Err(Refusal::Superseded);
         }
         let staged = record.staged.take_if(|staged| staged.id == *id).ok_or(Refusal::Unknown)?;
         record.previous = record.current.replace(staged);
@@ -571,11 +575,11 @@ impl OwnerRecord {
             (_, Action::Show) | (Standing::Owner, _) => true,
             (Standing::Trial, _) => false,
             // It was so before: an answer may have been lost.
-            (_, Action::Commit(id)) if self.is_current(id) => true,
+            (_, Action::Commit(id, _)) if self.is_current(id) => true,
             (Standing::Wallet(_), Action::Stage(staged)) if self.is_current(&staged.id) => true,
             (_, Action::ReadHead | Action::Refund(_) | Action::Ticket(None)) => true,
             (Standing::Wallet(_), Action::Promise(_) | Action::WriteHead(_) | Action::Ticket(_)) => true,
-            (Standing::Wallet(_), Action::Stage(_) | Action::Commit(_) | Action::Drop(_)) => self.current.is_none(),
+            (Standing::Wallet(_), Action::Stage(_) | Action::Commit(..) | Action::Drop(_)) => self.current.is_none(),
             (Standing::Wallet(own), Action::Revoke(number)) => own == *number,
             _ => false,
         }

@@ -50,7 +50,7 @@ pub(crate) fn measure(bench: &mut Bench, identity: &Identity) {
     act(bench, identity, "stage, commit", &owners, |owner| {
         let staged = given(&owner.made, &here);
         let id = staged.id;
-        vec![Action::Stage(Box::new(staged)), Action::Commit(id)]
+        vec![Action::Stage(Box::new(staged)), Action::Commit(id, None)]
     });
     look(bench, "look", &owners);
     ask(bench, identity, "greet", &owners, Topic::Greet, |_| codec::encode(&Greeting { credential: None }));

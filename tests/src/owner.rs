@@ -146,7 +146,7 @@ impl Visit<'_> {
         let outcomes = self.act(
             account,
             &channel,
-            &[Action::Stage(staged), Action::Commit(made.enrolment.id_at(&self.identity.id()))],
+            &[Action::Stage(staged), Action::Commit(made.enrolment.id_at(&self.identity.id()), None)],
         );
         assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
         channel

@@ -43,6 +43,7 @@ macro_rules! owner_suite {
             an_enrolment_is_staged_tried_and_put_in_force
             an_enrolment_that_does_not_fit_is_refused
             a_wallet_keeps_the_book_and_the_passphrase_all_else
+            nothing_is_put_in_force_in_a_turn_that_is_over
             a_question_counts_at_one_safe_account_and_path_once
             only_the_owner_acts
             credentials_come_and_go
@@ -245,7 +246,7 @@ pub fn after_ten_guesses_the_next_waits(safe: &mut dyn SafeUnderTest) {
     let outcomes = visit.act(
         &party.account,
         &owner,
-        &[Action::Stage(staged), Action::Commit(next.enrolment.id_at(&visit.identity.id()))],
+        &[Action::Stage(staged), Action::Commit(next.enrolment.id_at(&visit.identity.id()), None)],
     );
     assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
     let guess = guess_of(next.enrolment.id_at(&visit.identity.id()), fresh(&mut visit), 100);
@@ -300,22 +301,24 @@ pub fn an_enrolment_is_staged_tried_and_put_in_force(safe: &mut dyn SafeUnderTes
     assert!(!proven(&mut visit, None).0);
     // In a channel of its passphrase the root can be read, and nothing else be done.
     let known = trial(&party, &mut visit);
-    let outcomes = visit.act(&party.account, &known.channel(&here), &[Action::Show, Action::Clear, Action::Commit(id)]);
+    let outcomes =
+        visit.act(&party.account, &known.channel(&here), &[Action::Show, Action::Clear, Action::Commit(id, None)]);
     let root = known.open_root(account_of(&outcomes[0]).wrap.as_ref().unwrap()).unwrap();
     assert!(root.expose().same_as(party.made.root.expose()));
     let not_allowed = Outcome::Refused(Refusal::NotAllowed);
     assert_eq!(outcomes[1..], [not_allowed.clone(), not_allowed]);
     // In force; the same again changes nothing; the next one has this one behind it.
-    let unknown = Action::Commit(EnrolmentId([3; 16]));
+    let unknown = Action::Commit(EnrolmentId([3; 16]), None);
     assert_eq!(visit.act(&party.account, &channel, &[unknown]), [Outcome::Refused(Refusal::Unknown)]);
     for _ in 0..2 {
-        let outcomes = visit.act(&party.account, &channel, &[Action::Commit(id), staged.clone()]);
+        let outcomes = visit.act(&party.account, &channel, &[Action::Commit(id, None), staged.clone()]);
         assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
     }
     assert_eq!(visit.look(&party.account).slots[0], given(&party.made, &here).slot);
     let next = enrol(party.seed + 1, &[here, OTHERS[0], OTHERS[1]], 2, "another one", &party.name, 2);
     let (mine, other) = (given(&next, &here), next.enrolment.id_at(&here));
-    let actions = [Action::Stage(Box::new(mine.clone())), Action::Commit(other), Action::Show, Action::Drop(other)];
+    let actions =
+        [Action::Stage(Box::new(mine.clone())), Action::Commit(other, None), Action::Show, Action::Drop(other)];
     let outcomes = visit.act(&party.account, &known.channel(&here), &actions);
     let account = account_of(&outcomes[2]);
     assert_eq!((account.current, account.previous, account.generation), (Some(other), Some(id), 2));
@@ -350,7 +353,7 @@ fn attempts(made: &Made, next: &Made, here: &SafeId, mark: u32) -> Vec<Action> {
         Action::WriteHead(head(turn, 1, [0; 32], b"content")),
         Action::Ticket(Some(turn)),
         Action::Stage(Box::new(given(next, here))),
-        Action::Commit(EnrolmentId([8; 16])),
+        Action::Commit(EnrolmentId([8; 16]), None),
         Action::Drop(next.enrolment.id_at(here)),
         Action::Drop(made.enrolment.id_at(here)),
         Action::Clear,
@@ -376,7 +379,8 @@ pub fn a_wallet_keeps_the_book_and_the_passphrase_all_else(safe: &mut dyn SafeUn
     // Before anything is in force a wallet can enrol; and what it cannot do, it cannot do then either.
     let first = attempts(&next, &party.made, &here, 1);
     assert_eq!(may(&mut visit, &account, &opener, &first[..12]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    let enrolling = [Action::Stage(Box::new(given(&party.made, &here))), Action::Commit(party.id(&visit))];
+    let enrolling =
+        [Action::Stage(Box::new(given(&party.made, &here))), Action::Commit(party.id(&visit), Some(Epoch::LAST))];
     for _ in 0..2 {
         assert_eq!(visit.act(&account, &opener, &enrolling), [Outcome::Done, Outcome::Done]);
     }
@@ -401,13 +405,18 @@ pub fn a_wallet_keeps_the_book_and_the_passphrase_all_else(safe: &mut dyn SafeUn
     assert_eq!(visit.act(&account, &wallet, &[Action::Revoke(2)]), [Outcome::Done]);
     assert_refused(&visit.try_act(&account, &wallet, &[Action::Show]).0, Problem::NotOwner);
     // By the passphrase that was changed everything comes back, and nothing is undone; not even what is staged behind it is put in force.
-    let change = [Action::Stage(Box::new(given(&next, &here))), Action::Commit(next.enrolment.id_at(&here))];
+    let change =
+        [Action::Stage(Box::new(given(&next, &here))), Action::Commit(next.enrolment.id_at(&here), Some(Epoch::LAST))];
     assert_eq!(visit.act(&account, &owner, &change), [Outcome::Done, Outcome::Done]);
     let new = by_passphrase(&next, &here);
     assert_eq!(visit.act(&account, &new, &[Action::Stage(Box::new(given(&third, &here)))]), [Outcome::Done]);
     let actions = attempts(&next, &third, &here, 3);
     assert_eq!(may(&mut visit, &account, &owner, &actions), [0, 1, 2]);
-    let other = [Action::Commit(third.enrolment.id_at(&here)), Action::Drop(party.id(&visit)), change[1].clone()];
+    let other = [
+        Action::Commit(third.enrolment.id_at(&here), Some(Epoch::LAST)),
+        Action::Drop(party.id(&visit)),
+        change[1].clone(),
+    ];
     let not_allowed = Outcome::Refused(Refusal::NotAllowed);
     assert_eq!(visit.act(&account, &owner, &other), [not_allowed.clone(), not_allowed, Outcome::Done]);
     assert_eq!(visit.act(&account, &new, &[Action::Drop(party.id(&visit))]), [Outcome::Done]);
@@ -426,6 +435,30 @@ pub fn a_wallet_keeps_the_book_and_the_passphrase_all_else(safe: &mut dyn SafeUn
         other => panic!("{other:?}"),
     };
     assert_eq!(visit.act(&account, &wallet, &[Action::Stage(Box::new(given(&again, &here)))]), [Outcome::Done]);
+}
+
+pub fn nothing_is_put_in_force_in_a_turn_that_is_over(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, here) = (Party::new(&mut visit), visit.identity.id());
+    let account = party.account;
+    let opener = visit.opened(&account, &party.key);
+    let enrolling = [Action::Stage(Box::new(given(&party.made, &here))), Action::Commit(party.id(&visit), None)];
+    assert_eq!(visit.act(&account, &opener, &enrolling), [Outcome::Done, Outcome::Done]);
+    let owner = by_passphrase(&party.made, &here);
+    let next = enrol(party.seed + 1, &[here, OTHERS[0], OTHERS[1]], 2, "another one", &party.name, 2);
+    let id = next.enrolment.id_at(&here);
+    let turn = |counter| Epoch { counter, holder: DeviceId([1; 16]) };
+    let commit = |epoch| Action::Commit(id, epoch);
+    let stage = Action::Stage(Box::new(given(&next, &here)));
+    let actions = [stage, Action::Promise(turn(3)), commit(None), commit(Some(turn(2))), Action::Show];
+    let outcomes = visit.act(&account, &owner, &actions);
+    let late = Outcome::Refused(Refusal::Superseded);
+    assert_eq!(outcomes[2..4], [late.clone(), late]);
+    assert_eq!(account_of(&outcomes[4]).current, Some(party.id(&visit)));
+    assert_eq!(visit.act(&account, &owner, &[commit(Some(turn(3)))]), [Outcome::Done]);
+    // What is in force by now was an answer that was lost.
+    let new = by_passphrase(&next, &here);
+    assert_eq!(visit.act(&account, &new, &[commit(Some(turn(2))), commit(None)]), [Outcome::Done, Outcome::Done]);
 }
 
 /// A login on the staged enrolment.

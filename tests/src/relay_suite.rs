@@ -140,7 +140,7 @@ pub fn only_the_owner_has_something_fetched(between: Safe<'_>, other: Safe<'_>) 
     between.act(&owner.account, &owner.wallet, &[Action::Stage(Box::new(given(&made, &here)))]);
     let passphrase = by_passphrase(&made, &here);
     assert_refused(&ask(&mut between, &passphrase), Problem::NotOwner);
-    between.act(&owner.account, &owner.wallet, &[Action::Commit(made.enrolment.id_at(&here))]);
+    between.act(&owner.account, &owner.wallet, &[Action::Commit(made.enrolment.id_at(&here), None)]);
     granted(ask(&mut between, &passphrase), 200, OCTETS);
     // Without a proof it is no question of anybody's.
     let (errand, _) = errand(&between, &mut other, &deposit);

@@ -8,9 +8,10 @@ use futures::{FutureExt, executor::block_on};
 use protocol::{
     book::{Book, KnownSafe},
     bundle::{self, ValueMeta},
+    codec,
     crypto::{PassphraseCost, Secret, blake3, derive_secret, expand_seed},
     envelope::Envelope,
-    identity::{Identity, SafeKeys},
+    identity::{Descriptor, Identity, MAX_DESCRIPTOR_LEN, SafeKeys},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
     owner::{login::Recognised, messages::Look},
@@ -100,21 +101,22 @@ impl Safes {
     pub fn probe(&self, index: usize, now: Seconds) -> KnownSafe {
         let head = Head { method: "GET".into(), path: "/.well-known/strongroom".into(), ..Head::default() };
         let answer = block_on(self.all[index].handle(&head, Vec::new(), now));
-        KnownSafe { nickname: format!("Safe {index}"), ..read_descriptor(answer.body) }
+        KnownSafe { nickname: format!("Safe {index}"), ..read_descriptor(&answer.body) }
     }
 }
 
-/// What a descriptor says, checked. The same one need not be checked a hundred times.
-fn read_descriptor(body: Vec<u8>) -> KnownSafe {
+/// What a descriptor says. Its clock goes on; the same chain need not be checked a hundred times.
+fn read_descriptor(body: &[u8]) -> KnownSafe {
     thread_local! {
-        static KNOWN: RefCell<BTreeMap<Vec<u8>, KnownSafe>> = const { RefCell::new(BTreeMap::new()) };
+        static KNOWN: RefCell<BTreeMap<Vec<u8>, SafeId>> = const { RefCell::new(BTreeMap::new()) };
     }
-    if let Some(known) = KNOWN.with_borrow(|known| known.get(&body).cloned()) {
-        return known;
-    }
-    let (descriptor, identity) = Identity::of_descriptor(&body, None).unwrap();
-    let known = KnownSafe {
-        id: identity.id(),
+    let descriptor: Descriptor = codec::decode(body, MAX_DESCRIPTOR_LEN).unwrap();
+    let of = codec::encode(&(&descriptor.identity, &descriptor.chain));
+    let id = KNOWN.with_borrow_mut(|known| {
+        *known.entry(of).or_insert_with(|| Identity::verify(&descriptor.identity, &descriptor.chain).unwrap().id())
+    });
+    KnownSafe {
+        id,
         nickname: String::new(),
         name: descriptor.name,
         url: descriptor.url,
@@ -123,14 +125,7 @@ fn read_descriptor(body: Vec<u8>) -> KnownSafe {
         limit_body: descriptor.limits.body,
         token: None,
         whereabouts: descriptor.whereabouts,
-    };
-    KNOWN.with_borrow_mut(|all| {
-        if all.len() > 1_000 {
-            all.clear();
-        }
-        all.insert(body, known.clone());
-    });
-    known
+    }
 }
 
 /// What a safe answers; nothing if it stops at it.
@@ -654,6 +649,9 @@ impl<'a, S: Store> Wallet<'a, S> {
     fn ask_as_owner(&mut self, sending: &Sending, safe: &SafeId, errand: owner::Errand, look: &Look) -> Then {
         self.session.set_clock(*safe, look.time, self.now);
         let (mut rng, visitor) = (self.rng(), self.visitor.as_ref().map(|known| known.channel(safe)));
+        if !owner::is_due(&self.state, safe, errand) {
+            return Then::Nothing;
+        }
         match owner::question_by(&self.state, safe, errand, look, visitor.as_ref(), &mut rng) {
             Ok((request, asked)) => {
                 let (action, body) = (sending.action.clone(), request.body.clone().unwrap());

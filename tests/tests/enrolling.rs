@@ -1061,6 +1061,69 @@ fn what_is_guarded_and_lives_once_is_never_live_twice() {
 }
 
 #[test]
+fn what_lives_once_is_in_the_book_before_its_copy_goes() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let ticket = first.add_unique("Ticket", b"row 7");
+    let ids: Vec<_> = first.state.safes.keys().copied().collect();
+    let backup = first.back_up_as(&[ticket], Plan::spread(3, &ids).unwrap(), None, true).unwrap();
+    let is_due = |wallet: &Wallet<'_>| {
+        let actions = wallet.session.actions(&wallet.state, wallet.now());
+        actions.into_iter().find(|action| *action == Action::Vacate(backup))
+    };
+    while is_due(&first).is_none() {
+        let action = first.session.actions(&first.state, first.now()).into_iter().next().unwrap();
+        first.act(&action, &safes, Fault::None).unwrap();
+    }
+    assert_eq!(first.content(&ticket).as_deref(), Some(&b"row 7"[..]));
+    // In this moment the device is lost: another one knows of it, and takes nothing by itself, for it may be there still.
+    let mut second = Comer::new(&safes, first.now(), &[0, 2, 4], 2).come_back(2);
+    assert_eq!(second.handle(Event::Recover(backup, Vec::new())), Err(WalletError::Taken));
+    settle(&mut second, &safes);
+    // A third one knows it from the second one's book.
+    let third = Comer::new(&safes, second.now(), &[1, 2, 3], 3).come_back(3);
+    assert!(third.state.backups[&backup].is_taken());
+    // It was not lost: once it has let it go, whoever asks has it.
+    Comer::new(&safes, second.now(), &[0, 1, 2, 3, 4], 4).come_back_to(&mut first, 4);
+    settle(&mut first, &safes);
+    assert_eq!(state_of(&first, ticket), ("moved", None));
+    Comer::new(&safes, first.now(), &[0, 1, 2, 3, 4], 5).come_back_to(&mut second, 5);
+    second.handle(Event::Recover(backup, Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.content(&ticket).as_deref(), Some(&b"row 7"[..]));
+}
+
+#[test]
+fn what_lives_once_and_was_on_a_device_that_is_lost_is_taken_over() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let ids: Vec<_> = first.state.safes.keys().copied().collect();
+    let mut tickets = Vec::new();
+    // So many that most of them stand in chapters.
+    for n in 0..20 {
+        let ticket = first.add_unique(&format!("Ticket {n}"), format!("row {n}").as_bytes());
+        let backup = first.back_up_as(&[ticket], Plan::spread(3, &ids).unwrap(), None, true).unwrap();
+        tickets.push((ticket, backup));
+    }
+    for _ in 0..5_000 {
+        let actions = first.session.actions(&first.state, first.now());
+        let Some(action) = actions.into_iter().find(|action| !matches!(action, Action::Vacate(_))) else { break };
+        first.act(&action, &safes, Fault::None).unwrap();
+    }
+    let owner = first.state.owner.as_ref().unwrap();
+    assert!(!owner.is_behind() && first.state.backups.values().any(|backup| backup.chapter.is_some()));
+    let mut second = Comer::new(&safes, first.now(), &[0, 2, 4], 2).come_back(2);
+    settle(&mut second, &safes);
+    for (ticket, backup) in &tickets {
+        assert_eq!(second.handle(Event::Recover(*backup, Vec::new())), Err(WalletError::Taken), "{ticket}");
+    }
+    let (ticket, backup) = tickets[0];
+    second.handle(Event::TakeOver(backup)).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.content(&ticket).as_deref(), Some(&b"row 0"[..]));
+}
+
+#[test]
 fn a_device_without_the_turn_lets_nothing_go_that_is_bound() {
     let (store, safes) = (leak(), Safes::new(N));
     let (mut first, _) = enrolled(store, &safes);
@@ -1110,6 +1173,42 @@ fn a_challenge_that_took_too_long_is_asked_for_again() {
     let late = safes.send(&request, request.body.clone().unwrap(), START + CHALLENGE_SPAN);
     let meaning = interpret(&wallet.state, &safe, Errand::Open, asked, late);
     assert!(matches!(meaning, Meaning::Later(..)), "{meaning:?}");
+}
+
+#[test]
+fn an_enrolment_comes_to_its_end_although_a_safe_is_set_back_meanwhile() {
+    let is_made = |wallet: &Wallet<'_>| wallet.state.owner.as_ref().is_some_and(|owner| owner.making.is_none());
+    let steps = {
+        let safes = Safes::new(N);
+        let (mut wallet, _) = begun(leak(), &safes);
+        let mut steps = 0_usize;
+        while !is_made(&wallet) {
+            let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+            wallet.act(&action, &safes, Fault::None).unwrap();
+            steps += 1;
+        }
+        steps
+    };
+    for (from, to) in (0..steps).step_by(2).flat_map(|to| [(0, to), (to / 2, to), (to.saturating_sub(4), to)]) {
+        let safes = Safes::new(N);
+        let (mut wallet, _) = begun(leak(), &safes);
+        let mut before = safes.all[0].snapshot();
+        for step in 0..to {
+            if step == from {
+                before = safes.all[0].snapshot();
+            }
+            let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+            wallet.act(&action, &safes, Fault::None).unwrap();
+        }
+        // What had come so far as to be in force there is lost like what is lost later.
+        let lost = wallet.state.owner.as_ref().unwrap().seats[0].reached == Reached::Committed;
+        safes.all[0].restore(before);
+        settle(&mut wallet, &safes);
+        assert!(is_made(&wallet), "set back from {to} to {from}: {:?}", wallet.session.owner_refusals);
+        let others: &[usize] = if lost { &[1, 2, 3] } else { &[0, 1, 2] };
+        let back = Comer::new(&safes, wallet.now(), others, 5).come_back(5);
+        assert_eq!(known(&back), known(&wallet), "set back from {to} to {from}");
+    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn a_safe_that_answers_wrongly_is_named_and_left_out() {
     let other = misplaced(&given(&group.made, &liar));
     let (lost, id) = (group.made.enrolment.id_at(&liar), other.id);
     let key = ChannelKey::of_passphrase(id, other.key.clone(), *other.digest);
-    for action in [Action::Stage(Box::new(other)), Action::Commit(id)] {
+    for action in [Action::Stage(Box::new(other)), Action::Commit(id, None)] {
         assert_eq!(group.act(1, action), Outcome::Done);
     }
     assert_eq!(group.act_by(&key, 1, Action::Drop(lost)), Outcome::Done);
@@ -305,7 +305,7 @@ fn whatever_was_written_of_a_new_enrolment_the_owner_comes_back() {
             let staged = Action::Stage(Box::new(given(&next, &group.ids[at])));
             let steps = [
                 staged,
-                Action::Commit(next.enrolment.id_at(&group.ids[at])),
+                Action::Commit(next.enrolment.id_at(&group.ids[at]), None),
                 Action::Drop(group.made.enrolment.id_at(&group.ids[at])),
             ];
             for step in steps.into_iter().take(*reached as usize) {
@@ -530,7 +530,7 @@ fn attack(seed: u64, n: u64, t: u8, rolled_back: usize, days: u64) -> usize {
                     for at in 0..n as usize {
                         let staged = Box::new(given(&next, &adversary.group.ids[at]));
                         adversary.group.act(at, Action::Stage(staged));
-                        adversary.group.act(at, Action::Commit(next.enrolment.id_at(&adversary.group.ids[at])));
+                        adversary.group.act(at, Action::Commit(next.enrolment.id_at(&adversary.group.ids[at]), None));
                     }
                     enrolments.push((next.enrolment.clone(), "new"));
                     adversary.group.made = next;

@@ -22,7 +22,7 @@ use protocol::{
     ids::{AttemptId, BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
     owner::{
-        book::HeadContent,
+        book::{Announced, HeadContent},
         enrolment::{Enrolling, Enrolment, Stretched},
         kit::Printed,
         messages::{
@@ -646,7 +646,8 @@ fn owners() {
         Action::Show,
         Action::ReadHead,
         Action::Stage(Box::new(staged.clone())),
-        Action::Commit(staged.id),
+        Action::Commit(staged.id, Some(mark.epoch)),
+        Action::Commit(staged.id, None),
         Action::Drop(staged.id),
         Action::Refund(vec![GuessId([5; 16])]),
         Action::Clear,
@@ -886,7 +887,9 @@ fn owner_row() -> Owner {
     let name = NameKey::new(secret(0x0a));
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name, 1).unwrap();
     let epoch = Epoch { counter: 1, holder: DeviceId([4; 16]) };
-    let content = HeadContent { left_out: 2, ..HeadContent::new(book()) };
+    let announced = Some(Announced { generation: 2, id: made.enrolment.id });
+    let held = vec![BackupId([9; 16])];
+    let content = HeadContent { left_out: 2, announced, held, ..HeadContent::new(book()) };
     let head = content.seal(&made.root, epoch, 1, [0; 32], &mut rng(5)).unwrap();
     let seat = |safe: SafeId, reached| Seat {
         number: Some(1),
@@ -896,6 +899,7 @@ fn owner_row() -> Owner {
         safe,
         turned: false,
         generation: None,
+        back: 0,
     };
     Owner {
         name: "alice-7kq4m2".into(),
@@ -927,6 +931,8 @@ fn owner_row() -> Owner {
         former: vec![Seat { generation: Some(2), ..seat(ids[1], Reached::Committed) }],
         changed: Some(1_800_000_000),
         renewing: Some(Renewing { left: vec![BackupId([8; 16])] }),
+        announced: Some(Announced { generation: 2, id: made.enrolment.id }),
+        held: vec![BackupId([9; 16])],
     }
 }
 
@@ -982,6 +988,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
         claim: None,
         chapter: None,
         through: None,
+        held: false,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let of_book = Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])] };

@@ -26,10 +26,10 @@ use protocol::{
     envelope::Envelope,
     evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
-    ids::{BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, DeviceId, EnrolmentId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
     layout::{Draft, Layout},
     owner::{
-        book::HeadContent,
+        book::{Announced, HeadContent},
         device::{self, Handle},
         enrolment::{Enrolling, OwnerRoot, Stretched},
         kit::{Kit, KitSafe},
@@ -541,7 +541,10 @@ fn what_owners_and_safes_say_conforms() {
     let (root, epoch) = (secret(4), Epoch { counter: 1, holder: DeviceId([1; 16]) });
     let book = Book { suite: SUITE, written: NOW, safes: Vec::new(), entries: Vec::new() };
     let gone = vec![BackupId([9; 16])];
-    let content = HeadContent { gone, name: Some("alice-7kq4m2".to_owned()), ..HeadContent::new(book) };
+    let announced = Some(Announced { generation: 2, id: EnrolmentId([8; 16]) });
+    let held = vec![BackupId([7; 16])];
+    let called = Some("alice-7kq4m2".to_owned());
+    let content = HeadContent { gone, name: called, announced, held, ..HeadContent::new(book) };
     conforms("head-content", &codec::encode(&content));
     let head = content.seal(&OwnerRoot::new(root.clone()), epoch, 7, [2; 32], &mut rng(1)).unwrap();
     conforms("head", &codec::encode(&head));
@@ -582,7 +585,8 @@ fn what_owners_and_safes_say_conforms() {
         Action::Show,
         Action::ReadHead,
         Action::Stage(Box::new(made.staged[0].1.clone())),
-        Action::Commit(made.staged[0].1.id),
+        Action::Commit(made.staged[0].1.id, Some(mark.epoch)),
+        Action::Commit(made.staged[0].1.id, None),
         Action::Drop(made.staged[0].1.id),
         Action::Refund(vec![guess.id]),
         Action::Clear,

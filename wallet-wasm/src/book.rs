@@ -85,14 +85,17 @@ impl<'a> Next<'a> {
         let values = self.state.values.keys().copied().chain(new);
         let mut backups: Vec<&Backup> = values
             .filter_map(|id| self.backup(self.value(&id)?.backup.as_ref()?))
-            .filter(|backup| {
-                let here = |meta: &ValueMeta| self.value(&meta.id).is_some_and(|value| value.content.is_some());
-                backup.finished.is_some() && !(backup.must_claim() && backup.values.iter().any(here))
-            })
+            .filter(|backup| backup.finished.is_some())
             .collect();
         backups.sort_by_key(|backup| (Reverse(backup.finished), backup.id));
         backups.dedup_by_key(|backup| backup.id);
         backups
+    }
+
+    /// Whether its values live once and are on a device still that has not claimed them: this one, or the one by whose book it is known.
+    fn is_held(&self, backup: &Backup) -> bool {
+        let here = |meta: &ValueMeta| self.value(&meta.id).is_some_and(|value| value.content.is_some());
+        backup.must_claim() && (backup.held || backup.values.iter().any(here))
     }
 
     /// The chapters in force, the newest first.
@@ -180,9 +183,10 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     let content = &mut draft.content;
     content.name = Some(owner.name.clone());
     content.changed = owner.changed;
+    content.announced = owner.announcement();
     content.book.written = told.first().and_then(|backup| backup.finished).unwrap_or(0);
     // Lists have heads of at most three bytes, of which one is counted already.
-    draft.length = codec::encode(&draft.content).len() + 12;
+    draft.length = codec::encode(&draft.content).len() + 15;
     let seats: Vec<KnownSafe> = owner.seats.iter().filter_map(|seat| draft.shown(&seat.safe)).collect();
     for safe in seats {
         // One that there is no room for has to answer before it is known again.
@@ -202,6 +206,13 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     for id in named.iter().filter(|id| !is_in(&living, id)).chain(before) {
         if draft.room_for(codec::encode(id).len()) {
             draft.content.gone.push(*id);
+        } else {
+            draft.content.left_out += 1;
+        }
+    }
+    for backup in told.iter().filter(|backup| next.is_held(backup)) {
+        if draft.room_for(codec::encode(&backup.id).len()) {
+            draft.content.held.push(backup.id);
         } else {
             draft.content.left_out += 1;
         }

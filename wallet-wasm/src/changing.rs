@@ -20,11 +20,12 @@ use protocol::{
     },
     ids::{BackupId, EnrolmentId, GuessId, SafeId, Seconds},
     owner::{
+        book::Announced,
         enrolment::{Enrolment, Stretched},
         login::{ChannelKey, Known},
         messages::{
-            Account, Action, Answering, CredentialKind, Evaluated, Guess, NewCredential, Opening, Outcome, Refusal,
-            Topic,
+            Account, Action, Answering, CredentialKind, Epoch, Evaluated, Guess, NewCredential, Opening, Outcome,
+            Refusal, Topic,
         },
     },
     problem::Problem,
@@ -35,13 +36,10 @@ use rand_core::CryptoRng;
 use crate::{
     exchange::Meaning,
     machine::{Event, WalletError},
-    owner::{Errand, Given, Making, Owner, Reached, Seat},
+    owner::{Errand, Given, MAX_BACK, Making, Owner, Reached, Seat},
     rules,
     state::{Backup, State},
 };
-
-/// So often a safe may have forgotten what it had taken, before it is not asked any more: one that was set back does so once.
-const MAX_BACK: u8 = 3;
 
 /// How far the next enrolment has come at one safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -157,6 +155,9 @@ pub struct Changing {
     /// The new one is the owner's now.
     #[n(6)]
     pub switched: bool,
+    /// What the book says of it since every safe has proven it. Once that counts it may be in force somewhere, and no other device makes one of its own.
+    #[n(7)]
+    pub announced: Option<Announced>,
 }
 
 /// The next enrolment, as the shell made it.
@@ -170,6 +171,8 @@ pub struct Change {
     pub making: Making,
     /// The keys of the one that is in force.
     pub old: Vec<OldKey>,
+    /// It takes the place of one that another device has announced, and that is never to end: the device is gone.
+    pub instead: bool,
 }
 
 /// The values that the owner has asked to be protected anew.
@@ -187,14 +190,15 @@ impl Changing {
     /// # Errors
     /// [`WalletError`] if it does not follow the owner's enrolment.
     pub fn begin(owner: &Owner, change: Change) -> Result<Self, WalletError> {
-        let Change { generation, threshold, making, old } = change;
+        let Change { generation, threshold, making, old, .. } = change;
         let staying = |safe: &SafeId| owner.seat(safe).is_some();
         let is_new = |safe: &SafeId| making.given.iter().any(|given| given.safe == *safe);
         // What a safe still has that was left before, and has not heard of it, is no more than what is before this one there.
         let mut old: Vec<OldKey> = old.into_iter().filter(|key| staying(&key.safe)).collect();
         old.extend(owner.leaving.iter().filter(|key| is_new(&key.safe) && !staying(&key.safe)).cloned());
         let is_known = |safe: &SafeId| old.iter().any(|key| key.safe == *safe);
-        if generation <= owner.generation || making.given.iter().any(|one| staying(&one.safe) && !is_known(&one.safe)) {
+        let last = owner.generation.max(owner.announced.map_or(0, |other| other.generation));
+        if generation <= last || making.given.iter().any(|one| staying(&one.safe) && !is_known(&one.safe)) {
             return Err(WalletError::Outdated);
         }
         let first = |safe: &SafeId| if is_known(safe) { Step::Opened } else { Step::Named };
@@ -205,7 +209,7 @@ impl Changing {
             |safe| Seat { promised: false, written: 0, ..owner.former(&safe).cloned().unwrap_or(Seat::new(safe)) };
         let joining = joining.map(seat).collect();
         let sites = making.given.iter().map(site).collect();
-        Ok(Self { generation, threshold, sites, joining, old, switched: false, making })
+        Ok(Self { generation, threshold, sites, joining, old, switched: false, announced: None, making })
     }
 
     /// The site of a safe.
@@ -217,9 +221,22 @@ impl Changing {
         self.old.iter().find(|key| key.safe == *safe)
     }
 
-    /// Whether every safe has proven it: from then on it may be in force somewhere, and nothing is taken back.
-    pub fn is_proven(&self) -> bool {
-        self.switched || self.sites.iter().all(|site| site.step >= Step::Proven)
+    /// Whether every safe has proven it.
+    fn is_proven(&self) -> bool {
+        self.sites.iter().all(|site| site.step >= Step::Proven)
+    }
+
+    /// Whether it may be in force somewhere: nothing is taken back from then on.
+    pub const fn is_announced(&self) -> bool {
+        self.switched || self.announced.is_some()
+    }
+
+    /// Once every safe has proven it, the book is to say so before any puts it in force.
+    pub(crate) fn announce(&mut self) {
+        if self.announced.is_none() && self.is_proven() {
+            let id = Enrolment::parse(&self.making.statement).ok().map(|enrolment| enrolment.id);
+            self.announced = id.map(|id| Announced { generation: self.generation, id });
+        }
     }
 
     /// How many safes must have it in force, proven, before it is the owner's: `t + f`, so that as many as are needed are left when f of them are set back.
@@ -298,10 +315,16 @@ impl Owner {
         there.filter(|seat| seat.written >= head.mark.sequence).count() >= changing.quorum()
     }
 
-    /// Whether an enrolment that may be in force somewhere lacks the newest head.
+    /// Whether an enrolment that may be in force somewhere lacks the newest head: this wallet's own, or that of another device, to whose safes this one does not write.
     pub fn is_split(&self) -> bool {
-        let changing = self.changing.as_ref().filter(|changing| !changing.switched && changing.is_proven());
-        changing.is_some_and(|changing| !self.is_there(changing))
+        let changing = self.changing.as_ref().filter(|changing| !changing.switched && changing.is_announced());
+        self.announced.is_some() || changing.is_some_and(|changing| !self.is_there(changing))
+    }
+
+    /// The change that the book is to speak of.
+    pub fn announcement(&self) -> Option<Announced> {
+        let own = self.changing.as_ref().filter(|changing| !changing.switched).and_then(|changing| changing.announced);
+        own.or(self.announced)
     }
 
     /// Whether the newest head counts, and is this wallet's.
@@ -312,14 +335,15 @@ impl Owner {
 
     /// What is said to a safe of the next enrolment.
     fn next_step(&self, changing: &Changing, site: &Site) -> Option<Errand> {
+        let turned = || self.writing().any(|seat| seat.safe == site.safe && seat.turned);
         let due = match site.step {
             _ if changing.is_over(site) || site.back > MAX_BACK => false,
             // Another device has the turn. It may have a change of its own, and what one stages takes the place of what the other has staged.
-            step if step < Step::Committed && !changing.switched && self.superseded => false,
+            step if step < Step::Committed && !changing.switched && (self.superseded || turned()) => false,
             Step::Proven if changing.switched => true,
             Step::Proven => {
                 let here = self.writes() && self.written() >= self.quorum() && self.is_there(changing);
-                here && changing.is_proven()
+                here && changing.announced.is_some()
             }
             Step::Current => changing.switched && self.is_settled(),
             _ => true,
@@ -451,16 +475,19 @@ pub(crate) fn ask<R: CryptoRng>(
             Asking { topic: Topic::Open, plain, channel: None, trial: None }
         }
         Step::Opened => {
-            let stage = Action::Stage(Box::new(given.staged.clone()));
+            // From here on nobody whose turn was before puts anything in force. What enough safes have is decided, whoever has a turn since.
+            let promise = Some(Action::Promise(owner.epoch)).filter(|_| !changing.switched);
+            let stage: Vec<_> = promise.into_iter().chain([Action::Stage(Box::new(given.staged.clone()))]).collect();
             match old {
                 // It may not know this device yet, and takes back the try that it was asked.
                 Some(old) => {
                     let (kind, key) = (CredentialKind::Wallet, owner.key_at(safe));
                     let note = owner.note_at(safe, rng)?.into();
                     let new = NewCredential { kind, key, note, wrap: None, locator: None };
-                    Asking::act(&[Action::Refund(vec![old.guess]), Action::Add(new), stage], old.channel())
+                    let arrive = [Action::Refund(vec![old.guess]), Action::Add(new)];
+                    Asking::act(&[&arrive[..], &stage].concat(), old.channel())
                 }
-                None => Asking::act(&[stage], wallet()?),
+                None => Asking::act(&stage, wallet()?),
             }
         }
         Step::Staged => {
@@ -473,7 +500,8 @@ pub(crate) fn ask<R: CryptoRng>(
         Step::Shared => Asking::act(&[Action::Show], changing.new_key(safe)?),
         Step::Proven => {
             let channel = old.map_or_else(wallet, |old| Ok(old.channel()))?;
-            Asking::act(&[Action::Commit(given.staged.id)], channel)
+            let epoch = if changing.switched { Epoch::LAST } else { owner.epoch };
+            Asking::act(&[Action::Commit(given.staged.id, Some(epoch))], channel)
         }
         Step::Committed => {
             let (guess, blinded) = changing.last_try(safe)?;
@@ -528,7 +556,7 @@ pub(crate) fn understand(
     owner: &Owner,
     safe: &SafeId,
     errand: Errand,
-    (answering, trial): (&Answering, Option<Blinded>),
+    (answering, trial, epoch): (&Answering, Option<Blinded>, Epoch),
     answer: &[u8],
 ) -> Option<Meaning> {
     let event = |event| Some(Meaning::Event(Box::new(event)));
@@ -542,8 +570,10 @@ pub(crate) fn understand(
             _ => None,
         };
     };
-    let changing = owner.changing.as_ref()?;
     let stepped = |to, number| event(Event::OwnerStepped(*safe, step, to, number));
+    // Another window has had its answer: whatever this one says, the safe is no other.
+    let due = owner.changing.as_ref().filter(|changing| changing.site(safe).is_some_and(|site| site.step == step));
+    let Some(changing) = due else { return stepped(step, None) };
     let returns = |account: &Account| {
         let id = Enrolment::parse(&changing.making.statement).ok()?.id;
         let stretched = Stretched::new(changing.making.stretched.clone());
@@ -576,8 +606,17 @@ pub(crate) fn understand(
         _ => {
             let outcomes: Vec<Outcome> = answering.read(answer).ok()?;
             match (step, &outcomes[..]) {
-                (Step::Opened, [.., Outcome::Added(number), Outcome::Done]) => stepped(Step::Staged, Some(*number)),
-                (Step::Opened, [.., Outcome::Done]) => stepped(Step::Staged, None),
+                (Step::Opened, [.., Outcome::Refused(Refusal::Superseded), _])
+                | (Step::Proven, [Outcome::Refused(Refusal::Superseded)]) => {
+                    event(Event::OwnerSuperseded(*safe, epoch))
+                }
+                (Step::Opened, [before @ .., Outcome::Done]) => {
+                    let number = before.iter().find_map(|outcome| match outcome {
+                        Outcome::Added(number) => Some(*number),
+                        _ => None,
+                    });
+                    stepped(Step::Staged, number)
+                }
                 (Step::Opened, [.., Outcome::Refused(Refusal::OutOfOrder)]) => {
                     wrong("keeps a newer enrolment; come back with its passphrase")
                 }

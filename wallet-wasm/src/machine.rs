@@ -92,6 +92,9 @@ pub enum WalletError {
         "it may live only once, and by this plan it would come back from pieces that ask nobody to whom it belongs"
     )]
     Unasked,
+    /// Another device has begun to change the passphrase, or the safes, and has not ended it.
+    #[error("another of your devices has begun to change your passphrase or your safes, and that is not over")]
+    Announced,
     /// Another device has changed the passphrase, or the safes.
     #[error("your passphrase or your safes were changed on another device; come back with the passphrase of now")]
     Outdated,
@@ -229,6 +232,8 @@ pub enum Event {
     Enrol(Box<Enrol>),
     /// An enrolment has come so far at a safe, under this number of the wallet's credential.
     OwnerReached(SafeId, Reached, Option<u32>),
+    /// A safe has forgotten of an enrolment what it had taken, and gets the same again; from where, to where.
+    OwnerForgot(SafeId, Reached, Reached),
     /// A safe has promised this epoch of this wallet's, and says where the book stands. What is said of an epoch before the one of now comes late, and counts for nothing.
     OwnerPromised(SafeId, Epoch, Option<Mark>),
     /// A safe has the head of this epoch and number.
@@ -419,6 +424,7 @@ impl Transition<'_> {
             Event::FollowRules(value) => self.follow_rules(&value),
             Event::Enrol(new) => self.enrol(*new),
             Event::OwnerReached(safe, reached, number) => self.owner_reached(&safe, reached, number),
+            Event::OwnerForgot(safe, from, to) => self.owner_forgot(&safe, from, to),
             Event::OwnerPromised(safe, epoch, there) => self.owner_promised(&safe, epoch, there),
             Event::OwnerWritten(safe, epoch, sequence) => self.owner_written(&safe, epoch, sequence),
             Event::OwnerSuperseded(safe, epoch) => self.owner_superseded(&safe, epoch),
@@ -549,10 +555,10 @@ impl Transition<'_> {
     }
 
     fn safe_seen(&mut self, seen: KnownSafe) -> Result<(), WalletError> {
-        let shown = seen.verify()?;
         let known = self.state.safes.get(&seen.id).ok_or(WalletError::Unknown("safe"))?;
+        let before = self.state.identity(&seen.id).ok_or(WalletError::Unknown("safe"))??;
+        let shown = if seen.has_keys_of(known) { before.clone() } else { seen.verify()? };
         // It has signed two truths about its keys. What is known stays: the certificates here count under it.
-        let before = known.verify()?;
         let merged = before.merged(&shown);
         if let Err(serial) = merged {
             let why = format!("Safe “{}” shows another key under number {serial} than before.", known.nickname);
@@ -735,6 +741,7 @@ impl Transition<'_> {
             claim: None,
             chapter: None,
             through: None,
+            held: false,
         })
     }
 
@@ -982,7 +989,7 @@ impl Transition<'_> {
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
         let titles: Vec<_> =
             book.entries.iter().filter_map(|entry| Some((entry.backup, entry.values.first()?.title.clone()))).collect();
-        let Imported { new, older } = self.take_over_book(book, false)?;
+        let Imported { new, older } = self.take_over_book(book, None)?;
         for (_, title) in titles.into_iter().filter(|(id, _)| new.contains(id)) {
             self.note(Level::Info, format!("Certificates of “{title}” were imported."));
         }
@@ -992,9 +999,10 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Takes over what a book has and this wallet does not. `own`: it is what the safes keep for the owner, whose other devices may have made newer generations of what is here.
-    fn take_over_book(&mut self, book: Book, own: bool) -> Result<Imported, WalletError> {
-        let mut imported = Imported::default();
+    /// Takes over what a book has and this wallet does not. `held`: it is what the safes keep for the owner, whose other devices may have made newer generations of what is here,
+    /// and have these backups' values still.
+    fn take_over_book(&mut self, book: Book, held: Option<&[BackupId]>) -> Result<Imported, WalletError> {
+        let (mut imported, own) = (Imported::default(), held.is_some());
         for safe in book.safes {
             if !self.state.safes.contains_key(&safe.id) {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
@@ -1053,7 +1061,8 @@ impl Transition<'_> {
                 self.changes.put.push(Row::Value(Box::new(value)));
             }
             imported.new.push(entry.backup);
-            self.put(backup_of(entry));
+            let held = held.is_some_and(|held| held.contains(&entry.backup));
+            self.put(Backup { held, ..backup_of(entry) });
         }
         Ok(imported)
     }
@@ -1101,6 +1110,7 @@ fn backup_of(entry: BookEntry) -> Backup {
         claim: None,
         chapter: None,
         through: None,
+        held: false,
     }
 }
 

@@ -19,7 +19,7 @@ use protocol::{
     },
     ids::{BackupId, DeviceId, GuessId, SafeId, Seconds},
     owner::{
-        book::HeadContent,
+        book::{Announced, HeadContent},
         enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
         kit::Printed,
         login::{ChannelKey, Counter, LoginError, Recognised},
@@ -44,8 +44,12 @@ use crate::{
     state::State,
 };
 
-/// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing.
-const MAX_LEAP: u32 = 1 << 16;
+/// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing. And how far above what is in
+/// force a change may be that is announced.
+pub(crate) const MAX_LEAP: u32 = 1 << 16;
+
+/// So often a safe may have forgotten what it had taken, before it is not asked any more: one that was set back does so once.
+pub(crate) const MAX_BACK: u8 = 3;
 
 /// How far an enrolment has come at one safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -98,6 +102,10 @@ pub struct Seat {
     /// Since then: the generation of the enrolment that is in force there.
     #[n(6)]
     pub generation: Option<u32>,
+    /// How often it had forgotten what it had taken while the owner enrolled.
+    #[n(7)]
+    #[cbor(default)]
+    pub back: u8,
 }
 
 impl Seat {
@@ -111,6 +119,7 @@ impl Seat {
             written: 0,
             turned: false,
             generation: None,
+            back: 0,
         }
     }
 }
@@ -248,6 +257,13 @@ pub struct Owner {
     /// The kit that was printed last.
     #[n(22)]
     pub kit: Option<Printed>,
+    /// A change that another device has announced, and that is not over: its enrolment may be in force where this wallet does not write.
+    #[n(23)]
+    pub announced: Option<Announced>,
+    /// What the head by which this device came back says of values that live once and were on another device still.
+    #[n(24)]
+    #[cbor(default)]
+    pub held: Vec<BackupId>,
 }
 
 /// What is said to a safe next.
@@ -276,6 +292,13 @@ pub enum Errand {
     Leave,
     /// Ask which enrolment is in force, after another device has taken the turn.
     Ask,
+}
+
+impl Errand {
+    /// Whether it is one of the first enrolment.
+    const fn enrols(self) -> bool {
+        matches!(self, Self::Open | Self::Stage | Self::Evaluate | Self::Show | Self::Commit)
+    }
 }
 
 impl Owner {
@@ -416,6 +439,12 @@ pub fn read_look(answer: Option<Answer>) -> Result<Look, Meaning> {
         .map_err(|_| Meaning::Later(Contact::NotItself, "shows an account as no safe would".to_owned()))
 }
 
+/// Whether an errand is still to be done once a safe has been looked at: another window may have done it meanwhile.
+pub fn is_due(state: &State, safe: &SafeId, errand: Errand) -> bool {
+    let due = |owner: &Owner| owner.errands().contains(&(*safe, errand));
+    matches!(errand, Errand::Ticket(_)) || state.owner.as_ref().is_some_and(due)
+}
+
 /// A question that was asked, until its answer is there.
 #[derive(Debug)]
 pub struct Asked {
@@ -483,7 +512,7 @@ pub fn question_by<R: CryptoRng>(
             (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
         }
         Errand::Commit => {
-            let action = Action::Commit(given()?.staged.id);
+            let action = Action::Commit(given()?.staged.id, Some(owner.epoch));
             (Topic::Channel, codec::encode(&vec![action]), Some(wallet()?))
         }
         Errand::Show => (Topic::Channel, codec::encode(&vec![Action::Show]), None),
@@ -531,7 +560,8 @@ pub fn question_by<R: CryptoRng>(
 pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Option<Answer>) -> Meaning {
     let Some(answer) = answer else { return Meaning::Later(Contact::Away, "does not answer".to_owned()) };
     if let Some((uri, time)) = &answer.problem {
-        let known = changing::refused(state, safe, errand, Problem::from_type_uri(uri));
+        let problem = Problem::from_type_uri(uri);
+        let known = refused(state, safe, errand, problem).or_else(|| changing::refused(state, safe, errand, problem));
         return known.unwrap_or_else(|| refusal(uri, *time));
     }
     let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that knows its owner".to_owned());
@@ -543,9 +573,13 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
     let reached = |reached, number| event(Event::OwnerReached(*safe, reached, number));
     let Asked { answering, trial, epoch, mark } = asked;
     let wrong = |what: &str| Some(Meaning::Refused(what.to_owned()));
+    if errand.enrols() && state.owner.as_ref()?.making.is_none() {
+        // Another window has come to the end of it.
+        return reached(Reached::Named, None);
+    }
     match errand {
         Errand::Change(_) | Errand::Leave | Errand::Ask => {
-            changing::understand(state.owner.as_ref()?, safe, errand, (&answering, trial), answer)
+            changing::understand(state.owner.as_ref()?, safe, errand, (&answering, trial, epoch), answer)
         }
         Errand::Open => match answering.read(answer).ok()? {
             Outcome::Added(number) => reached(Reached::Opened, Some(number)),
@@ -560,7 +594,8 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
                     let evaluation = Evaluation { element: *element, proof: *proof };
                     match trial?.check(&evaluation, commitment) {
                         Ok(()) => reached(Reached::Shared, None),
-                        Err(_) => wrong("does not answer with what it was given"),
+                        // What stands in is all that one has to show that was set back.
+                        Err(_) => forgot(state.owner.as_ref()?, safe, Reached::Opened),
                     }
                 }
                 _ => wrong("answers no more guesses"),
@@ -573,6 +608,9 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
                 (_, Outcome::Refused(Refusal::Superseded)) => event(Event::OwnerSuperseded(*safe, epoch)),
                 (Errand::Stage, Outcome::Done) => reached(Reached::Staged, None),
                 (Errand::Commit, Outcome::Done) => reached(Reached::Committed, None),
+                (Errand::Commit, Outcome::Refused(Refusal::Unknown)) => {
+                    forgot(state.owner.as_ref()?, safe, Reached::Opened)
+                }
                 (Errand::Show, Outcome::Account(account)) => {
                     let making = state.owner.as_ref()?.making.as_ref()?;
                     let id = Enrolment::parse(&making.statement).ok()?.id;
@@ -591,6 +629,27 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
             }
         }
     }
+}
+
+/// What a refusal means to an owner who enrols: the safe was set back, and does not know him any more.
+fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Option<Problem>) -> Option<Meaning> {
+    let owner = state.owner.as_ref().filter(|owner| owner.making.is_some())?;
+    match errand {
+        _ if problem != Some(Problem::NotOwner) => None,
+        // By what is staged.
+        Errand::Show => forgot(owner, safe, Reached::Opened),
+        Errand::Stage | Errand::Commit => forgot(owner, safe, Reached::Named),
+        _ => None,
+    }
+}
+
+/// A safe has forgotten what it had taken: it gets the same again.
+fn forgot(owner: &Owner, safe: &SafeId, to: Reached) -> Option<Meaning> {
+    let seat = owner.seat(safe)?;
+    if seat.back >= MAX_BACK {
+        return Some(Meaning::Refused("forgets again and again what it has taken".to_owned()));
+    }
+    Some(Meaning::Event(Box::new(Event::OwnerForgot(*safe, seat.reached, to))))
 }
 
 // ---- coming back ----------------------------------------------------------------------------------------------------

@@ -398,6 +398,10 @@ pub struct Backup {
     /// The safe through which it is being recovered.
     #[n(25)]
     pub through: Option<SafeId>,
+    /// By the owner's book its values, which live once, were still on another device of his, which had not claimed them.
+    #[n(26)]
+    #[cbor(default)]
+    pub held: bool,
 }
 
 impl Backup {
@@ -431,7 +435,7 @@ impl Backup {
 
     /// Whether its values live once and belong to another wallet.
     pub fn is_taken(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.chosen.is_some() && !claim.is_ours())
+        self.held || self.claim.as_ref().is_some_and(|claim| claim.chosen.is_some() && !claim.is_ours())
     }
 
     /// Whether its values live once and this wallet may not ask for their pieces yet.
@@ -800,7 +804,9 @@ impl State {
     /// [`IdentityError`].
     pub fn identity(&self, safe: &SafeId) -> Option<Result<Identity, IdentityError>> {
         let known = self.safes.get(safe)?;
-        if let Some((_, identity)) = self.identities.borrow().get(safe).filter(|(checked, _)| checked == known) {
+        if let Some((_, identity)) =
+            self.identities.borrow().get(safe).filter(|(checked, _)| known.has_keys_of(checked))
+        {
             return Some(Ok(identity.clone()));
         }
         let identity = known.verify();

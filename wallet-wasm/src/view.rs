@@ -99,6 +99,7 @@ pub struct OwnerView {
     pub guesses_lifetime: u64,
     pub kit: Option<KitView>,
     pub change: Option<ChangeView>,
+    pub change_elsewhere: bool,
     pub leaving: Vec<LeavingView>,
     pub outdated: bool,
     pub exposed: usize,
@@ -394,6 +395,7 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner, now: Seconds) -> 
             stale: why_stale(state, kit, now),
         }),
         change: owner.changing.as_ref().map(|changing| draw_change(state, session, owner, changing)),
+        change_elsewhere: owner.announced.is_some(),
         leaving: owner.leaving.iter().map(|key| draw_leaving(state, &key.safe)).collect(),
         outdated: owner.is_outdated(),
         exposed: exposed(state).count(),
@@ -445,7 +447,7 @@ fn draw_change(state: &State, session: &Session, owner: &Owner, changing: &Chang
     ChangeView {
         threshold: changing.threshold,
         seats: changing.sites.iter().map(seat).collect(),
-        may_cancel: !changing.is_proven(),
+        may_cancel: !changing.is_announced(),
         in_force: changing.switched,
     }
 }
@@ -612,7 +614,12 @@ fn condition(
         }
         _ if value.content.is_none() && backup.is_taken() => {
             let next = "If that device is lost, take it over. If not, remove it from this list.";
-            ("moved", "It may live only once, and another device has claimed it.".to_owned(), Some(next))
+            let reason = if backup.held {
+                "It may live only once, and was still on another of your devices when that one last wrote your book."
+            } else {
+                "It may live only once, and another device has claimed it."
+            };
+            ("moved", reason.to_owned(), Some(next))
         }
         _ if state.is_changed(value) && state.successor(&backup.id).is_some() => {
             ("protecting", "It was changed since it was backed up. The change is being backed up.".to_owned(), None)

@@ -14,7 +14,7 @@ use crate::{
     book::{Book, BookEntry, BookError},
     codec::{self, CodecError},
     crypto::{CryptoError, Secret, blake3},
-    ids::{BackupId, SafeId, Seconds},
+    ids::{BackupId, EnrolmentId, SafeId, Seconds},
     owner::{
         enrolment::OwnerRoot,
         messages::{Epoch, Head, MAX_HEAD_LEN, Mark},
@@ -51,6 +51,26 @@ pub struct HeadContent {
     /// When the owner's root was last changed: whoever had the one before may have read how a backup comes back that was finished by then.
     #[n(6)]
     pub changed: Option<Seconds>,
+    /// The next enrolment, from when all its safes have proven it until the owner's root is its root: it may be in force at some of them.
+    #[n(7)]
+    pub announced: Option<Announced>,
+    /// Backups of what may live only once that is still on the device that writes this, or was on the one from which it knows of them, and that nobody has claimed: no other
+    /// device claims it, save by the owner's word that the one that has it is lost.
+    #[n(8)]
+    #[cbor(default)]
+    pub held: Vec<BackupId>,
+}
+
+/// An enrolment that is to take the place of the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Announced {
+    /// Its generation.
+    #[n(0)]
+    pub generation: u32,
+    /// Its id.
+    #[n(1)]
+    pub id: EnrolmentId,
 }
 
 /// The plan of a chapter: over m of the owner's safes, so that it comes back from whichever `n − w + 1` of all n, and read with its head only. `quorum`: w, the fewest safes
@@ -132,6 +152,16 @@ impl HeadContent {
 
     /// Of a book that has no chapters.
     pub const fn new(book: Book) -> Self {
-        Self { suite: SUITE, book, left_out: 0, chapters: Vec::new(), gone: Vec::new(), name: None, changed: None }
+        Self {
+            suite: SUITE,
+            book,
+            left_out: 0,
+            chapters: Vec::new(),
+            gone: Vec::new(),
+            name: None,
+            changed: None,
+            announced: None,
+            held: Vec::new(),
+        }
     }
 }

@@ -469,6 +469,8 @@ pub struct Epoch {
 impl Epoch {
     /// Below that of every device.
     pub const NONE: Self = Self { counter: 0, holder: DeviceId([0; 16]) };
+    /// Above that of every device: of what is decided, whoever has the turn.
+    pub const LAST: Self = Self { counter: u32::MAX, holder: DeviceId([0xff; 16]) };
 }
 
 /// Where a book stands.
@@ -515,9 +517,9 @@ pub enum Action {
     /// Keep this enrolment beside those in force.
     #[n(2)]
     Stage(#[n(0)] Box<Staged>),
-    /// Put the staged enrolment in force; the one in force becomes the one before it.
+    /// Put the staged enrolment in force, in this turn; the one in force becomes the one before it. Without a turn it counts as below all others.
     #[n(3)]
-    Commit(#[n(0)] EnrolmentId),
+    Commit(#[n(0)] EnrolmentId, #[n(1)] Option<Epoch>),
     /// Forget an enrolment that is not in force.
     #[n(4)]
     Drop(#[n(0)] EnrolmentId),

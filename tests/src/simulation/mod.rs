@@ -1087,6 +1087,7 @@ impl<'a, 'r> World<'a, 'r> {
                 let doubled = |id: &ValueId| self.tickets.get(id).is_some_and(|ticket| ticket.may_double);
                 let excused = |id: &ValueId| self.owners[owner].excused.contains(id) || doubled(id);
                 let gone = backup.values.iter().any(|meta| excused(&meta.id));
+                let gone = gone || self.waits_for_owner(owner, backup);
                 assert!(drilled || gone, "{id} of wallet {owner} cannot be rebuilt from what the safes have");
             }
             for id in moved {
@@ -1103,7 +1104,13 @@ impl<'a, 'r> World<'a, 'r> {
             for (at, place) in all.iter().map(|at| (at, &self.owners[*at])) {
                 for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
                     let has = |at: &usize| self.owners[*at].tabs[0].wallet.content(id).as_ref() == Some(content);
-                    assert!(devices.iter().any(has), "{id} of wallet {at} has changed");
+                    let backup = |at: &usize| {
+                        let known = &self.owners[*at].known;
+                        Some((*at, known.backups.get(known.values.get(id)?.backup.as_ref()?)?))
+                    };
+                    let stranded = |(at, backup): (usize, &Backup)| self.is_stranded(at, backup);
+                    let fine = devices.iter().any(has) || devices.iter().filter_map(backup).any(stranded);
+                    assert!(fine, "{id} of wallet {at} has changed");
                 }
             }
             let place = &self.owners[owner];

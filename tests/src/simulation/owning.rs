@@ -298,12 +298,6 @@ impl World<'_, '_> {
     fn change_enrolment(&mut self, owner: usize, tab: usize) {
         let Some(enrolled) = self.owners[owner].known.owner.clone() else { return };
         let busy = enrolled.changing.as_ref().is_some_and(|changing| !changing.switched);
-        // Two that change at once may each have some safes for their own, and neither enough.
-        let mut others = self.devices_of(owner).into_iter().filter(|at| *at != owner);
-        let changes = |at: usize| self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.changing.is_some());
-        if others.any(changes) {
-            return;
-        }
         let Some(root) = enrolled.root.clone().filter(|_| enrolled.writes() && !busy) else { return };
         let place = |safe: &SafeId| self.ids.iter().position(|id| id == safe);
         let seats: Vec<usize> = enrolled.seats.iter().filter_map(|seat| place(&seat.safe)).collect();
@@ -327,7 +321,7 @@ impl World<'_, '_> {
         let key = stretched(stretch, output);
         let made = enrolling.finish(&Stretched::new(key.clone()), &self.person().name, generation).unwrap();
         let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-        let change = Change { generation, threshold, making: Making::of(&made, key), old };
+        let change = Change { generation, threshold, making: Making::of(&made, key), old, instead: false };
         let result = self.in_tab(owner, tab, |tab| {
             tab.wallet.session.came_back();
             tab.wallet.try_handle(Event::ChangeOwner(Box::new(change)))
@@ -496,8 +490,7 @@ impl World<'_, '_> {
     pub(super) fn may_set_back(&self, index: usize, to: &safe_worker::memory::Snapshot) -> bool {
         let Some(person) = &self.person else { return true };
         let enrolled = person.devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
-        // An enrolment that is being made waits for each of its safes.
-        if person.set_back >= SET_BACKS || enrolled.clone().any(|owner| owner.making.is_some()) {
+        if person.set_back >= SET_BACKS {
             return false;
         }
         let account = person.name.account(&self.ids[index]);
@@ -567,9 +560,7 @@ impl World<'_, '_> {
                 let elsewhere = person.devices.iter().any(|at| self.owners[*at].known.is_local(id));
                 let told = person.counted.as_ref().zip(value.backup);
                 let told = told.is_some_and(|(counted, backup)| counted.told.contains(&backup));
-                // What lives once is in no book as long as it is here, for whoever had that book could claim it.
-                let once = value.meta.lives_once();
-                assert!(elsewhere || told || once, "{id} has left wallet {at}, and no book that counts tells of it");
+                assert!(elsewhere || told, "{id} has left wallet {at}, and no book that counts tells of it");
             }
         }
         let Some(head) = owner.head.as_ref().filter(|_| owner.writes() && owner.written() >= owner.quorum()) else {
@@ -694,7 +685,7 @@ impl World<'_, '_> {
         }
         let counted = person.counted.as_ref().expect("nothing is let go before there is a book that counts");
         assert!(!counted.chapters.contains(&backup.id), "chapter {} of the book that counts is let go", backup.id);
-        for meta in backup.values.iter().filter(|meta| !meta.lives_once()) {
+        for meta in &backup.values {
             let here = person.devices.iter().any(|at| self.owners[*at].known.is_local(&meta.id));
             let next = known.values.get(&meta.id).and_then(|value| value.backup).filter(|id| *id != backup.id);
             assert!(
@@ -710,17 +701,31 @@ impl World<'_, '_> {
         use wallet_wasm::state::Operation;
         let Some(owner) = &self.owners[wallet].known.owner else { return false };
         let bound = backup.deposits.iter().any(wallet_wasm::state::Deposit::is_bound);
-        let stranger = |safe: &SafeId| owner.number_at(safe).is_none();
         match backup.operation {
             Some(Operation::Vacate | Operation::Release) if owner.is_behind() => true,
             Some(Operation::Release) => bound && owner.seats.iter().any(|seat| seat.turned || !seat.promised),
             Some(Operation::Recover | Operation::Drill) => {
                 // Another device of his may have let it go.
-                bound && backup.plan.safes().into_iter().any(stranger)
-                    || self.is_shared(wallet) && !self.is_recoverable(backup)
+                self.is_stranded(wallet, backup) || self.is_shared(wallet) && !self.is_recoverable(backup)
             }
             _ => false,
         }
+    }
+
+    /// Whether some of a backup is bound to its owner at a safe that was left before that wallet came back: it gives that to others of his wallets only.
+    pub(super) fn is_stranded(&self, wallet: usize, backup: &Backup) -> bool {
+        let bound = backup.deposits.iter().any(wallet_wasm::state::Deposit::is_bound);
+        let owner = self.owners[wallet].known.owner.as_ref();
+        let stranger = |safe: &SafeId| owner.is_some_and(|owner| owner.number_at(safe).is_none());
+        bound && backup.plan.safes().into_iter().any(stranger)
+    }
+
+    /// Whether the owner has begun a change on another of his devices, and is to end it there.
+    fn waits_for_another(&self, wallet: usize) -> bool {
+        let of = |at: usize| self.owners[at].known.owner.as_ref();
+        let begun = |at: &usize| of(*at)?.changing.as_ref()?.announced;
+        let announced = of(wallet).and_then(|owner| owner.announced);
+        announced.is_some() && self.devices_of(wallet).iter().any(|at| begun(at) == announced)
     }
 
     /// What of an owner does not come to its end.
@@ -780,7 +785,7 @@ impl World<'_, '_> {
             // One that shows an enrolment before this one does not get to know this device.
             let open = self.open_of(at);
             assert!(
-                open.is_none() || !back || self.person().set_back > 0,
+                open.is_none() || !back || self.person().set_back > 0 || self.waits_for_another(at),
                 "does not end: {}",
                 open.unwrap_or_default()
             );
@@ -866,7 +871,12 @@ impl World<'_, '_> {
                     known.values.get(id).is_some_and(|value| known.is_changed(value))
                 });
                 let back = wallet.content(id);
-                let fine = back.as_ref() == Some(content) || (changed && back.is_some());
+                // A safe that was left gives what is bound to its owner to the wallets that it knows only.
+                let stranger =
+                    |safe: &SafeId| wallet.state.owner.as_ref().is_none_or(|owner| owner.seat(safe).is_none());
+                let stranded = backup.deposits.iter().any(wallet_wasm::state::Deposit::is_bound)
+                    && backup.plan.safes().into_iter().any(stranger);
+                let fine = back.as_ref() == Some(content) || (changed && back.is_some()) || stranded;
                 assert!(
                     fine,
                     "{id} in {} does not come back on a new device, {} comes {:?}; {:?}",

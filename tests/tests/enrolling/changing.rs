@@ -1,7 +1,10 @@
 //! A change of passphrase, safes and threshold: wherever it is cut off, and whichever safe is away or set back, the owner comes back by the old enrolment or by the new one, and
 //! finds the newest book.
 
-use protocol::ids::SafeId;
+use protocol::{
+    ids::{EnrolmentId, SafeId},
+    owner::book::Announced,
+};
 use wallet_wasm::{
     changing::{Change, OldKey, Site, Step, exposed},
     session::Action,
@@ -39,14 +42,21 @@ fn next_of(
     let ids: Vec<SafeId> = to.iter().map(|at| safes.all[*at].id()).collect();
     let owner = wallet.state.owner.as_ref().unwrap();
     let before = OwnerRoot::new(owner.root.clone().unwrap());
-    let generation = known.agreed().enrolment.generation + 1;
+    let generation = known.agreed().enrolment.generation + 1 + u32::from(seed == ABOVE);
     let seed = secret(seed + u64::from(generation));
     let enrolling = Enrolling::start(&seed, &ids, t, new, PassphraseCost::LEAST).unwrap().after(before);
     let (stretch, output) = enrolling.to_stretch();
     let stretched = stretch.derive_key_of(output).unwrap();
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name(), generation).unwrap();
     let old = known.agreed().enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-    Change { generation, threshold: t, making: Making::of(&made, stretched), old }
+    Change { generation, threshold: t, making: Making::of(&made, stretched), old, instead: false }
+}
+
+const ABOVE: u64 = 0x2e0;
+
+/// In the place of another change, which was not ended.
+fn above(safes: &Safes, wallet: &Wallet<'_>, phrases: (&'static str, &'static str)) -> Change {
+    Change { instead: true, ..next_of(ABOVE, safes, wallet, &ALL, phrases, &ALL, 3) }
 }
 
 const ALL: [usize; N] = [0, 1, 2, 3, 4];
@@ -105,8 +115,8 @@ fn a_change_comes_to_its_end_from_wherever_it_was_cut_off() {
         let safes = Safes::new(N);
         changing(leak(), &safes, &ALL).0.run(&safes, 1000)
     };
-    // Five safes, and for each: stage, evaluate, show, commit, evaluate, show, promise, write, drop.
-    assert_eq!(count, 45);
+    // Five safes, and for each: stage, evaluate, show, write that all have, commit, evaluate, show, promise, write, drop.
+    assert_eq!(count, 50);
     for crash in 0..=count {
         let fault = [Fault::None, Fault::LostBefore, Fault::LostAfter, Fault::Twice][crash % 4];
         let (store, safes) = (leak(), Safes::new(N));
@@ -265,7 +275,7 @@ fn a_safe_that_goes_away_before_it_commits_does_not_keep_the_others() {
     let (store, mut safes) = (leak(), Safes::new(N));
     let (mut wallet, _) = changing(store, &safes, &ALL);
     let proven =
-        |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().changing.as_ref().is_some_and(|c| c.is_proven());
+        |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().changing.as_ref().is_some_and(|c| c.is_announced());
     while !proven(&wallet) {
         let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
         wallet.act(&action, &safes, Fault::None).unwrap();
@@ -434,6 +444,126 @@ fn of_two_devices_that_change_the_passphrase_at_once_the_one_whose_owner_comes_b
         let sites: Vec<_> = owner.changing.iter().flat_map(|c| &c.sites).map(|site| (site.step, site.back)).collect();
         assert!(owner.changing.is_none() && owner.writes(), "after {rounds}, {turned}: {sites:?}");
         assert_eq!((owner.generation, owner.written()), (2, N), "after {rounds}, {turned}");
+    }
+}
+
+/// Each does so many rounds of what is due, and what waited is tried again in between.
+fn rounds(mut wallets: [&mut Wallet<'static>; 2], safes: &Safes, rounds: usize) {
+    for _ in 0..rounds {
+        for wallet in &mut wallets {
+            for action in wallet.session.actions(&wallet.state, wallet.now()) {
+                wallet.act(&action, safes, Fault::None).unwrap();
+            }
+            wallet.wait(61);
+            wallet.session.retry();
+        }
+    }
+}
+
+#[test]
+fn of_two_devices_that_change_to_different_safes_at_once_one_does() {
+    // Nobody but the safes of before knows both.
+    let groups = [[5, 6, 7, 8, 9], ALL];
+    for (begun, turned) in (0..=30).step_by(3).flat_map(|begun| [(begun, false), (begun, true)]) {
+        let (store, safes) = (leak(), Safes::new(10));
+        let (mut first, _) = enrolled_at_first(store, &safes);
+        let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+        settle(&mut second, &safes);
+        let change = next(&safes, &first, &ALL, (PASSPHRASE, NEW), &groups[0], 3);
+        first.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        for _ in 0..begun {
+            let Some(action) = first.session.actions(&first.state, first.now()).into_iter().next() else { break };
+            first.act(&action, &safes, Fault::None).unwrap();
+        }
+        second.trust(&safes);
+        let change = next_of(0x1e0, &safes, &second, &ALL, (PASSPHRASE, OTHER), &groups[1], 3);
+        second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        let both = if turned { [&mut second, &mut first] } else { [&mut first, &mut second] };
+        rounds(both, &safes, 12);
+        let now = first.now().max(second.now());
+        let in_force: Vec<_> = groups
+            .iter()
+            .filter(|group| {
+                let known = Comer::new(&safes, now, &group[..], 3).look();
+                known.is_ok_and(|agreed| agreed.enrolment.generation == 2)
+            })
+            .collect();
+        assert!(in_force.len() <= 1, "after {begun}, {turned}: both are in force");
+        let owner = second.state.owner.as_ref().unwrap();
+        assert!(owner.changing.is_none() && owner.generation == 2, "after {begun}, {turned}: the one with the turn");
+    }
+}
+
+#[test]
+fn a_change_that_is_announced_is_ended_where_it_began_unless_that_device_is_gone() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut first, _) = enrolled(store, &safes);
+    let change = next(&safes, &first, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+    first.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    let is_due = |wallet: &Wallet<'_>| {
+        let actions = wallet.session.actions(&wallet.state, wallet.now());
+        actions.into_iter().find(|action| matches!(action, Action::Owner(_, Errand::Change(Step::Proven))))
+    };
+    while is_due(&first).is_none() {
+        let action = first.session.actions(&first.state, first.now()).into_iter().next().unwrap();
+        first.act(&action, &safes, Fault::None).unwrap();
+    }
+    let commit = is_due(&first).unwrap();
+    // Another device hears of it, makes none of its own, and lets nothing go.
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    let owner = second.state.owner.as_ref().unwrap();
+    assert!(owner.writes() && owner.written() == N && owner.is_behind());
+    let change = next_of(0x1e0, &safes, &second, &ALL, (PASSPHRASE, OTHER), &ALL, 3);
+    assert_eq!(second.handle(Event::ChangeOwner(Box::new(change.clone()))), Err(WalletError::Announced));
+    // Nor does a third one, which knows of it from the second one only.
+    let third = Comer::new(&safes, second.now(), &ALL, 3).come_back(3);
+    assert!(third.state.owner.as_ref().unwrap().announced.is_some());
+    Comer::new(&safes, second.now(), &ALL, 2).come_back_to(&mut second, 4);
+    settle(&mut second, &safes);
+    // The device is gone: another change takes its place, of a generation above it.
+    let below = Change { instead: true, ..change };
+    assert_eq!(second.handle(Event::ChangeOwner(Box::new(below))), Err(WalletError::Outdated));
+    let change = above(&safes, &second, (PASSPHRASE, OTHER));
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    assert!(!second.state.owner.as_ref().unwrap().is_behind() || second.state.owner.as_ref().unwrap().written() < N);
+    while second.state.owner.as_ref().unwrap().changing.as_ref().is_some_and(|c| !c.is_announced()) {
+        let action = second.session.actions(&second.state, second.now()).into_iter().next().unwrap();
+        second.act(&action, &safes, Fault::None).unwrap();
+    }
+    // It was not gone, and what it says now comes too late.
+    first.wait(second.now() - first.now());
+    first.act(&commit, &safes, Fault::None).unwrap();
+    assert_eq!(Comer::new(&safes, first.now(), &ALL, 5).look().unwrap().enrolment.generation, 1);
+    settle(&mut second, &safes);
+    let owner = second.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.generation == 3 && !owner.is_behind());
+    Comer { passphrase: OTHER, ..Comer::new(&safes, second.now(), &ALL, 6) }.come_back_to(&mut first, 6);
+    settle(&mut first, &safes);
+    let owner = first.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.generation == 3 && owner.writes());
+}
+
+#[test]
+fn what_a_stolen_wallet_announces_keeps_nobody_from_changing() {
+    for far in [2, u32::MAX] {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut thief, _) = enrolled(store, &safes);
+        let owner = thief.state.owner.as_mut().unwrap();
+        owner.announced = Some(Announced { generation: far, id: EnrolmentId([6; 16]) });
+        one_more(&mut thief, &safes, "Bait");
+        let mut second = Comer::new(&safes, thief.now(), &ALL, 2).come_back(2);
+        settle(&mut second, &safes);
+        assert_eq!(second.state.owner.as_ref().unwrap().announced.is_some(), far == 2);
+        let change = if far == 2 {
+            above(&safes, &second, (PASSPHRASE, OTHER))
+        } else {
+            next(&safes, &second, &ALL, (PASSPHRASE, OTHER), &ALL, 3)
+        };
+        second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        settle(&mut second, &safes);
+        let owner = second.state.owner.as_ref().unwrap();
+        assert!(owner.changing.is_none() && owner.generation > 1 && !owner.is_behind(), "{far}");
     }
 }
 

@@ -19,7 +19,13 @@ impl Owner {
         let leaving = self.leaving.iter().filter(|key| !is_back(&key.safe)).cloned().collect();
         let kept = Self { former, leaving, ..back };
         let Some(changing) = self.changing.clone() else { return kept };
+        let mine = changing.announced.filter(|own| kept.announced.as_ref() == Some(own));
+        // Its owner has begun another one in its place, on another device.
+        if same && kept.announced.is_some() && mine.is_none() {
+            return kept;
+        }
         if same {
+            let kept = Self { announced: None, ..kept };
             let mut changing = changing;
             // Who makes a safe forget is another device with a change of its own, whose turn is over now.
             changing.sites.iter_mut().for_each(|site| site.back = 0);
@@ -50,15 +56,25 @@ impl Transition<'_> {
         if busy || !owner.writes() {
             return Err(WalletError::Busy);
         }
+        if owner.announced.is_some() && !change.instead {
+            return Err(WalletError::Announced);
+        }
         if change.making.given.iter().any(|given| !self.state.safes.contains_key(&given.safe)) {
             return Err(WalletError::Unknown("safe"));
+        }
+        // Such a safe knows neither of both passphrases yet: one that stays has to have what is in force.
+        let late = |safe: &SafeId| {
+            owner.changing.as_ref().and_then(|now| now.site(safe)).is_some_and(|site| site.step < Step::Committed)
+        };
+        if change.making.given.iter().any(|given| late(&given.safe)) {
+            return Err(WalletError::Busy);
         }
         let changing = Changing::begin(&owner, change)?;
         self.note(
             Level::Info,
             format!("A new enrolment as “{}” was begun at {} safes.", owner.name, changing.sites.len()),
         );
-        self.put_owner(Owner { changing: Some(changing), ..owner });
+        self.put_owner(Owner { changing: Some(changing), announced: None, ..owner });
         Ok(())
     }
 
@@ -67,7 +83,7 @@ impl Transition<'_> {
         match &owner.changing {
             None => return Ok(()),
             // It may be in force at a safe whose answer was lost.
-            Some(changing) if changing.is_proven() => return Err(WalletError::Busy),
+            Some(changing) if changing.is_announced() => return Err(WalletError::Busy),
             Some(_) => {}
         }
         self.note(Level::Info, "The new enrolment was given up; everything is as it was.");
@@ -97,6 +113,7 @@ impl Transition<'_> {
             changing.old.retain(|key| key.safe != *safe);
         }
         site.step = to;
+        changing.announce();
         if number.is_some() {
             owner.writing_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.number = number);
         }

@@ -66,7 +66,8 @@ impl Transition<'_> {
             Level::Info,
             format!("{} backups stand in a part of your book that has arrived.", book.entries.len()),
         );
-        self.take_over_book(book, true)?;
+        let held = self.state.owner.as_ref().map_or(Vec::new(), |owner| owner.held.clone());
+        self.take_over_book(book, Some(&held))?;
         Ok(())
     }
 

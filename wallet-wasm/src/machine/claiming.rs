@@ -75,6 +75,7 @@ impl Transition<'_> {
         }
         let epoch = backup.claim.as_ref().map_or(0, |claim| claim.epoch).saturating_add(1);
         backup.claim = Some(Claim { epoch, lenient: true, ..Claim::make_random(rng) });
+        backup.held = false;
         if !stuck {
             (backup.operation, backup.wanted) = (Some(Operation::Recover), Vec::new());
         }

@@ -2,7 +2,7 @@
 
 use protocol::{
     book::KnownSafe,
-    ids::SafeId,
+    ids::{BackupId, SafeId},
     owner::{
         book::HeadContent,
         kit::Printed,
@@ -15,8 +15,8 @@ use rand_core::CryptoRng;
 use super::{Transition, WalletError, backup_of};
 use crate::{
     book::{head_of, no_book},
-    owner::{Making, Owner, Reached, Return, Seat},
-    state::{Level, Row},
+    owner::{MAX_LEAP, Making, Owner, Reached, Return, Seat},
+    state::{Backup, Key, Level, Row},
 };
 
 /// Whether somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
@@ -88,6 +88,8 @@ impl Transition<'_> {
             former: Vec::new(),
             changed: None,
             renewing: None,
+            announced: None,
+            held: Vec::new(),
         });
         Ok(())
     }
@@ -110,6 +112,20 @@ impl Transition<'_> {
             self.note(Level::Info, format!("You are enrolled as “{}”.", owner.name));
         }
         self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_forgot(&mut self, safe: &SafeId, from: Reached, to: Reached) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        // An answer that comes late says nothing new.
+        let late = |seat: &&mut Seat| seat.safe == *safe && seat.reached == from && to < from;
+        if owner.making.is_some()
+            && let Some(seat) = owner.seats.iter_mut().find(late)
+        {
+            seat.reached = to;
+            seat.back = seat.back.saturating_add(1);
+            self.put_owner(owner);
+        }
         Ok(())
     }
 
@@ -184,7 +200,7 @@ impl Transition<'_> {
         let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
         let turn = before.filter(|owner| !owner.superseded && !overtaken(owner)).filter(same);
         let (head, content) = back.newest.unzip();
-        let HeadContent { mut book, chapters, gone, changed, .. } =
+        let HeadContent { mut book, chapters, gone, changed, announced, held, .. } =
             content.unwrap_or_else(|| HeadContent::new(no_book()));
         // Where a safe has just answered is where it stands, whatever a book says.
         for safe in back.safes {
@@ -196,10 +212,16 @@ impl Transition<'_> {
                 None => book.safes.push(safe),
             }
         }
-        self.take_over_book(book, true)?;
         match turn {
-            Some(_) => self.read_chapters_again(),
-            None => self.follow_chapters(chapters.into_iter().map(backup_of).collect())?,
+            Some(turn) => {
+                self.take_over_book(book, Some(&turn.held))?;
+                self.read_chapters_again();
+            }
+            None => {
+                self.take_over_book(book, Some(&held))?;
+                self.hold(&held);
+                self.follow_chapters(chapters.into_iter().map(backup_of).collect())?;
+            }
         }
         // Also where it is known from a change that has not come so far, or from an enrolment before.
         let same_key = |owner: &&Owner| owner.credential.same_as(&back.credential);
@@ -208,7 +230,7 @@ impl Transition<'_> {
             let number = number.or_else(|| before.filter(same_key)?.number_at(&safe));
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
-            Seat { safe, number, reached, promised, written, turned: false, generation: None }
+            Seat { safe, number, reached, promised, written, turned: false, generation: None, back: 0 }
         };
         let seats = back.seats.into_iter().map(|(safe, number)| seat(safe, number)).collect();
         self.note(Level::Info, format!("You are back as “{}”.", back.name));
@@ -241,6 +263,10 @@ impl Transition<'_> {
                 // Whoever has the root before could read that head until now.
                 changed: if back.bridged { Some(self.now) } else { changed },
                 renewing: None,
+                // One that is in force by now is over. Whoever has a stolen wallet may have written any number: it must leave some for the owner.
+                announced: announced
+                    .filter(|other| (1..=MAX_LEAP).contains(&other.generation.saturating_sub(back.generation))),
+                held,
             },
         };
         let mut owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
@@ -248,6 +274,17 @@ impl Transition<'_> {
         self.switch_owner(&mut owner);
         self.put_owner(owner);
         Ok(())
+    }
+
+    /// What is known already of what lives once: whoever had it may have let it go since, or have it back.
+    fn hold(&mut self, held: &[BackupId]) {
+        let here = |backup: &Backup| backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+        let stays = |backup: &&Backup| !self.changes.remove.contains(&Key::Backup(backup.id));
+        let open = |backup: &&Backup| backup.must_claim() && backup.operation.is_none() && !here(backup);
+        let differs = |backup: &&Backup| backup.held != held.contains(&backup.id);
+        let all = self.state.backups.values().filter(stays).filter(open).filter(differs);
+        let others: Vec<Backup> = all.cloned().collect();
+        others.into_iter().for_each(|backup| self.put(Backup { held: !backup.held, ..backup }));
     }
 
     /// A kit was made, tried and printed.

@@ -23,13 +23,15 @@ use crate::{
 };
 
 impl Driver {
-    /// Changes the passphrase (`new`; `None`: it stays), the safes and how many of them must answer.
+    /// Changes the passphrase (`new`; `None`: it stays), the safes and how many of them must answer. `instead`: in the place of a change that another device has begun, which
+    /// is gone.
     pub(crate) async fn change_owner(
         self: &Rc<Self>,
         current: &str,
         new: Option<&str>,
         threshold: u8,
         safes: &[String],
+        instead: bool,
     ) -> Result<(), EngineError> {
         let current = passphrase::normalise(current, nfc)?;
         let new = match new {
@@ -44,6 +46,9 @@ impl Driver {
         let owner = self.with(|open| open.state.owner.clone())?.ok_or(WalletError::Unknown("owner"))?;
         let busy = owner.changing.as_ref().is_some_and(|changing| !changing.switched);
         let root = owner.root.clone().filter(|_| owner.writes() && !busy).ok_or(WalletError::Busy)?;
+        if owner.announced.is_some() && !instead {
+            return Err(WalletError::Announced.into());
+        }
         let key = NameKey::new(owner.name_key.clone());
         // The safes of the enrolment in force, as this wallet knows them.
         let seats = self.with(|open| {
@@ -60,7 +65,8 @@ impl Driver {
         let (known, _) = self.log_in(&coming, &current).await?;
         let mut rng = fresh_rng()?;
         let enrolment = &known.agreed().enrolment;
-        let generation = enrolment.generation.saturating_add(1);
+        let last = enrolment.generation.max(owner.announced.map_or(0, |other| other.generation));
+        let generation = last.saturating_add(1);
         let seed = Secret::make_random(&mut rng);
         let enrolling = Enrolling::start(&seed, &ids, threshold, &new, PassphraseCost::STANDARD)?;
         let enrolling = enrolling.after(OwnerRoot::new(root));
@@ -68,7 +74,7 @@ impl Driver {
         let stretched = self.derive_key_of(stretch, output).await?;
         let made = enrolling.finish(&Stretched::new(stretched.clone()), &key, generation)?;
         let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-        let change = Change { generation, threshold, making: Making::of(&made, stretched), old };
+        let change = Change { generation, threshold, making: Making::of(&made, stretched), old, instead };
         self.with(|open| open.session.came_back())?;
         self.handle(Event::ChangeOwner(Box::new(change))).await
     }

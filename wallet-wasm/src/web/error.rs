@@ -168,6 +168,9 @@ impl From<WalletError> for EngineError {
             WalletError::Taken => ("taken", Some("If that device is lost, take it over.")),
             WalletError::NotEnrolled(_) => ("not-enrolled", Some("Enrol at it under Recover.")),
             WalletError::Unasked => ("plan-refused", Some("Put the content itself at the safes with at(…).")),
+            WalletError::Announced => {
+                ("change-elsewhere", Some("Open Strongroom on that device. If it is gone, begin anew without it."))
+            }
             WalletError::Outdated => ("come-back-first", Some("Come back with your recovery name under Recover.")),
             WalletError::Words => {
                 ("words-needed", Some("Enter words where the plan has memory, and none where it has not."))

@@ -682,7 +682,8 @@ impl Engine {
         promise(async move { Ok(driver.enrol(&handle, &passphrase, threshold, &safes, &label).await?.into()) })
     }
 
-    /// Changes the passphrase (`undefined`: it stays), the safes, or how many of them must answer; takes the passphrase in force.
+    /// Changes the passphrase (`undefined`: it stays), the safes, or how many of them must answer; takes the passphrase in force. `instead`: in the place of a change that another
+    /// device has begun, which is gone.
     #[wasm_bindgen(js_name = changeOwner)]
     pub fn change_owner(
         &self,
@@ -690,9 +691,10 @@ impl Engine {
         passphrase: Option<String>,
         threshold: u8,
         safes: Vec<String>,
+        instead: bool,
     ) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move { driver.change_owner(&current, passphrase.as_deref(), threshold, &safes).await })
+        done(async move { driver.change_owner(&current, passphrase.as_deref(), threshold, &safes, instead).await })
     }
 
     /// Gives up a change that is in force nowhere yet.

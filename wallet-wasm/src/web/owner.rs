@@ -26,7 +26,7 @@ use crate::{
     exchange::{Meaning, Request, base},
     machine::{Enrol, Event},
     owner::{
-        self, Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
+        self, Arrived, Errand, Making, Told, arrival, arrived, come_back, epoch_after, interpret, is_due, look_request,
         question_by, read_look, visit, visited,
     },
     web::{
@@ -147,10 +147,13 @@ impl Driver {
         let mut rng = fresh_rng()?;
         let question = self.with(|open| {
             open.session.set_clock(safe, look.time, now());
-            question_by(&open.state, &safe, errand, &look, visitor.as_ref(), &mut rng)
+            let due = is_due(&open.state, &safe, errand);
+            due.then(|| question_by(&open.state, &safe, errand, &look, visitor.as_ref(), &mut rng))
         })?;
-        let Ok((request, asked)) = question else {
-            return self.look_again(safe, "has no key to seal to now".to_owned()).await;
+        let (request, asked) = match question {
+            None => return Ok(()),
+            Some(Ok(question)) => question,
+            Some(Err(_)) => return self.look_again(safe, "has no key to seal to now".to_owned()).await,
         };
         let body = request.body.as_ref().and_then(|body| net::body_of(&Uint8Array::from(body.as_slice())));
         let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);

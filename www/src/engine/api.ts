@@ -255,6 +255,8 @@ export interface OwnerView {
   kit: KitView | null;
   /** Another passphrase, or other safes, that are to take the place of these; null: none are. */
   change: ChangeView | null;
+  /** Another device has begun such a change, and it is not over: until it is, or another one has taken its place, nothing is let go. */
+  changeElsewhere: boolean;
   /** Safes that are the owner's no longer, and do not know it yet: they keep what the old passphrase had to do with. `forgetLeaving` waits no longer. */
   leaving: { safeId: string; nickname: string }[];
   /** Another device has changed the passphrase or the safes: this one has to come back by the passphrase of now. */
@@ -766,9 +768,15 @@ export interface Engine {
   ): Promise<string>;
   /**
    * Changes the passphrase (null: it stays), the safes, or how many of them must answer. Takes the passphrase in force, and for it a guess, which is given back. Error
-   * `wrong-passphrase`, `no-guesses`, `too-few-safes`, `busy`, `come-back-first`.
+   * `wrong-passphrase`, `no-guesses`, `too-few-safes`, `busy`, `come-back-first`, `change-elsewhere`: see `changeElsewhere`; with `instead` it takes the place of that one.
    */
-  changeOwner(current: string, passphrase: string | null, threshold: number, safes: string[]): Promise<void>;
+  changeOwner(
+    current: string,
+    passphrase: string | null,
+    threshold: number,
+    safes: string[],
+    instead: boolean,
+  ): Promise<void>;
   /** Gives up a change of which nothing is in force yet. Error `busy`. */
   cancelChange(): Promise<void>;
   /** Waits no longer for a safe in `leaving`. */

@@ -87,8 +87,8 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     importCertificates: (file, passphrase) => remote.importCertificates(file, passphrase),
     enrol: (handle, passphrase, threshold, safes, label) =>
       remote.enrol(handle, passphrase, threshold, safes, label),
-    changeOwner: (current, passphrase, threshold, safes) =>
-      remote.changeOwner(current, passphrase, threshold, safes),
+    changeOwner: (current, passphrase, threshold, safes, instead) =>
+      remote.changeOwner(current, passphrase, threshold, safes, instead),
     cancelChange: () => remote.cancelChange(),
     forgetLeaving: (safeId) => remote.forgetLeaving(safeId),
     renewExposed: () => remote.renewExposed(),

@@ -39,6 +39,7 @@ interface WasmEngine
     passphrase: string | undefined,
     threshold: number,
     safes: string[],
+    instead: boolean,
   ): Promise<void>;
   renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;

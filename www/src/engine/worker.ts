@@ -171,8 +171,9 @@ const host = {
   enrol: here((handle: string, passphrase: string, threshold: number, safes: string[], label: string) =>
     engine().enrol(handle, passphrase, threshold, safes, label),
   ),
-  changeOwner: here((current: string, passphrase: string | null, threshold: number, safes: string[]) =>
-    engine().changeOwner(current, passphrase ?? undefined, threshold, safes),
+  changeOwner: here(
+    (current: string, passphrase: string | null, threshold: number, safes: string[], instead: boolean) =>
+      engine().changeOwner(current, passphrase ?? undefined, threshold, safes, instead),
   ),
   cancelChange: here(() => engine().cancelChange()),
   forgetLeaving: here((safeId: string) => engine().forgetLeaving(safeId)),

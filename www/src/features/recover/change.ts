@@ -36,6 +36,8 @@ export class Change extends Page {
   @property({ attribute: false }) owner!: OwnerView;
   @property({ attribute: false }) safes: SafeView[] = [];
   @state() private open: 'passphrase' | 'safes' | null = null;
+  /** The device that has begun a change is gone. */
+  @state() private instead = false;
   /** What the owner has chosen otherwise than it is now. */
   @state() private chosen: ReadonlyMap<string, boolean> = new Map();
 
@@ -47,7 +49,30 @@ export class Change extends Page {
     const busy = owner.change !== null && !owner.change.inForce;
     return html`<div class="stack" data-testid="change" data-exposed=${owner.exposed} data-changing=${owner.change !== null} data-leaving=${owner.leaving.length}>
       ${owner.change ? this.#progress(owner.change) : nothing} ${this.#leaving()} ${this.#exposed()}
-      ${busy || owner.superseded ? nothing : this.#choice()} ${this.errorBox()}
+      ${owner.changeElsewhere ? this.#elsewhere() : nothing}
+      ${busy || owner.superseded || (owner.changeElsewhere && !this.instead) ? nothing : this.#choice()} ${this.errorBox()}
+    </div>`;
+  }
+
+  #elsewhere(): TemplateResult {
+    return html`<div class="notice warn" role="status" data-testid="change-elsewhere">
+      ${icon('alert')}
+      <div class="stack tight">
+        <p>
+          Another of your devices has begun to change your passphrase or your safes, and that is not over. Open Strongroom there, and it
+          goes on by itself. Until then nothing that you back up leaves this device.
+        </p>
+        ${
+          this.instead
+            ? html`<p class="small">
+                What you change here takes its place. A safe that has taken in the other one already refuses this one; choose another in
+                its place.
+              </p>`
+            : html`<div>
+                <button data-testid="change-instead" @click=${() => (this.instead = true)}>That device is gone</button>
+              </div>`
+        }
+      </div>
     </div>`;
   }
 
@@ -163,8 +188,9 @@ export class Change extends Page {
         });
       }
       const needed = other ? owner.threshold : Number(threshold);
-      await session.engine.changeOwner(current, other ? passphrase : null, needed, safes);
+      await session.engine.changeOwner(current, other ? passphrase : null, needed, safes, this.instead);
       this.open = null;
+      this.instead = false;
     });
   }
 

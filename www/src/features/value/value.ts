@@ -183,7 +183,7 @@ export class Value extends Page {
   }
 
   #taken(value: ValueView): TemplateResult {
-    return html`<p>There may be only one of it, and another device has claimed it.</p>
+    return html`<p>There may be only one of it, and another device has it.</p>
       <div class="row">
         ${this.#takeOver()}
         <button
