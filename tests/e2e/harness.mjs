@@ -743,12 +743,13 @@ export class Wallet {
     await this.find('credentials-said').filter({ hasText: 'Added and tried' }).waitFor();
   }
 
-  /** Revokes what is called so, or is told with this code why not. */
-  async revoke(label, passphrase, code) {
+  /** Revokes what is called so, or is told with this code why not. `next`: of a device that is lost, another passphrase. */
+  async revoke(label, passphrase, code, next) {
     if (!(await this.find('credential-passphrase').count())) {
       await this.find('credential-revoke', {}, this.find('credential-row', { label })).click();
     }
     await this.fill('credential-passphrase', passphrase);
+    if (next) await this.fill('credential-next', next);
     await this.click('credential-confirm');
     await (code
       ? this.find('error-message', { code })

@@ -5,6 +5,7 @@ import { Product, Wallet } from './harness.mjs';
 
 const SEED = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
 const RECOVERY = 'a wardrobe full of lighthouse keepers';
+const OTHER = 'an orchard under seven feet of snow';
 
 let product;
 before(async () => {
@@ -139,7 +140,7 @@ test('a device that is lost is no longer known, and its owner is', async (t) => 
   const lost = (await second.credentials()).filter((one) => one !== 'wallet (this one)');
   assert.equal(lost.length, 1);
   await second.revoke(lost[0].replace(/^wallet /, ''), 'not the passphrase at all', 'wrong-passphrase');
-  await second.revoke(lost[0].replace(/^wallet /, ''), RECOVERY);
+  await second.revoke(lost[0].replace(/^wallet /, ''), RECOVERY, undefined, OTHER);
   assert.deepEqual(await second.credentials(), ['wallet (this one)']);
   // Whoever has the lost device changes nothing with it.
   await first.page.bringToFront();
@@ -147,6 +148,18 @@ test('a device that is lost is no longer known, and its owner is', async (t) => 
   await first.find('credentials', { count: 0 }).waitFor();
   // The wrong passphrase is counted until its owner has it forgotten.
   await second.page.bringToFront();
-  await second.forgetTries(RECOVERY);
+  // What it knew is of no use any more: everything is under other keys, and the passphrase is another one.
+  await second.click('nav-recover');
+  await second.find('change', { changing: false, exposed: 0 }).waitFor();
+  await second.settledBook();
+  await second.openReturning();
+  await second.forgetTries(OTHER);
   assert.equal(await second.find('tries').count(), 0);
+  const third = await Wallet.fresh(product);
+  t.after(() => third.close());
+  await third.create('a third wallet');
+  await third.lookFor(name);
+  await third.comeBack(RECOVERY, 'wrong-passphrase');
+  await third.comeBack(OTHER);
+  await hasEverything(third);
 });

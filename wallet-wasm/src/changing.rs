@@ -158,6 +158,10 @@ pub struct Changing {
     /// What the book says of it since every safe has proven it. Once that counts it may be in force somewhere, and no other device makes one of its own.
     #[n(7)]
     pub announced: Option<Announced>,
+    /// What the root before has told of is protected anew as soon as this one is the owner's.
+    #[n(8)]
+    #[cbor(default)]
+    pub renews: bool,
 }
 
 /// The next enrolment, as the shell made it.
@@ -173,6 +177,8 @@ pub struct Change {
     pub old: Vec<OldKey>,
     /// It takes the place of one that another device has announced, and that is never to end: the device is gone.
     pub instead: bool,
+    /// Whoever had what is before it is to be shut out: what that has told of is protected anew, without being asked for.
+    pub renews: bool,
 }
 
 /// The values that the owner has asked to be protected anew.
@@ -190,7 +196,7 @@ impl Changing {
     /// # Errors
     /// [`WalletError`] if it does not follow the owner's enrolment.
     pub fn begin(owner: &Owner, change: Change) -> Result<Self, WalletError> {
-        let Change { generation, threshold, making, old, .. } = change;
+        let Change { generation, threshold, making, old, renews, .. } = change;
         let staying = |safe: &SafeId| owner.seat(safe).is_some();
         let is_new = |safe: &SafeId| making.given.iter().any(|given| given.safe == *safe);
         // What a safe still has that was left before, and has not heard of it, is no more than what is before this one there.
@@ -209,7 +215,7 @@ impl Changing {
             |safe| Seat { promised: false, written: 0, ..owner.former(&safe).cloned().unwrap_or(Seat::new(safe)) };
         let joining = joining.map(seat).collect();
         let sites = making.given.iter().map(site).collect();
-        Ok(Self { generation, threshold, sites, joining, old, switched: false, announced: None, making })
+        Ok(Self { generation, threshold, sites, joining, old, switched: false, announced: None, renews, making })
     }
 
     /// The site of a safe.
@@ -396,7 +402,7 @@ impl Owner {
         self.base = self.head.as_ref().map(|head| head.mark).or(self.base);
         self.epoch.counter = self.epoch.counter.saturating_add(1);
         self.changed = Some(now);
-        self.renewing = None;
+        self.renewing = changing.renews.then(Renewing::default);
         if let Some(changing) = &mut self.changing {
             changing.old = old;
         }

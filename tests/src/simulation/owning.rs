@@ -321,7 +321,8 @@ impl World<'_, '_> {
         let key = stretched(stretch, output);
         let made = enrolling.finish(&Stretched::new(key.clone()), &self.person().name, generation).unwrap();
         let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-        let change = Change { generation, threshold, making: Making::of(&made, key), old, instead: false };
+        let change =
+            Change { generation, threshold, making: Making::of(&made, key), old, instead: false, renews: false };
         let result = self.in_tab(owner, tab, |tab| {
             tab.wallet.session.came_back();
             tab.wallet.try_handle(Event::ChangeOwner(Box::new(change)))

@@ -49,7 +49,7 @@ fn next_of(
     let stretched = stretch.derive_key_of(output).unwrap();
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name(), generation).unwrap();
     let old = known.agreed().enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-    Change { generation, threshold: t, making: Making::of(&made, stretched), old, instead: false }
+    Change { generation, threshold: t, making: Making::of(&made, stretched), old, instead: false, renews: false }
 }
 
 const ABOVE: u64 = 0x2e0;
@@ -642,6 +642,20 @@ fn what_the_old_root_has_told_of_is_renewed_and_counted_until_it_is() {
     }
     let back = changing::back(&safes, wallet.now(), &[1, 2, 3], 6).unwrap();
     assert_eq!((exposed(&back.state).count(), back.state.values.contains_key(&own)), (0, true));
+}
+
+#[test]
+fn after_a_device_was_lost_all_of_it_is_renewed_unasked() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, value) = enrolled_at_first(store, &safes);
+    let before = wallet.backup_of(&value);
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(Change { renews: true, ..change }))).unwrap();
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().changing.is_none());
+    assert_eq!(exposed(&wallet.state).count(), 0);
+    assert!(wallet.backup_of(&value) != before && !wallet.state.backups.contains_key(&before));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use protocol::{
     crypto::{PassphraseCost, Secret},
+    ids::SafeId,
     owner::{
         enrolment::{Enrolling, OwnerRoot, Stretched, may_be},
         name::NameKey,
@@ -16,6 +17,7 @@ use crate::{
     machine::{Event, WalletError},
     owner::Making,
     web::{
+        credentials::DoneReport,
         driver::{Driver, fresh_rng},
         error::EngineError,
         nfc,
@@ -33,12 +35,39 @@ impl Driver {
         safes: &[String],
         instead: bool,
     ) -> Result<(), EngineError> {
+        let ids = safes.iter().map(|id| super::safe_id(id)).collect::<Result<Vec<_>, _>>()?;
+        self.change_to((current, new), threshold, &ids, (instead, false)).await
+    }
+
+    /// Shuts out whoever has a device that is lost: the safes forget it, another root takes the place of the one that it knew (with another passphrase, if there is one), and what
+    /// that has told of is protected anew.
+    pub(crate) async fn device_lost(
+        self: &Rc<Self>,
+        credential: &str,
+        current: &str,
+        new: Option<&str>,
+    ) -> Result<DoneReport, EngineError> {
+        // What is wrong with it is said before anything is done.
+        new.map(|typed| check_new(typed, nfc)).transpose()?;
+        let report = self.revoke(credential, current).await?;
+        let owner = self.with(|open| open.state.owner.clone())?.ok_or(WalletError::Unknown("owner"))?;
+        let safes: Vec<SafeId> = owner.seats.iter().map(|seat| seat.safe).collect();
+        self.change_to((current, new), owner.threshold, &safes, (false, true)).await?;
+        Ok(report)
+    }
+
+    async fn change_to(
+        self: &Rc<Self>,
+        (current, new): (&str, Option<&str>),
+        threshold: u8,
+        ids: &[SafeId],
+        (instead, renews): (bool, bool),
+    ) -> Result<(), EngineError> {
         let current = passphrase::normalise(current, nfc)?;
         let new = match new {
             Some(typed) => check_new(typed, nfc)?,
             None => current.clone(),
         };
-        let ids = safes.iter().map(|id| super::safe_id(id)).collect::<Result<Vec<_>, _>>()?;
         if !may_be(usize::from(threshold), ids.len()) {
             let text = "More than half of the safes must be needed, and at least two.";
             return Err(EngineError::new(("bad-threshold", text, Some("Choose other numbers."))));
@@ -68,13 +97,13 @@ impl Driver {
         let last = enrolment.generation.max(owner.announced.map_or(0, |other| other.generation));
         let generation = last.saturating_add(1);
         let seed = Secret::make_random(&mut rng);
-        let enrolling = Enrolling::start(&seed, &ids, threshold, &new, PassphraseCost::STANDARD)?;
+        let enrolling = Enrolling::start(&seed, ids, threshold, &new, PassphraseCost::STANDARD)?;
         let enrolling = enrolling.after(OwnerRoot::new(root));
         let (stretch, output) = enrolling.to_stretch();
         let stretched = self.derive_key_of(stretch, output).await?;
         let made = enrolling.finish(&Stretched::new(stretched.clone()), &key, generation)?;
         let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-        let change = Change { generation, threshold, making: Making::of(&made, stretched), old, instead };
+        let change = Change { generation, threshold, making: Making::of(&made, stretched), old, instead, renews };
         self.with(|open| open.session.came_back())?;
         self.handle(Event::ChangeOwner(Box::new(change))).await
     }

@@ -774,6 +774,13 @@ impl Engine {
         promise(async move { to_js(&driver.revoke(&credential, &passphrase).await?) })
     }
 
+    /// Shuts out whoever has a device that is lost. `next`: another passphrase; `undefined`: it stays.
+    #[wasm_bindgen(js_name = deviceLost)]
+    pub fn device_lost(&self, credential: String, passphrase: String, next: Option<String>) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.device_lost(&credential, &passphrase, next.as_deref()).await?) })
+    }
+
     /// Forgets all guesses that are counted, whoever made them.
     #[wasm_bindgen(js_name = forgetTries)]
     pub fn forget_tries(&self, passphrase: String) -> Promise {

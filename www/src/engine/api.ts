@@ -802,6 +802,11 @@ export interface Engine {
   credentials(): Promise<CredentialsReport>;
   /** Forgets one at every safe that answers. */
   revoke(credential: string, passphrase: string): Promise<DoneReport>;
+  /**
+   * Shuts out whoever has a device that is lost: its credential is revoked, and a change begins as by `changeOwner`, to another root, and to another passphrase unless `next` is
+   * null; what the old root has told of is protected anew after it. Errors as of both; what was revoked stays so.
+   */
+  deviceLost(credential: string, passphrase: string, next: string | null): Promise<DoneReport>;
   /** Forgets all guesses that are counted, whoever made them. */
   forgetTries(passphrase: string): Promise<DoneReport>;
   /** Makes a kit, and has it bring the owner back as a trial. Error `too-few-safes`, `not-proven`. */

@@ -101,6 +101,7 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     comeBack: (passphrase, label) => remote.comeBack(passphrase, label),
     credentials: () => remote.credentials(),
     revoke: (credential, passphrase) => remote.revoke(credential, passphrase),
+    deviceLost: (credential, passphrase, next) => remote.deviceLost(credential, passphrase, next),
     forgetTries: (passphrase) => remote.forgetTries(passphrase),
     makeKit: (passphrase) => remote.makeKit(passphrase),
     confirmKit: (code) => remote.confirmKit(code),

@@ -2,13 +2,16 @@
  * The generated module as the worker sees it. Written by hand, so that types are checked against the contract whether or not
  * `pkg/` has been built; `vite.config.ts` points the name `wallet-wasm` at the generated file.
  */
-import type { Engine as Contract, PlanOutlook, PlanReading, WalletView } from './api.ts';
+import type { Engine as Contract, DoneReport, PlanOutlook, PlanReading, WalletView } from './api.ts';
 
 /** Fetches and compiles the WebAssembly module that lies beside the script; or takes one that was compiled already. */
 export default function init(from?: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 
 interface WasmEngine
-  extends Omit<Contract, 'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan' | 'changeOwner'> {
+  extends Omit<
+    Contract,
+    'lock' | 'subscribe' | 'backup' | 'recover' | 'renew' | 'plan' | 'changeOwner' | 'deviceLost'
+  > {
   lock(): void;
   /** Calls back after every commit: the other windows of this wallet are to `follow`. */
   onCommit(tell: () => void): void;
@@ -41,6 +44,7 @@ interface WasmEngine
     safes: string[],
     instead: boolean,
   ): Promise<void>;
+  deviceLost(credential: string, passphrase: string, next: string | undefined): Promise<DoneReport>;
   renew(id: string, words: string | undefined, from: string[], to: string[]): Promise<void>;
   recover(ids: string[], words: string | undefined, file: Uint8Array | undefined): Promise<void>;
 }

@@ -186,6 +186,9 @@ const host = {
   comeBack: here((passphrase: string, label: string) => engine().comeBack(passphrase, label)),
   credentials: () => engine().credentials(),
   revoke: here((credential: string, passphrase: string) => engine().revoke(credential, passphrase)),
+  deviceLost: here((credential: string, passphrase: string, next: string | null) =>
+    engine().deviceLost(credential, passphrase, next ?? undefined),
+  ),
   forgetTries: here((passphrase: string) => engine().forgetTries(passphrase)),
   makeKit: here((passphrase: string) => engine().makeKit(passphrase)),
   confirmKit: here((code: string) => engine().confirmKit(code)),

@@ -6,6 +6,7 @@ import { session } from '../../engine/session.ts';
 import { count, date } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
+import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
 import { enrolDevice, obstacle, wipe } from '../unlock/webauthn.ts';
 
@@ -128,23 +129,29 @@ export class Credentials extends Page {
           ? html`${
               kind === 'wallet'
                 ? html`<p class="small">
-                    Your safes forget this device at once. Whoever has it and can unlock it may have copies of your keys: renew what you
-                    have backed up afterwards, and choose another recovery passphrase if it may be known.
-                  </p>`
-                : nothing
-            }
-            ${this.#confirm('Revoke', (passphrase) => session.engine.revoke(id, passphrase))}`
+                      Your safes forget this device at once. Whoever has it and can unlock it may have copies of your keys, so everything is
+                      protected anew, under keys that it does not have. Your other devices have to come back afterwards, passkeys to be
+                      added again, and a kit printed again. <a href="#/recover">Recover</a> shows how far it is.
+                    </p>
+                    ${this.#confirm('Shut it out', (passphrase, next) => session.engine.deviceLost(id, passphrase, next), true)}`
+                : this.#confirm('Revoke', (passphrase) => session.engine.revoke(id, passphrase))
+            }`
           : nothing
       }
     </li>`;
   }
 
-  #confirm(what: string, work: (passphrase: string) => Promise<DoneReport>): TemplateResult {
+  #confirm(
+    what: string,
+    work: (passphrase: string, next: string | null) => Promise<DoneReport>,
+    another = false,
+  ): TemplateResult {
     const submit = (event: SubmitEvent) => {
       event.preventDefault();
       const passphrase = field(event, 'passphrase');
+      const next = another ? field(event, 'next') || null : null;
       void this.#change(async () => {
-        const report = await work(passphrase);
+        const report = await work(passphrase, next);
         this.asked = null;
         await this.#load();
         return sentence('Done', report);
@@ -153,6 +160,15 @@ export class Credentials extends Page {
     return html`<form class="stack tight ask" @submit=${submit}>
       <label for="passphrase">Recovery passphrase</label>
       <input id="passphrase" name="passphrase" type="password" autocomplete="current-password" required data-testid="credential-passphrase" />
+      ${
+        another
+          ? html`<label for="next">Another recovery passphrase, if this one may be known</label>
+              <sr-strength for="next" .known=${[this.view.owner?.name ?? '']}>
+                <input id="next" name="next" type="password" autocomplete="new-password" minlength="12" data-testid="credential-next" />
+                <p slot="advice" class="muted small">Five or more unrelated words. Empty: it stays.</p>
+              </sr-strength>`
+          : nothing
+      }
       <div><button class="danger" data-testid="credential-confirm" ?disabled=${this.busy}>${what}</button></div>
     </form>`;
   }
