@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -159,6 +159,35 @@ export class Product {
   }
 }
 
+/** The state of a process and its parent, from what Linux says of it; nothing if it is gone. */
+async function processStat(pid) {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // The name, in brackets, may hold anything.
+  const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state, parent: Number(parent) };
+}
+
+/** A process, and those that it and its children have started. */
+async function withDescendants(root) {
+  const all = (await readdir('/proc')).map(Number).filter(Boolean);
+  const parents = new Map(await Promise.all(all.map(async (pid) => [pid, (await processStat(pid)).parent])));
+  const isOf = (pid) => pid === root || (parents.has(pid) && isOf(parents.get(pid)));
+  return all.filter(isOf);
+}
+
+async function isRunning(pid) {
+  const { state } = await processStat(pid);
+  return Boolean(state) && state !== 'Z' && state !== 'X';
+}
+
+function killIfThere(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
 /** One browser profile with its wallet. */
 export class Wallet {
   #product;
@@ -204,11 +233,13 @@ export class Wallet {
     await this.#page.goto(this.#product.page);
   }
 
-  /** Kills the whole browser, as a crash or an empty battery would. */
+  /** Kills the whole browser, as a crash or an empty battery would: all of its processes, and none is left that still writes when it is opened again. */
   async kill() {
     const closed = once(this.#context, 'close');
-    process.kill(await this.browserPid(), 'SIGKILL');
+    const pids = await withDescendants(await this.browserPid());
+    for (const pid of pids) killIfThere(pid);
     await closed;
+    while ((await Promise.all(pids.map(isRunning))).some(Boolean)) await new Promise(setImmediate);
   }
 
   /** The browser's process, which Chromium names in the lock of the profile: `host-1234`. */
