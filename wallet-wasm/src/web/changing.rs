@@ -52,7 +52,8 @@ impl Driver {
         let report = self.revoke(credential, current).await?;
         let owner = self.with(|open| open.state.owner.clone())?.ok_or(WalletError::Unknown("owner"))?;
         let safes: Vec<SafeId> = owner.seats.iter().map(|seat| seat.safe).collect();
-        self.change_to((current, new), owner.threshold, &safes, (false, true)).await?;
+        // A change that is announced may be that device's: it is not to hold its owner up.
+        self.change_to((current, new), owner.threshold, &safes, (true, true)).await?;
         Ok(report)
     }
 

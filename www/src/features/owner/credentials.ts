@@ -129,8 +129,9 @@ export class Credentials extends Page {
           ? html`${
               kind === 'wallet'
                 ? html`<p class="small">
-                      Your safes forget this device at once. Whoever has it and can unlock it may have copies of your keys, so everything is
-                      protected anew, under keys that it does not have. Your other devices have to come back afterwards, passkeys to be
+                      Your safes forget this device at once. Whoever has it and can unlock it may have copies of your keys, so what
+                      you have backed up is protected anew, under keys that it does not have; what needs words or a file from you is left to
+                      you. Your other devices have to come back afterwards, passkeys to be
                       added again, and a kit printed again. <a href="#/recover">Recover</a> shows how far it is.
                     </p>
                     ${this.#confirm('Shut it out', (passphrase, next) => session.engine.deviceLost(id, passphrase, next), true)}`

@@ -60,7 +60,7 @@ export class Change extends Page {
       <div class="stack tight">
         <p>
           Another of your devices has begun to change your passphrase or your safes, and that is not over. Open Strongroom there, and it
-          goes on by itself. Until then nothing that you back up leaves this device.
+          goes on by itself. Until then no copy here is deleted, and nothing at the safes is let go.
         </p>
         ${
           this.instead
