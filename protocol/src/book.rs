@@ -281,7 +281,7 @@ impl BookEntry {
             slots.swap_remove(at.ok_or(BookError::Incomplete)?);
             let secrets = crate::deposit::DepositSecrets::derive(&deposit.d);
             let registration = certificate::read_unverified(&deposit.certificate)?;
-            let bound = registration.owner.is_some() == deposit.slot().owner;
+            let bound = registration.is_bound() == deposit.slot().owner;
             // One way to say no: nothing.
             let bound = bound && deposit.owner != Some(false);
             if registration.deposit != deposit.id || registration.hashes != secrets.hashes() || !bound {

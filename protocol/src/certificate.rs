@@ -92,9 +92,17 @@ pub struct Registration {
     /// Whether the value may live only once.
     #[n(13)]
     pub unique: Option<bool>,
+    /// Whether it is bound for its release only.
+    #[n(14)]
+    pub release_only: Option<bool>,
 }
 
 impl Registration {
+    /// Whether the safe gives the body to its authenticated owner only.
+    pub fn is_bound(&self) -> bool {
+        self.owner.is_some() && self.release_only != Some(true)
+    }
+
     /// Whether it repeats a statement faithfully, the lease apart.
     pub fn repeats(&self, statement: &Statement) -> bool {
         self.safe == statement.safe
@@ -105,6 +113,7 @@ impl Registration {
             && self.hashes == statement.hashes
             && self.owner == statement.owner
             && self.unique == statement.unique
+            && self.release_only == statement.release_only
     }
 
     /// Whether it is the same promise as an earlier one, at least as far into the future: what a renewed certificate must be.
@@ -297,5 +306,6 @@ pub fn registration_of(
         owner: statement.owner,
         confirm_by,
         unique: statement.unique,
+        release_only: statement.release_only,
     }
 }

@@ -43,6 +43,9 @@ pub enum Verb {
     /// Hand out the certificate, renewed where it is time. Secret: audit.
     #[n(4)]
     Renew,
+    /// Take back what was let go and is not removed yet, and hand out its certificate. Secret: release; by the owner only.
+    #[n(5)]
+    Restore,
 }
 
 /// A presented secret, sealed to one safe, for one deposit and verb, once.

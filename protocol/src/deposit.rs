@@ -231,6 +231,9 @@ pub struct Statement {
     /// `Some(true)`: the value may live only once, and the body goes to the chosen claimant only ([`crate::register`]).
     #[n(9)]
     pub unique: Option<bool>,
+    /// `Some(true)`: it is bound for its release only. Whoever has the right secret may fetch it; only its owner lets it go.
+    #[n(10)]
+    pub release_only: Option<bool>,
 }
 
 impl Statement {
@@ -246,7 +249,10 @@ impl Statement {
             return Err(CodecError::TooLong { got: face, most: MAX_FACE_LEN });
         }
         // One way to say no: nothing.
-        if statement.safe != *safe || statement.deposit != *deposit || statement.unique == Some(false) {
+        let no = statement.unique == Some(false) || statement.release_only == Some(false);
+        // What lives once goes for good in any case: there is nothing to be bound.
+        let unbound = statement.release_only.is_some() && (statement.owner.is_none() || statement.unique.is_some());
+        if statement.safe != *safe || statement.deposit != *deposit || no || unbound {
             return Err(CodecError::Malformed);
         }
         Ok(statement)
@@ -272,6 +278,7 @@ impl Statement {
             lease: LEASE,
             owner: None,
             unique: None,
+            release_only: None,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In the order of the flow: the [`name`]; the [`enrolment`] that all safes state alike; the [`messages`] to a safe; the [`budget`] of guesses; the
-//! [`login`]; the head of the [`book`] that it opens; and the [`ticket`]s for what is bound to its owner. Beside the passphrase: the [`device`] in its place, and the [`kit`] with
+//! [`login`]; the head of the [`book`] that it opens, and which [`past`] ones a safe keeps; and the [`ticket`]s for what is bound to its owner. Beside the passphrase: the [`device`] in its place, and the [`kit`] with
 //! guesses of its own; a [`note`] says which credential is which. No safe, and no group below the threshold, learns anything that would let it try passphrases by itself. Spec: `spec/owner.md`.
 
 pub mod book;
@@ -21,4 +21,5 @@ pub mod login;
 pub mod messages;
 pub mod name;
 pub mod note;
+pub mod past;
 pub mod ticket;

@@ -244,7 +244,7 @@ enum Route {
 }
 
 /// Path, method, and content type of the request's body, for each route in the order of the specification.
-pub const ROUTES: [(&str, &str, Option<&str>); 18] = [
+pub const ROUTES: [(&str, &str, Option<&str>); 19] = [
     ("/.well-known/strongroom", "GET", None),
     ("/v1/health", "GET", None),
     ("/v1/usage", "GET", None),
@@ -252,6 +252,7 @@ pub const ROUTES: [(&str, &str, Option<&str>); 18] = [
     ("/v1/deposits/{id}/confirm", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/retrieve", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/release", "POST", Some(CBOR)),
+    ("/v1/deposits/{id}/restore", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/renew", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/demand", "POST", Some(CBOR)),
     ("/v1/deposits/{id}/register", "POST", Some(CBOR)),
@@ -275,17 +276,18 @@ impl Route {
             Self::Confirm(_) => 4,
             Self::Claim(_, Verb::Retrieve) => 5,
             Self::Claim(_, Verb::Release) => 6,
-            Self::Claim(_, Verb::Demand) => 8,
-            Self::Claim(..) => 7,
-            Self::Register(_) => 9,
-            Self::Audits => 10,
-            Self::Look(_) => 11,
-            Self::Open(_) => 12,
-            Self::Greet(_) => 13,
-            Self::Evaluate(_) => 14,
-            Self::Channel(_) => 15,
-            Self::Relay(_) => 16,
-            Self::Parcel => 17,
+            Self::Claim(_, Verb::Restore) => 7,
+            Self::Claim(_, Verb::Demand) => 9,
+            Self::Claim(..) => 8,
+            Self::Register(_) => 10,
+            Self::Audits => 11,
+            Self::Look(_) => 12,
+            Self::Open(_) => 13,
+            Self::Greet(_) => 14,
+            Self::Evaluate(_) => 15,
+            Self::Channel(_) => 16,
+            Self::Relay(_) => 17,
+            Self::Parcel => 18,
         }]
     }
 
@@ -309,6 +311,7 @@ impl Route {
             ["v1", "deposits", deposit, "register"] => Self::Register(id(deposit)?),
             ["v1", "deposits", deposit, "retrieve"] => Self::Claim(id(deposit)?, Verb::Retrieve),
             ["v1", "deposits", deposit, "release"] => Self::Claim(id(deposit)?, Verb::Release),
+            ["v1", "deposits", deposit, "restore"] => Self::Claim(id(deposit)?, Verb::Restore),
             ["v1", "deposits", deposit, "demand"] => Self::Claim(id(deposit)?, Verb::Demand),
             ["v1", "deposits", deposit, "renew"] => Self::Claim(id(deposit)?, Verb::Renew),
             _ => return None,

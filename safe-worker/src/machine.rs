@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! (none) ──begin──▶ Writing ──commit──▶ Offered ──confirm──▶ Held ──release──▶ Deleting ──removed──▶ Released ──lease end──▶ (none)
-//!                     │ attempts lapse      │ never confirmed,  │ lease and grace have ended
-//!                     │                     ▼ or released       │
-//!                     └──────────────▶ Lapsing ◀────────────────┘ ──removed──▶ (none)
+//!                     │ attempts lapse      │ never confirmed,  │ ▲ │               ▲
+//!                     │                     │ or released       │ │ └─by a wallet─▶ Leaving: a week is over
+//!                     │                     ▼                   │ └──restore, by the owner──┘
+//!                     └──────────────▶ Lapsing ◀────────────────┘ lease and grace have ended ──removed──▶ (none)
 //! ```
 //!
 //! Pure: the shell loads the record, calls [`step`], stores the record, sets the alarm, and answers; nothing else is
@@ -25,7 +26,7 @@ use protocol::{
     evidence::{Testimony, Verdict, stranger},
     identity::Limits,
     ids::{AttemptId, DepositId, Nonce, Root, SafeId, Seconds},
-    owner::ticket::{Right, Ticket, is_bound},
+    owner::ticket::{Right, Ticket, UNDO_SPAN, is_bound},
     problem::Problem,
     register::{self, open_proposal},
     sealed::Sealed,
@@ -298,6 +299,16 @@ impl Machine<'_> {
         if record.state == State::Offered && record.confirm_by.is_some_and(|by| by <= now) {
             Self::let_lapse(record);
         }
+        if record.state == State::Leaving && record.leave_by.is_none_or(|by| by <= now) {
+            Self::let_go(record);
+        }
+    }
+
+    /// Nobody takes it back any more.
+    fn let_go(record: &mut Record) {
+        record.state = State::Deleting;
+        record.leave_by = None;
+        record.erase.extend(record.committed.take());
     }
 
     /// Attempts that are under way stay listed: their write may still come.
@@ -337,7 +348,7 @@ impl Machine<'_> {
             }
             State::Offered => self.offer(),
             State::Held => self.certificate(),
-            State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
+            State::Leaving | State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
         }
     }
 
@@ -381,7 +392,7 @@ impl Machine<'_> {
                 record.erase.push(attempt);
                 self.certificate()
             }
-            State::Deleting | State::Released | State::Lapsing => {
+            State::Leaving | State::Deleting | State::Released | State::Lapsing => {
                 record.erase.push(attempt);
                 Reply::Refused(Problem::Gone)
             }
@@ -409,7 +420,7 @@ impl Machine<'_> {
                 self.certify()
             }
             State::Held => self.certificate(),
-            State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
+            State::Leaving | State::Deleting | State::Released | State::Lapsing => Reply::Refused(Problem::Gone),
         }
     }
 
@@ -522,23 +533,32 @@ impl Machine<'_> {
         let hashes = &record.statement.hashes;
         let right = match claim.verb {
             Verb::Retrieve => recognises(&hashes.retrieve, &secret),
-            Verb::Release => recognises(&hashes.release, &secret),
+            Verb::Release | Verb::Restore => recognises(&hashes.release, &secret),
             Verb::Renew => recognises(&hashes.audit, &secret),
             _ => return Reply::Refused(Problem::Malformed),
         };
+        let shows = |right| self.is_owners(record, &DepositSecrets::retrieve_of(&secret), ticket.as_ref(), right);
         let by_owner = match claim.verb {
+            Verb::Retrieve if record.statement.release_only == Some(true) => true,
             Verb::Retrieve => self.is_owners(record, &secret, ticket.as_ref(), Right::Retrieve),
-            Verb::Release => {
-                let retrieve = DepositSecrets::retrieve_of(&secret);
-                self.is_owners(record, &retrieve, ticket.as_ref(), Right::Release)
-            }
+            Verb::Release => shows(Right::Release),
+            Verb::Restore => shows(Right::Owner),
             _ => true,
         };
+        // A wallet may be somebody else's by now. What lives once is not taken back: whoever had it may have it still.
+        let bound = record.statement.owner.is_some() && record.statement.unique != Some(true);
+        let undoable = bound && claim.verb == Verb::Release && !shows(Right::Owner);
         // Whoever has not even the secret learns nothing.
         if right && !by_owner {
             return Reply::Refused(Problem::NotOwner);
         }
-        if let Err(problem) = self.admit(right, Seen { nonce: claim.nonce, expiry: claim.expiry }) {
+        let seen = Seen { nonce: claim.nonce, expiry: claim.expiry };
+        let admitted = match claim.verb {
+            // Nobody can use up its numbers: repeated, it changes nothing.
+            Verb::Restore if right => Ok(()),
+            _ => self.admit(right, seen),
+        };
+        if let Err(problem) = admitted {
             return Reply::Refused(problem);
         }
         let Some(record) = &mut self.record else { return Reply::Refused(Problem::Internal) };
@@ -552,12 +572,28 @@ impl Machine<'_> {
                 answer(record.committed.as_ref(), |attempt| Reply::Read(attempt, length))
             }
             (Verb::Renew, State::Held) => answer(record.certificate.as_ref(), Reply::Certificate),
-            (Verb::Retrieve | Verb::Renew, State::Writing | State::Offered) => Reply::Refused(Problem::NotFound),
-            (Verb::Release, State::Held) => {
-                record.state = State::Deleting;
+            (Verb::Retrieve | Verb::Renew | Verb::Restore, State::Writing | State::Offered) => {
+                Reply::Refused(Problem::NotFound)
+            }
+            (Verb::Release, State::Held) if undoable => {
+                record.state = State::Leaving;
+                record.leave_by = Some(self.now.saturating_add(UNDO_SPAN));
                 record.release = Some(secret);
-                record.erase.extend(record.committed.take());
+                self.receipt()
+            }
+            (Verb::Release, State::Leaving) if undoable => self.receipt(),
+            (Verb::Release, State::Held | State::Leaving) => {
+                record.release = Some(secret);
+                Self::let_go(record);
                 self.list_removals()
+            }
+            (Verb::Restore, State::Held) => self.certificate(),
+            (Verb::Restore, State::Leaving) => {
+                record.state = State::Held;
+                (record.leave_by, record.release, record.receipt) = (None, None, None);
+                // As any other contact of the owner; and another certificate than the one before, which the receipt came after.
+                self.renew();
+                self.certify()
             }
             (Verb::Release, State::Offered | State::Writing) => {
                 Self::let_lapse(record);
@@ -746,7 +782,7 @@ impl Machine<'_> {
             idle && match r.state {
                 State::Writing | State::Lapsing => true,
                 State::Released => r.lease_end.is_none_or(|end| end <= now),
-                State::Offered | State::Held | State::Deleting => false,
+                State::Offered | State::Held | State::Leaving | State::Deleting => false,
             }
         });
         if over {
@@ -774,7 +810,7 @@ fn row(record: &Record, charge: &Charge) -> Row {
 /// What is stated of a deposit of which no body is to be there.
 fn verdict_without_body(record: &Record) -> Option<Verdict> {
     match (record.state, &record.release) {
-        (State::Deleting | State::Released, Some(release)) => Some(Verdict::Released(release.clone())),
+        (State::Leaving | State::Deleting | State::Released, Some(release)) => Some(Verdict::Released(release.clone())),
         (State::Lapsing, _) if record.certificate.is_some() => Some(Verdict::Expired),
         (State::Writing | State::Offered | State::Lapsing, _) => Some(Verdict::Unknown),
         _ => None,
@@ -800,8 +836,10 @@ fn next_deadline(record: &Record, now: Seconds) -> Option<Seconds> {
     let removal = (unfinished || idle).then(|| (now + ERASE_RETRY).max(record.wait_until.unwrap_or(0)));
     let attempts = record.attempts.iter().map(|a| a.until);
     let offer = record.confirm_by.filter(|_| record.state == State::Offered);
+    let leaving = record.leave_by.filter(|_| record.state == State::Leaving);
     // Its end may have passed while something is still to be removed, and that may have to wait: nothing happens at the end then.
     let tombstone = record.lease_end.filter(|_| record.state == State::Released && !unfinished);
     let lease = removal_due(record).map(|due| due.max(record.wait_until.unwrap_or(0)));
-    attempts.chain(removal).chain(offer).chain(tombstone).chain(lease).min().map(|at| at.min(now + ALARM_SPAN))
+    let all = attempts.chain(removal).chain(offer).chain(leaving).chain(tombstone).chain(lease);
+    all.min().map(|at| at.min(now + ALARM_SPAN))
 }

@@ -25,7 +25,7 @@ use crate::{
     flow::{self, Answer, Head, Platform, Policy, Presence, Safe},
     machine::{self, CLAIM_LIMIT, CONFIRM_SPAN, Config, Keys, Reply, Request},
     operator::{self, Day, USAGE_PAGE},
-    owner::{self, record::OwnerRecord},
+    owner::{self, Digest, Shelf, record::OwnerRecord},
     record::Record,
 };
 
@@ -79,7 +79,18 @@ enum Done {
 struct StoredOwner {
     record: Vec<u8>,
     head: Option<Vec<u8>>,
+    past: BTreeMap<Digest, Vec<u8>>,
     alarm: Option<Seconds>,
+}
+
+impl Shelf for StoredOwner {
+    fn newest(&self) -> Result<Option<Vec<u8>>, Problem> {
+        Ok(self.head.clone())
+    }
+
+    fn past(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Problem> {
+        Ok(self.past.get(digest).cloned())
+    }
 }
 
 #[derive(Default)]
@@ -353,8 +364,10 @@ impl MemorySafe {
         let bodies = self.bodies.borrow();
         let keys = bodies.keys().flat_map(|key| key.bytes());
         let owners = self.owners.borrow();
-        let owners = owners.values().flat_map(|owner| owner.record.iter().chain(owner.head.iter().flatten()));
-        records.values().chain(bodies.values()).flatten().chain(owners).copied().chain(keys).collect()
+        let heads =
+            |owner: &StoredOwner| owner.head.iter().chain(owner.past.values()).flatten().copied().collect::<Vec<u8>>();
+        let owners = owners.values().flat_map(|owner| owner.record.iter().copied().chain(heads(owner)));
+        records.values().chain(bodies.values()).flatten().copied().chain(owners).chain(keys).collect()
     }
 
     /// Alters every stored body: what a bad disk or a dishonest operator does.
@@ -455,13 +468,16 @@ impl MemorySafe {
         let stored = self.owners.borrow().get(account).cloned();
         let record = stored.as_ref().map(|stored| OwnerRecord::parse(&stored.record)).transpose();
         let record = record.map_err(|_| Problem::Internal)?;
-        let before = stored.and_then(|stored| stored.head);
+        let mut stored = stored.unwrap_or_default();
         let mut rng = expand_seed(&self.draw());
-        let step = owner::step(account, record, before.clone(), request, now, &mut rng, &self.config, &self.keys);
+        let step = owner::step(account, record, &stored, request, now, &mut rng, &self.config, &self.keys);
         match step.record {
             Some(record) => {
-                let head = step.head.or(before);
-                let stored = StoredOwner { record: record.encode(), head, alarm: step.effects.alarm };
+                let heads = step.heads;
+                stored.past.extend(heads.keep.zip(stored.head.clone()));
+                stored.head = heads.put.or(stored.head);
+                heads.forget.iter().for_each(|digest| drop(stored.past.remove(digest)));
+                (stored.record, stored.alarm) = (record.encode(), step.effects.alarm);
                 self.owners.borrow_mut().insert(*account, stored);
             }
             None => {

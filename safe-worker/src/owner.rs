@@ -26,9 +26,10 @@ use protocol::{
         enrolment::{SLOT_LEN, Staged, WRAP_LEN},
         messages::{
             Account, Action, Address, CredentialKind, Epoch, Evaluated, Greeting, Guess, Guesses, Head, Look,
-            MAX_ACTIONS, MAX_CREDENTIALS, MAX_HEAD_LEN, MAX_KITS, MAX_NOTE_LEN, MAX_QUESTION_LEN, NewCredential,
-            Opening, Outcome, Proof, Question, Refusal, Topic, Who, check_challenge, make_challenge, seal_answer,
+            MAX_ACTIONS, MAX_CREDENTIALS, MAX_HEAD_LEN, MAX_KITS, MAX_NOTE_LEN, MAX_QUESTION_LEN, Mark, NewCredential,
+            Opening, Outcome, Past, Proof, Question, Refusal, Topic, Who, check_challenge, make_challenge, seal_answer,
         },
+        past::{MAX_PAST, kept},
         ticket::{Right, TICKET_SPAN, Ticket},
     },
     problem::Problem,
@@ -36,14 +37,16 @@ use protocol::{
 };
 use rand_core::{CryptoRng, Rng};
 
-use self::record::{Kept, MAX_USED, OwnerRecord, Try, Used};
+use self::record::{Kept, MAX_USED, MAX_USED_BY_OTHERS, OwnerRecord, Try, Used};
 use crate::{
     account::Row,
     machine::{Config, Effects, Keys, slug},
 };
 
-/// What an owner's record is counted as in its token's account, bytes: the longest head, and as much again for all else.
-pub const OWNER_BYTES: u64 = 2 * MAX_HEAD_LEN as u64;
+/// What an owner's record is counted as in its token's account, bytes: the longest head and those before it, and as much as one again for all else; 2,176 KiB.
+pub const OWNER_BYTES: u64 = (MAX_PAST as u64 + 2) * MAX_HEAD_LEN as u64;
+/// How far ahead of the promised turn a wallet may begin one: with so many at once, and 48 questions in five minutes, it takes 300 days to use up 2³².
+pub const MAX_TURNS_AT_ONCE: u32 = 1024;
 /// How long tries at an account that is not there are remembered after the last one, seconds: a month. Who waits as long can tell that it is not there.
 pub const STRANGER_SPAN: Seconds = 30 * 86_400;
 
@@ -108,10 +111,38 @@ pub struct Step {
     pub reply: Reply,
     /// The record to be stored; `None`: to be removed.
     pub record: Option<OwnerRecord>,
-    /// The head to be stored in place of the one before.
-    pub head: Option<Vec<u8>>,
+    /// What is done with the heads.
+    pub heads: Shelved,
     /// The rest.
     pub effects: Effects,
+}
+
+/// Heads, as they are stored beside the record. A failure is never an empty answer.
+pub trait Shelf {
+    /// The newest one.
+    ///
+    /// # Errors
+    /// [`Problem`] if the storage fails.
+    fn newest(&self) -> Result<Option<Vec<u8>>, Problem>;
+    /// One that was kept ([`Shelved::keep`]), by its BLAKE3.
+    ///
+    /// # Errors
+    /// [`Problem`] if the storage fails.
+    fn past(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Problem>;
+}
+
+/// BLAKE3 of a head.
+pub type Digest = ByteArray<32>;
+
+/// What is done with the heads, in this order, together with the record.
+#[derive(Debug, Default)]
+pub struct Shelved {
+    /// The newest one is kept under this digest, too.
+    pub keep: Option<Digest>,
+    /// This takes its place.
+    pub put: Option<Vec<u8>>,
+    /// These are kept no longer.
+    pub forget: Vec<Digest>,
 }
 
 /// The row of an owner's record in its token's account.
@@ -122,12 +153,12 @@ pub fn row(account: &AccountId) -> Row {
     Row { deposit: DepositId(deposit), opened: AttemptId(opened) }
 }
 
-/// One step of one owner's record. `head` is the stored one.
+/// One step of one owner's record.
 #[allow(clippy::too_many_arguments, reason = "what a step depends on, each of another kind")]
 pub fn step<R: CryptoRng>(
     account: &AccountId,
     record: Option<OwnerRecord>,
-    head: Option<Vec<u8>>,
+    shelf: &dyn Shelf,
     request: Request,
     now: Seconds,
     rng: &mut R,
@@ -135,10 +166,12 @@ pub fn step<R: CryptoRng>(
     keys: &Keys,
 ) -> Step {
     let Some(secret) = &keys.owner else {
-        return Step { reply: Reply::Refused(Problem::NoSuchPath), record, head: None, effects: Effects::default() };
+        let reply = Reply::Refused(Problem::NoSuchPath);
+        return Step { reply, record, heads: Shelved::default(), effects: Effects::default() };
     };
     let record = record.unwrap_or_default();
-    let mut machine = Machine { account: *account, now, config, keys, secret, record, head, written: false };
+    let heads = Shelved::default();
+    let mut machine = Machine { account: *account, now, config, keys, secret, record, shelf, heads };
     machine.record.used.retain(|used| now < used.expiry);
     let reply = match request {
         Request::Look => Ok(machine.look(rng)),
@@ -161,8 +194,8 @@ struct Machine<'a> {
     keys: &'a Keys,
     secret: &'a Secret,
     record: OwnerRecord,
-    head: Option<Vec<u8>>,
-    written: bool,
+    shelf: &'a dyn Shelf,
+    heads: Shelved,
 }
 
 impl Machine<'_> {
@@ -172,12 +205,7 @@ impl Machine<'_> {
         let stranger = self.record.credentials.is_empty() && self.record.next == 0;
         let last = self.record.tries.iter().map(|one| one.at).max();
         let alarm = last.filter(|_| stranger).map(|last| last.saturating_add(STRANGER_SPAN));
-        Step {
-            reply,
-            record: (!blank).then_some(self.record),
-            head: self.head.filter(|_| self.written),
-            effects: Effects { alarm },
-        }
+        Step { reply, record: (!blank).then_some(self.record), heads: self.heads, effects: Effects { alarm } }
     }
 
     fn forget(&mut self) -> Reply {
@@ -313,13 +341,17 @@ impl Machine<'_> {
         let (key, digest) = self.record.proof_of(&who).unwrap_or(nobody);
         let heard = self.hear(question, topic, Some(Proof { who, key: &key, digest: &digest }))?;
         let expiry = check_challenge(self.secret, &self.account, &question.challenge).unwrap_or(0);
-        let used = Used { challenge: question.challenge, expiry };
-        if self.record.used.contains(&used) {
+        let used = &self.record.used;
+        if used.iter().any(|used| used.challenge == question.challenge) {
             return Err(Problem::ChallengeExpired);
         }
-        if self.record.used.len() >= MAX_USED {
+        // A wallet that was stolen must not keep its owner from acting.
+        let owner = self.record.standing(&who) == Standing::Owner;
+        let others = used.iter().filter(|used| used.owner.is_none()).count();
+        if used.len() >= MAX_USED || (!owner && others >= MAX_USED_BY_OTHERS) {
             return Err(Problem::Unavailable);
         }
+        let used = Used { challenge: question.challenge, expiry, owner: owner.then_some(true) };
         self.record.used.push(used);
         Ok((who, heard))
     }
@@ -342,17 +374,24 @@ impl Machine<'_> {
         if actions.len() > MAX_ACTIONS {
             return Err(Problem::Malformed);
         }
-        let outcomes: Vec<Outcome> = actions.into_iter().map(|action| self.act(&who, action)).collect();
-        Self::answer(&heard, &outcomes, rng)
+        let outcomes: Result<Vec<Outcome>, Problem> =
+            actions.into_iter().map(|action| self.act(&who, action)).collect();
+        Self::answer(&heard, &outcomes?, rng)
     }
 
-    fn act(&mut self, who: &Who, action: Action) -> Outcome {
+    /// # Errors
+    /// [`Problem`] if the storage fails. What was asked before it is done, and can be asked again.
+    fn act(&mut self, who: &Who, action: Action) -> Result<Outcome, Problem> {
         if !self.record.lets(self.record.standing(who), &action) {
-            return Outcome::Refused(Refusal::NotAllowed);
+            return Ok(Outcome::Refused(Refusal::NotAllowed));
         }
         let done = match action {
-            Action::Show => return Outcome::Account(self.show(who)),
-            Action::ReadHead => return Outcome::Head(self.read_head()),
+            Action::Show => return Ok(Outcome::Account(self.show(who))),
+            Action::ReadHead => return Ok(Outcome::Head(self.read_head()?)),
+            Action::ListPast => {
+                return Ok(Outcome::Past(self.current().into_iter().chain(self.past().copied()).collect()));
+            }
+            Action::ReadPast(mark) => return Ok(Outcome::Head(self.read_past(&mark)?)),
             Action::Stage(staged) => self.stage(*staged),
             Action::Commit(id, epoch) => self.commit(&id, epoch.unwrap_or(Epoch::NONE)),
             Action::Drop(id) => self.drop_enrolment(who, &id),
@@ -362,25 +401,38 @@ impl Machine<'_> {
                 Ok(())
             }
             Action::Add(credential) => match self.add(credential) {
-                Ok(number) => return Outcome::Added(number),
+                Ok(number) => return Ok(Outcome::Added(number)),
                 Err(refusal) => Err(refusal),
             },
             Action::Revoke(number) => self.revoke(number),
             Action::Promise(epoch) if epoch < self.record.promised => Err(Refusal::Superseded),
+            Action::Promise(epoch) if self.leaps(who, &epoch) => Err(Refusal::OutOfOrder),
             Action::Promise(epoch) => {
                 self.record.promised = epoch;
-                return Outcome::Promised(self.record.book);
+                return Ok(Outcome::Promised(self.record.book));
             }
+            Action::WriteHead(head) if self.leaps(who, &head.mark.epoch) => Err(Refusal::OutOfOrder),
             Action::WriteHead(head) => self.write_head(head),
             Action::Ticket(Some(epoch)) if epoch != self.record.promised => Err(Refusal::Superseded),
             Action::Ticket(epoch) => {
-                let right = if epoch.is_some() { Right::Release } else { Right::Retrieve };
-                let ticket = Ticket::write(self.secret, &self.account, right, self.now.saturating_add(TICKET_SPAN));
-                return Outcome::Ticket(Bytes(ticket.to_bytes().to_vec()));
+                return Ok(self.ticket(if epoch.is_some() { Right::Release } else { Right::Retrieve }));
             }
+            Action::OwnerTicket => return Ok(self.ticket(Right::Owner)),
             _ => Err(Refusal::Malformed),
         };
-        done.map_or_else(Outcome::Refused, |()| Outcome::Done)
+        Ok(done.map_or_else(Outcome::Refused, |()| Outcome::Done))
+    }
+
+    /// Whether a wallet counts turns so far ahead that none would be left for its owner soon.
+    fn leaps(&self, who: &Who, epoch: &Epoch) -> bool {
+        let promised = self.record.promised;
+        let far = epoch.counter.saturating_sub(promised.counter) > MAX_TURNS_AT_ONCE;
+        far && promised != Epoch::NONE && self.record.standing(who) != Standing::Owner
+    }
+
+    fn ticket(&self, right: Right) -> Outcome {
+        let ticket = Ticket::write(self.secret, &self.account, right, self.now.saturating_add(TICKET_SPAN));
+        Outcome::Ticket(Bytes(ticket.to_bytes().to_vec()))
     }
 
     fn show(&self, who: &Who) -> Account {
@@ -403,9 +455,48 @@ impl Machine<'_> {
         }
     }
 
-    fn read_head(&self) -> Option<Head> {
-        let mark = self.record.book?;
-        self.head.clone().map(|sealed| Head { mark, sealed: sealed.into() })
+    fn read_head(&self) -> Result<Option<Head>, Problem> {
+        let Some(mark) = self.record.book else { return Ok(None) };
+        let stored = match &self.heads.put {
+            Some(written) => Some(written.clone()),
+            None => self.shelf.newest()?,
+        };
+        Ok(stored.map(|sealed| Head { mark, sealed: sealed.into() }))
+    }
+
+    fn read_past(&self, mark: &Mark) -> Result<Option<Head>, Problem> {
+        if self.record.book == Some(*mark) {
+            return self.read_head();
+        }
+        let Some(Past { mark, .. }) = self.past().find(|past| past.mark == *mark).copied() else { return Ok(None) };
+        // What this very question has shelved is still in its old place.
+        let moved = self.heads.keep == Some(mark.digest);
+        let stored = if moved { self.shelf.newest()? } else { self.shelf.past(&mark.digest)? };
+        Ok(stored.map(|sealed| Head { mark, sealed: sealed.into() }))
+    }
+
+    /// The head that is there.
+    fn current(&self) -> Option<Past> {
+        self.record.book.map(|mark| Past { mark, from: self.record.written.unwrap_or(0), until: self.now })
+    }
+
+    /// The heads of the last days.
+    fn past(&self) -> impl Iterator<Item = &Past> {
+        let turn = self.record.book.map_or(Epoch::NONE, |mark| mark.epoch);
+        kept(&self.record.past, turn, self.now)
+    }
+
+    /// The head that is there makes room for one of this turn.
+    fn shelve(&mut self, turn: Epoch) {
+        let now = self.now;
+        // What was written by this very question nobody has seen.
+        let replaced = self.current().filter(|_| self.heads.put.is_none());
+        let record = &mut self.record;
+        let all: Vec<Past> = replaced.into_iter().chain(record.past.drain(..)).collect();
+        record.past = kept(&all, turn, now).copied().collect();
+        let stays = |past: &Past| record.past.iter().any(|kept| kept.mark.digest == past.mark.digest);
+        self.heads.keep = self.heads.keep.or(replaced.filter(stays).map(|past| past.mark.digest));
+        self.heads.forget.extend(all.iter().filter(|past| !stays(past)).map(|past| past.mark.digest));
     }
 
     fn stage(&mut self, staged: Staged) -> Result<(), Refusal> {
@@ -447,6 +538,7 @@ impl Machine<'_> {
                 return Err(Refusal::NotAllowed);
             }
             (record.staged, record.current, record.previous, record.book) = (None, None, None, None);
+            self.heads.forget.extend(record.past.drain(..).map(|past| past.mark.digest));
             return Ok(());
         }
         record.staged.take_if(|staged| staged.id == *id);
@@ -508,9 +600,10 @@ impl Machine<'_> {
             }
         }
         record.promised = mark.epoch;
-        record.book = Some(mark);
-        self.head = Some(sealed.0);
-        self.written = true;
+        self.shelve(mark.epoch);
+        self.record.book = Some(mark);
+        self.record.written = Some(self.now);
+        self.heads.put = Some(sealed.0);
         Ok(())
     }
 }

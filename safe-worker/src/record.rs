@@ -40,6 +40,9 @@ pub enum State {
     /// Never confirmed, or the lease and its grace have ended: the body is being removed.
     #[n(5)]
     Lapsing,
+    /// A wallet of the owner let it go; the body is kept until he can no longer take that back.
+    #[n(6)]
+    Leaving,
 }
 
 /// One write of a body to KV key `b/{deposit}/{attempt}`.
@@ -139,6 +142,9 @@ pub struct Record {
     /// Who claims, where the value may live only once.
     #[n(17)]
     pub register: Option<Register>,
+    /// In `Leaving`: when the body goes.
+    #[n(18)]
+    pub leave_by: Option<Seconds>,
 }
 
 impl Record {
@@ -163,6 +169,7 @@ impl Record {
             signed_by: None,
             wait_until: None,
             register: None,
+            leave_by: None,
         }
     }
 

@@ -638,6 +638,24 @@ export class Wallet {
     await this.click('import-submit');
   }
 
+  /** Has the safes let a value go, and deletes it on this device, too. */
+  async bringBackAndDelete(id) {
+    await this.openValue(id);
+    const either = this.find('bring-back').or(this.find('release-start'));
+    await either.first().waitFor();
+    if ((await this.find('bring-back').count()) > 0) {
+      await this.click('bring-back');
+    } else {
+      await this.click('release-start');
+      await this.click('release-confirm');
+    }
+    await this.waitForState(id, 'local-only');
+    await this.openValue(id);
+    await this.click('value-remove');
+    await this.click('value-remove-confirm');
+    await this.find('value-add').waitFor();
+  }
+
   /** Begins to recover a value. */
   async startRecovery(id) {
     await this.click('nav-recover');

@@ -1,7 +1,13 @@
 // Ways to come back beside name and passphrase: a printed kit, a passkey; and what is lost is revoked.
 import assert from 'node:assert/strict';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Product, Wallet } from './harness.mjs';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Product, Rescue, Wallet } from './harness.mjs';
+
+const BUILT = fileURLToPath(new URL('../../www/dist/recover.html', import.meta.url));
 
 const SEED = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
 const RECOVERY = 'a wardrobe full of lighthouse keepers';
@@ -163,3 +169,95 @@ test('a device that is lost is no longer known, and its owner is', async (t) => 
   await third.comeBack(OTHER);
   await hasEverything(third);
 });
+
+test('what a thief of an open wallet lets go comes back with the passphrase: on a device, and from a disk', async (t) => {
+  const { wallet: first, name } = await owner(t, 'Hanna');
+  const title = 'Door code';
+  const door = await first.addText(title, '4711 and then the hash key');
+  await first.startBackup(door, { moving: true });
+  await first.waitForState(door, 'moved');
+  await first.settledBook();
+  // Another device of hers, open, has it back and deletes it.
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(RECOVERY);
+  await second.settledBook();
+  const evening = Date.now();
+  const id = await second.recoverableId(title);
+  await second.bringBackAndDelete(id);
+  await second.settledBook();
+
+  // Nothing is left for whoever only comes back.
+  const dir = await mkdtemp(join(tmpdir(), 'strongroom-stick-'));
+  t.after(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }));
+  await copyFile(BUILT, join(dir, 'recover.html'));
+  const file = pathToFileURL(join(dir, 'recover.html')).href;
+  const look = async (rescue) => {
+    await rescue.choose('name');
+    await rescue.fill('rescue-name', name);
+    await rescue.fill('rescue-addresses', product.safes.join('\n'));
+    await rescue.click('rescue-look');
+  };
+  const now = await Rescue.open(file);
+  t.after(() => now.close());
+  await look(now);
+  await now.pass(RECOVERY);
+  await now.find('rescue-back', { unread: 0 }).waitFor();
+  assert.equal(await now.row(title).count(), 0);
+  // As it was in the evening before, it is there.
+  const then = await Rescue.open(file);
+  t.after(() => then.close());
+  await look(then);
+  await then.fill('rescue-passphrase', RECOVERY);
+  await then.click('rescue-earlier');
+  await choosePast(then, evening);
+  await then.find('rescue-back', { unread: 0 }).waitFor();
+  await then.click('recover-start', {}, then.row(title));
+  await then.find('recover-row', { local: true }).filter({ hasText: title }).waitFor();
+  assert.equal(await then.reveal(title), '4711 and then the hash key');
+
+  // It was a mistake: on the device itself it takes the passphrase, and no more.
+  await second.click('nav-recover');
+  await second.fill('earlier-passphrase', 'not the passphrase at all');
+  await second.click('earlier-list');
+  await second.find('error-message', { code: 'wrong-passphrase' }).waitFor();
+  await second.fill('earlier-passphrase', RECOVERY);
+  await second.click('earlier-list');
+  await choosePast(second, evening);
+  await second.find('return-report', { 'taking-back': 0 }).waitFor();
+  await second.settledBook();
+  const again = await second.recoverableId(title);
+  await second.recover(again);
+  assert.equal(await second.reveal(again), '4711 and then the hash key');
+
+  // It was none: a device that is new goes back, too, and the book has it again.
+  await second.bringBackAndDelete(again);
+  await second.settledBook();
+  const third = await Wallet.fresh(product);
+  t.after(() => third.close());
+  await third.create('a third wallet');
+  await third.lookFor(name);
+  await third.fill('return-passphrase', RECOVERY);
+  await third.click('return-earlier');
+  await choosePast(third, evening);
+  await third.find('return-report', { 'taking-back': 0 }).waitFor();
+  await third.settledBook();
+  const back = await third.recoverableId(title);
+  await third.recover(back);
+  assert.equal(await third.reveal(back), '4711 and then the hash key');
+  await hasEverything(third);
+});
+
+/** Goes back to how the book stood at a time. */
+async function choosePast(on, time) {
+  await on.find('past').waitFor();
+  const all = await on.find('past-one').all();
+  const untils = await Promise.all(all.map(async (one) => Number(await one.getAttribute('data-until'))));
+  // The safes' clocks count seconds.
+  const at = untils.findIndex((until) => until <= time);
+  assert.ok(at >= 0, `kept until ${untils}, wanted ${time}`);
+  await all[at].check();
+  await on.click('past-go');
+}

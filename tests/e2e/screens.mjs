@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { noise, Product, Wallet } from './harness.mjs';
 
+const RECOVERY = 'a wardrobe full of lighthouse keepers';
 const OUT = process.env.STRONGROOM_SCREENS ?? 'target/screens';
 
 const LOOKS = {
@@ -72,6 +73,14 @@ async function takeAll(look, options) {
   await wallet.find('value-row').first().waitFor();
   await take('7-list');
   const file = await wallet.exportCertificates();
+  const name = await wallet.enrol('Alice', RECOVERY);
+  await wallet.find('change-unkept').waitFor();
+  await take('10-owner');
+  await wallet.find('change-passphrase').click();
+  await take('11-change-passphrase');
+  await wallet.openReturning();
+  await take('12-returning');
+  await owned(name, look, options);
   await wallet.close();
 
   const second = await Wallet.fresh(product, options);
@@ -81,4 +90,33 @@ async function takeAll(look, options) {
   await second.recover(await second.recoverableId('Seed of the savings wallet'));
   await second.page.screenshot({ path: join(OUT, `9-recovered-${look}.png`), fullPage: true });
   await second.close();
+}
+
+/** What an owner sees on another device. */
+async function owned(name, look, options) {
+  const wallet = await Wallet.fresh(product, options);
+  const take = (what) => wallet.page.screenshot({ path: join(OUT, `${what}-${look}.png`), fullPage: true });
+  await wallet.create('another wallet altogether');
+  await wallet.lookFor(name);
+  await take('13-return');
+  await wallet.comeBack(RECOVERY);
+  await take('13-back');
+  await wallet.settledBook();
+  const id = await wallet.recoverableId('Seed of the savings wallet');
+  await wallet.openValue(id);
+  await wallet.click('through-open');
+  await take('14-through');
+  await wallet.openReturning();
+  await wallet.find('credential-revoke').first().click();
+  await wallet.find('credential-passphrase').waitFor();
+  await take('15-lost');
+  await wallet.click('nav-recover');
+  await wallet.fill('earlier-passphrase', RECOVERY);
+  await wallet.click('earlier-list');
+  await wallet.find('past-one').first().check();
+  await take('16-past');
+  await wallet.click('past-go');
+  await wallet.find('return-report').waitFor();
+  await take('17-went');
+  await wallet.close();
 }

@@ -552,6 +552,7 @@ fn safe_seeds() -> Vec<Vec<u8>> {
     for (end, verb, shown) in [
         ("/retrieve", Verb::Retrieve, &secrets.retrieve),
         ("/release", Verb::Release, &secrets.release),
+        ("/restore", Verb::Restore, &secrets.release),
         ("/demand", Verb::Demand, &secrets.audit),
         ("/renew", Verb::Renew, &secrets.audit),
     ] {

@@ -54,6 +54,11 @@ macro_rules! owner_suite {
             the_book_is_written_in_turns
             what_is_bound_is_given_to_its_owner_only
             what_is_bound_and_lives_once_is_claimed_by_its_owner_only
+            what_a_wallet_lets_go_its_owner_takes_back
+            what_is_bound_for_its_release_is_given_to_whoever_has_the_secret
+            what_lives_once_is_let_go_for_good
+            the_last_head_of_the_turn_before_is_kept_for_the_owner
+            a_wallet_that_asks_without_end_does_not_keep_its_owner_from_acting
             noise_is_no_question
         );
     };
@@ -889,6 +894,10 @@ fn bound(visit: &mut Visit<'_>, account: &AccountId, unique: bool) -> Deposit {
     let mut deposit = visit.draw(100);
     deposit.statement.owner = Some(bind(&deposit.secrets.audit, account));
     deposit.statement.unique = unique.then_some(true);
+    hold(visit, deposit)
+}
+
+fn hold(visit: &mut Visit<'_>, deposit: Deposit) -> Deposit {
     let offer = granted(visit.put(&deposit), 201, COSE);
     granted(visit.confirm(&deposit, &offer), 200, COSE);
     deposit
@@ -980,6 +989,175 @@ pub fn what_is_bound_and_lives_once_is_claimed_by_its_owner_only(safe: &mut dyn 
     // The owner is not the claimant by that alone.
     let claimless = Shown { x: None, ..all };
     assert_refused(&visit.show(&deposit, Verb::Retrieve, &claimless), Problem::Claimed);
+}
+
+/// An owner with an enrolment in force: his wallet's channel with its turn, and his own.
+fn with_turn(visit: &mut Visit<'_>) -> (Party, ChannelKey, Epoch, ChannelKey) {
+    let party = Party::new(visit);
+    let wallet = visit.enrolled(&party.account, &party.key, &party.made);
+    let turn = Epoch { counter: 1, holder: DeviceId([1; 16]) };
+    visit.act(&party.account, &wallet, &[Action::Promise(turn)]);
+    let himself = by_passphrase(&party.made, &visit.identity.id());
+    (party, wallet, turn, himself)
+}
+
+fn owner_ticket(visit: &mut Visit<'_>, account: &AccountId, key: &ChannelKey) -> Ticket {
+    match &visit.act(account, key, &[Action::OwnerTicket])[..] {
+        [Outcome::Ticket(ticket)] => Ticket::parse(ticket).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn what_a_wallet_lets_go_its_owner_takes_back(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, wallet, turn, himself) = with_turn(&mut visit);
+    let deposit = bound(&mut visit, &party.account, false);
+    let secrets = deposit.secrets.clone();
+    let fetch = ticket(&mut visit, &party.account, &wallet, None);
+    let release = ticket(&mut visit, &party.account, &wallet, Some(turn));
+    let own = owner_ticket(&mut visit, &party.account, &himself);
+    let let_go =
+        |visit: &mut Visit<'_>| visit.show(&deposit, Verb::Release, &shown(&secrets.release, Some(release.clone())));
+    let receipt = granted(let_go(&mut visit), 200, COSE);
+    assert_eq!(granted(let_go(&mut visit), 200, COSE), receipt);
+    // It is gone for everybody: with a ticket to fetch, with the owner's own, and under its own statement.
+    for ticket in [&fetch, &release, &own] {
+        let got = visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, Some(ticket.clone())));
+        assert_refused(&got, Problem::Gone);
+    }
+    assert_refused(&visit.show(&deposit, Verb::Renew, &Shown::secret(secrets.audit.clone())), Problem::Gone);
+    assert_refused(&visit.put(&deposit), Problem::Gone);
+    // What a thief of the wallet has does not bring it back, and does not let it go any sooner.
+    assert_eq!(visit.act(&party.account, &wallet, &[Action::OwnerTicket]), [Outcome::Refused(Refusal::NotAllowed)]);
+    let restore = |visit: &mut Visit<'_>, secret: &Secret, ticket: Option<&Ticket>| {
+        visit.show(&deposit, Verb::Restore, &shown(secret, ticket.cloned()))
+    };
+    for ticket in [None, Some(&fetch), Some(&release)] {
+        assert_refused(&restore(&mut visit, &secrets.release, ticket), Problem::NotOwner);
+    }
+    let other = Party::new(&mut visit);
+    visit.enrolled(&other.account, &other.key, &other.made);
+    let theirs = by_passphrase(&other.made, &visit.identity.id());
+    let foreign = owner_ticket(&mut visit, &other.account, &theirs);
+    assert_refused(&restore(&mut visit, &secrets.release, Some(&foreign)), Problem::NotOwner);
+    assert_refused(&restore(&mut visit, &secrets.retrieve, Some(&own)), Problem::NotFound);
+    // The owner, by his passphrase, has it back, as often as he asks.
+    let certificate = granted(restore(&mut visit, &secrets.release, Some(&own)), 200, COSE);
+    assert_eq!(granted(restore(&mut visit, &secrets.release, Some(&own)), 200, COSE), certificate);
+    let body = visit.show(&deposit, Verb::Retrieve, &shown(&secrets.retrieve, Some(fetch)));
+    assert!(granted(body, 200, OCTETS) == deposit.body);
+    // What he lets go himself is gone for good, at once, whoever let it go before.
+    granted(let_go(&mut visit), 200, COSE);
+    granted(visit.show(&deposit, Verb::Release, &shown(&secrets.release, Some(own.clone()))), 200, COSE);
+    assert_refused(&restore(&mut visit, &secrets.release, Some(&own)), Problem::Gone);
+}
+
+pub fn what_is_bound_for_its_release_is_given_to_whoever_has_the_secret(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, wallet, turn, himself) = with_turn(&mut visit);
+    let mut deposit = visit.draw(100);
+    deposit.statement.release_only = Some(true);
+    assert_refused(&visit.put(&deposit), Problem::BadStatement);
+    deposit.statement.owner = Some(bind(&deposit.secrets.audit, &party.account));
+    let deposit = hold(&mut visit, deposit);
+    let secrets = deposit.secrets.clone();
+    assert!(granted(visit.retrieve(&deposit), 200, OCTETS) == deposit.body);
+    // To let it go takes its owner, and he can take it back.
+    assert_refused(&visit.release(&deposit), Problem::NotOwner);
+    let release = ticket(&mut visit, &party.account, &wallet, Some(turn));
+    granted(visit.show(&deposit, Verb::Release, &shown(&secrets.release, Some(release))), 200, COSE);
+    assert_refused(&visit.retrieve(&deposit), Problem::Gone);
+    let own = owner_ticket(&mut visit, &party.account, &himself);
+    granted(visit.show(&deposit, Verb::Restore, &shown(&secrets.release, Some(own))), 200, COSE);
+    assert!(granted(visit.retrieve(&deposit), 200, OCTETS) == deposit.body);
+    // What is bound to nobody goes at once, and stays gone.
+    let free = visit.draw(100);
+    let free = hold(&mut visit, free);
+    let restore =
+        |visit: &mut Visit<'_>| visit.show(&free, Verb::Restore, &Shown::secret(free.secrets.release.clone()));
+    granted(restore(&mut visit), 200, COSE);
+    granted(visit.release(&free), 200, COSE);
+    assert_refused(&restore(&mut visit), Problem::Gone);
+}
+
+pub fn what_lives_once_is_let_go_for_good(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, wallet, turn, himself) = with_turn(&mut visit);
+    let deposit = bound(&mut visit, &party.account, true);
+    let release = ticket(&mut visit, &party.account, &wallet, Some(turn));
+    granted(visit.show(&deposit, Verb::Release, &shown(&deposit.secrets.release, Some(release))), 200, COSE);
+    let own = owner_ticket(&mut visit, &party.account, &himself);
+    let back = visit.show(&deposit, Verb::Restore, &shown(&deposit.secrets.release, Some(own)));
+    assert_refused(&back, Problem::Gone);
+}
+
+pub fn the_last_head_of_the_turn_before_is_kept_for_the_owner(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, wallet, mine, himself) = with_turn(&mut visit);
+    let theirs = Epoch { counter: 2, holder: DeviceId([2; 16]) };
+    let first = head(mine, 1, [0; 32], b"first");
+    let second = head(mine, 2, *first.mark.digest, &vec![7; MAX_HEAD_LEN]);
+    let act =
+        |visit: &mut Visit<'_>, key: &ChannelKey, action: Action| visit.act(&party.account, key, &[action]).remove(0);
+    let past = |visit: &mut Visit<'_>| match act(visit, &himself, Action::ListPast) {
+        Outcome::Past(past) => past.into_iter().map(|past| past.mark).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    for head in [&first, &second] {
+        assert_eq!(act(&mut visit, &wallet, Action::WriteHead(head.clone())), Outcome::Done);
+    }
+    // A thief takes another turn, and leaves nothing in the book.
+    for n in [3, 5, 7] {
+        let empty = head(theirs, n, [0; 32], format!("empty {n}").as_bytes());
+        assert_eq!(act(&mut visit, &wallet, Action::WriteHead(empty)), Outcome::Done);
+    }
+    assert!(past(&mut visit).contains(&second.mark));
+    let read = Action::ReadPast(second.mark);
+    assert_eq!(act(&mut visit, &himself, read.clone()), Outcome::Head(Some(second.clone())));
+    let unknown = Action::ReadPast(Mark { sequence: 9, ..second.mark });
+    assert_eq!(act(&mut visit, &himself, unknown), Outcome::Head(None));
+    // He sees nothing of it, and neither does whoever knows the passphrase before.
+    for action in [Action::ListPast, read] {
+        assert_eq!(act(&mut visit, &wallet, action), Outcome::Refused(Refusal::NotAllowed));
+    }
+    // A safe that is left forgets them.
+    let current = party.id(&visit);
+    assert_eq!(act(&mut visit, &himself, Action::Drop(current)), Outcome::Done);
+    let staged = Box::new(given(&party.made, &visit.identity.id()));
+    assert_eq!(act(&mut visit, &wallet, Action::Stage(staged)), Outcome::Done);
+    assert_eq!(act(&mut visit, &wallet, Action::Commit(current, Some(theirs))), Outcome::Done);
+    assert_eq!(past(&mut visit), []);
+    assert_eq!(act(&mut visit, &wallet, Action::ReadHead), Outcome::Head(None));
+}
+
+pub fn a_wallet_that_asks_without_end_does_not_keep_its_owner_from_acting(safe: &mut dyn SafeUnderTest) {
+    let mut visit = Visit::new(safe);
+    let (party, wallet, turn, himself) = with_turn(&mut visit);
+    // Nor by turns so far ahead that none is left.
+    let far = |counter| Action::Promise(Epoch { counter, holder: DeviceId([9; 16]) });
+    for counter in [u32::MAX, turn.counter + 1025] {
+        let refused = visit.act(&party.account, &wallet, &[far(counter)]);
+        assert_eq!(refused, [Outcome::Refused(Refusal::OutOfOrder)]);
+        let head = head(Epoch { counter, holder: DeviceId([9; 16]) }, 1, [0; 32], b"far");
+        let refused = visit.act(&party.account, &wallet, &[Action::WriteHead(head)]);
+        assert_eq!(refused, [Outcome::Refused(Refusal::OutOfOrder)]);
+    }
+    assert_eq!(visit.act(&party.account, &wallet, &[far(turn.counter + 1024)]), [Outcome::Promised(None)]);
+    assert_eq!(visit.act(&party.account, &himself, &[far(1_000_000)]), [Outcome::Promised(None)]);
+    let show = codec::encode(&vec![Action::Show]);
+    let refused = (0..64).any(|_| {
+        let (got, _) = visit.ask_owner(&party.account, Topic::Channel, &show, Some(wallet.proof()));
+        got.status == Problem::Unavailable.status()
+    });
+    assert!(refused, "a wallet has only so many questions at a time");
+    assert!(matches!(visit.act(&party.account, &himself, &[Action::Show])[..], [Outcome::Account(_)]));
+    // Nor by using up a deposit's numbers with what takes no owner.
+    let deposit = bound(&mut visit, &party.account, false);
+    let own = owner_ticket(&mut visit, &party.account, &himself);
+    let audit = Shown::secret(deposit.secrets.audit.clone());
+    let refused = (0..70).map(|_| visit.show(&deposit, Verb::Renew, &audit)).last().unwrap();
+    assert_refused(&refused, Problem::Unavailable);
+    granted(visit.show(&deposit, Verb::Restore, &shown(&deposit.secrets.release, Some(own))), 200, COSE);
 }
 
 pub fn noise_is_no_question(safe: &mut dyn SafeUnderTest) {

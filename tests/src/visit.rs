@@ -240,6 +240,7 @@ impl<'a> Visit<'a> {
     pub fn present(&mut self, deposit: &DepositId, claim: &Claim) -> Got {
         let path = match claim.verb {
             Verb::Release => "release",
+            Verb::Restore => "restore",
             Verb::Demand => "demand",
             Verb::Renew => "renew",
             _ => "retrieve",

@@ -607,16 +607,19 @@ impl<'a, S: Store> Wallet<'a, S> {
     }
 
     /// One errand of the owner, as the browser runs it: a look, a question, and what its answer means. This is the look.
-    fn look_as_owner(&mut self, action: &Action, safe: &SafeId, errand: owner::Errand) -> Then {
-        let stranger = owner::stranger(&self.state, safe).filter(|_| self.visitor.is_none());
-        if let (owner::Errand::Ticket(_), Some(why)) = (errand, stranger) {
-            self.session.owner_refusals.insert(*safe, why);
-            return Then::Nothing;
+    fn look_as_owner(&mut self, action: &Action, safe: &SafeId, errand: owner::Errand) -> Result<Then, Trouble> {
+        match owner::barred(&self.state, safe, errand).filter(|_| self.visitor.is_none()) {
+            Some(Meaning::Event(event)) => return self.try_handle(*event).map(|()| Then::Nothing),
+            Some(Meaning::Refused(why)) => {
+                self.session.owner_refusals.insert(*safe, why);
+                return Ok(Then::Nothing);
+            }
+            _ => {}
         }
-        let (Some(of), Some(known)) = (&self.state.owner, self.state.safes.get(safe)) else { return Then::Nothing };
+        let (Some(of), Some(known)) = (&self.state.owner, self.state.safes.get(safe)) else { return Ok(Then::Nothing) };
         let request = owner::look_request(&known.url, &of.name_key, safe);
         let (action, body) = (action.clone(), Vec::new());
-        Then::Send(Box::new(Sending { action, request, body, asked: Vec::new(), question: None }))
+        Ok(Then::Send(Box::new(Sending { action, request, body, asked: Vec::new(), question: None })))
     }
 
     fn owner_answered(&mut self, sending: &Sending, answer: Option<Answer>) -> Result<Then, Trouble> {
@@ -735,7 +738,7 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.try_handle(Event::ApplyRule(*value, room))?;
             }
             Action::WriteChapter => self.write_chapter()?,
-            Action::Owner(safe, errand) => return Ok(self.look_as_owner(action, safe, *errand)),
+            Action::Owner(safe, errand) => return self.look_as_owner(action, safe, *errand),
             _ => unreachable!("no such action"),
         }
         Ok(Then::Nothing)
@@ -751,7 +754,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         let safe = self.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
         let clock = safe.map_or(self.now, |safe| self.session.clock_of(&safe, self.now));
         let mut rng = self.rng();
-        let ticket = safe.and_then(|safe| self.session.ticket(&safe));
+        let ticket = safe.and_then(|safe| self.session.ticket(&safe, errand));
         let request = match (exchange::request(&self.state, backup, deposit, errand, ticket, clock, &mut rng), safe) {
             (Err(WalletError::Identity(error)), Some(safe)) => return Ok(Then::LookAgain(safe, error.to_string())),
             (request, _) => request?,

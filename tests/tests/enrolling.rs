@@ -2,7 +2,7 @@
 //! brings all of it back.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{cell::Cell, cmp::Reverse, collections::BTreeSet};
 
 use futures::executor::block_on;
 use protocol::{
@@ -16,8 +16,8 @@ use protocol::{
         enrolment::{Enrolling, OwnerRoot, Stretched},
         login::{Agreed, Known, LoginError, Recognised, agree},
         messages::{
-            Action as Act, CHALLENGE_SPAN, CredentialKind, Epoch, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark, Outcome,
-            Topic,
+            Action as Act, CHALLENGE_SPAN, CredentialKind, Epoch, Head, Look, MAX_ANSWER_LEN, MAX_HEAD_LEN, Mark,
+            Outcome, Past, Topic,
         },
         name::NameKey,
         note::{Note, credential_id},
@@ -51,6 +51,8 @@ use wallet_wasm::{
 mod changing;
 #[path = "enrolling/relaying.rs"]
 mod relaying;
+#[path = "enrolling/undoing.rs"]
+mod undoing;
 
 const PASSPHRASE: &str = "a wardrobe full of lighthouse keepers";
 const N: usize = 5;
@@ -188,8 +190,14 @@ impl<'a> Comer<'a> {
 
     /// A device that only reads.
     fn visit(&self, seed: u64) -> Wallet<'static> {
+        self.visit_then(None, seed)
+    }
+
+    /// The same, as it was when a head of before stood.
+    fn visit_then(&self, to: Option<Mark>, seed: u64) -> Wallet<'static> {
         let mut wallet = Wallet::create(leak(), seed);
         let known = self.log_in();
+        let past = to.map_or(Vec::new(), |to| self.read_past(&known, to));
         let told = self.at.iter().map(|at| {
             let (id, mut door) = (self.safes.all[*at].id(), self.door(*at));
             let (mut visiting, channel) = (Visit::new(&mut door), known.channel(&id));
@@ -201,10 +209,11 @@ impl<'a> Comer<'a> {
         });
         let mine = (secret(seed), "recover.html".to_owned());
         let (back, wrong) =
-            come_back("alice-7kq4m2".into(), &name(), &known, mine, told.collect(), &mut rng(seed)).unwrap();
+            come_back("alice-7kq4m2".into(), &name(), &known, mine, told.collect(), &past, &mut rng(seed)).unwrap();
         assert_eq!((wrong, back.reads), (vec![], true));
         wallet.session.came_back();
         wallet.visitor = Some(known);
+        wallet.session.takes_back = to.is_some();
         wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
         wallet
     }
@@ -241,11 +250,61 @@ impl<'a> Comer<'a> {
         let credential = mine.unwrap_or_else(|| derive_secret(&secret(seed), "credential", b""));
         let told = self.told(&known, &credential);
         let (back, wrong) =
-            come_back("alice-7kq4m2".into(), &name(), &known, (credential, String::new()), told, &mut rng(seed))
+            come_back("alice-7kq4m2".into(), &name(), &known, (credential, String::new()), told, &[], &mut rng(seed))
                 .unwrap();
         assert_eq!(wrong, []);
         wallet.session.came_back();
         wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
+    }
+
+    /// What the safes list of the heads of before, the newest first.
+    fn past(&self) -> Vec<Past> {
+        let known = self.log_in();
+        let listed = |at: &usize| match self.act(&known, *at, Act::ListPast) {
+            Outcome::Past(past) => past,
+            other => panic!("{other:?}"),
+        };
+        let mut all: Vec<Past> = self.at.iter().flat_map(listed).collect();
+        all.sort_by_key(|past| (Reverse(past.until), past.mark.sequence));
+        all.dedup_by_key(|past| past.mark);
+        all
+    }
+
+    fn act(&self, known: &Recognised, at: usize, action: Act) -> Outcome {
+        let (id, mut door) = (self.safes.all[at].id(), self.door(at));
+        let mut visit = Visit::new(&mut door);
+        visit.act(&name().account(&id), &known.channel(&id), &[action]).remove(0)
+    }
+
+    fn read_past(&self, known: &Recognised, to: Mark) -> Vec<(SafeId, Head)> {
+        let read = |at: &usize| match self.act(known, *at, Act::ReadPast(to)) {
+            Outcome::Head(head) => Some((self.safes.all[*at].id(), head?)),
+            other => panic!("{other:?}"),
+        };
+        self.at.iter().filter_map(read).collect()
+    }
+
+    /// Comes back, and goes back to a head of before.
+    fn go_back(&self, wallet: &mut Wallet<'static>, to: Mark, seed: u64) {
+        self.go_back_to(wallet, to, false, seed);
+    }
+
+    /// The same; `exactly`: and leaves out what came since.
+    fn go_back_to(&self, wallet: &mut Wallet<'static>, to: Mark, exactly: bool, seed: u64) {
+        let known = self.log_in();
+        let past = self.read_past(&known, to);
+        let mine = wallet.state.owner.as_ref().map(|owner| owner.credential.clone());
+        let credential = mine.unwrap_or_else(|| derive_secret(&secret(seed), "credential", b""));
+        let told = self.told(&known, &credential);
+        let mine = (credential, String::new());
+        let (mut back, wrong) =
+            come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &past, &mut rng(seed)).unwrap();
+        assert_eq!(wrong, []);
+        back.exactly |= exactly;
+        wallet.session.came_back();
+        wallet.handle(Event::OwnerReturned(Box::new(back))).unwrap();
+        wallet.session.takes_back = true;
+        wallet.visitor = Some(known);
     }
 }
 
@@ -465,7 +524,10 @@ fn however_long_the_book_is_all_of_it_comes_back_and_a_change_writes_no_more_tha
         assert!(!back.state.values.contains_key(&gone));
         assert!(chapters(&back).all(|backup| backup.operation.is_none()));
     }
-    // And the safes have nothing that no book names: all chapters that were replaced are gone.
+    // And the safes have nothing that no book names, a week later: all chapters that were replaced are gone.
+    for day in 7..10 {
+        safes.all.iter().for_each(|safe| block_on(safe.run_alarms(wallet.now() + day * 86_400)));
+    }
     let held: usize = wallet.state.backups.values().map(|backup| backup.deposits.len()).sum();
     assert_eq!(safes.all.iter().map(|safe| safe.counts().1).sum::<usize>(), held);
 }
@@ -904,7 +966,7 @@ fn no_safe_can_use_up_the_turns() {
     };
     let epoch = |lie| {
         let back =
-            come_back("alice-7kq4m2".into(), &name(), &known, (secret(3), String::new()), told(lie), &mut rng(1))
+            come_back("alice-7kq4m2".into(), &name(), &known, (secret(3), String::new()), told(lie), &[], &mut rng(1))
                 .unwrap()
                 .0;
         back.epoch.counter
@@ -943,7 +1005,7 @@ fn a_passkey_brings_everything_back_without_name_or_guess() {
     assert!(told.iter().all(|told| told.account.tries.is_empty()), "no guess was made");
     let accounts: Vec<_> = told.iter().map(|told| (told.safe.id, told.account.clone())).collect();
     let mine = (credential.clone(), "the second one".to_owned());
-    let (back, wrong) = come_back(String::new(), &name(), &known, mine, told, &mut rng(45)).unwrap();
+    let (back, wrong) = come_back(String::new(), &name(), &known, mine, told, &[], &mut rng(45)).unwrap();
     assert_eq!((wrong.len(), back.name.as_str()), (0, "alice-7kq4m2"), "the book says who it is");
     let mut second = Wallet::create(leak(), 46);
     second.session.came_back();

@@ -28,6 +28,9 @@ fn route(path: &str) -> (&'static str, &'static str, &'static [u16], u64) {
         "/v1/deposits/{id}/release" => {
             ("Let the body go; answered with a receipt.", COSE, &[200], MAX_CLAIM_LEN as u64)
         }
+        "/v1/deposits/{id}/restore" => {
+            ("Take back what was let go; answered with a certificate.", COSE, &[200], MAX_CLAIM_LEN as u64)
+        }
         "/v1/deposits/{id}/renew" => ("Get the certificate as it stands now.", COSE, &[200], MAX_CLAIM_LEN as u64),
         "/v1/deposits/{id}/demand" => {
             ("Get a signed statement of what became of it.", COSE, &[200], MAX_CLAIM_LEN as u64)

@@ -7,13 +7,14 @@ use protocol::{
         PassphraseCost, Secret, expand_seed,
         oprf::{Blinded, commitment, evaluate},
     },
-    ids::{EnrolmentId, SafeId},
+    ids::{DeviceId, EnrolmentId, SafeId},
     owner::{
         budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
         enrolment::{Enrolling, Enrolment, EnrolmentError, Made, Staged, Stretched},
         login::{Agreed, ChannelKey, Known, LoginError, agree},
-        messages::{Action, Evaluated, Look, Outcome, Topic},
+        messages::{Action, Epoch, Evaluated, Look, Mark, Outcome, Past, Topic},
         name::NameKey,
+        past::{MAX_PAST, kept},
     },
 };
 use rand_core::{CryptoRng, Rng};
@@ -589,4 +590,40 @@ fn an_account_that_is_opened_again_under_another_token_is_counted_once() {
     }
     let used = tokens.map(|(token, _)| safe.safe.used(&token.id).deposits);
     assert_eq!(used, [1, 0]);
+}
+
+/// Whoever writes what and when: of each time that counts, what stood then is kept, and little else.
+#[test]
+fn what_stood_in_the_book_at_the_times_that_count_is_kept() {
+    for seed in 0..64 {
+        let mut random = rng(seed);
+        let (mut now, mut turn, mut sequence) = (1_700_000_000, 1, 0);
+        let (mut all, mut listed): (Vec<Past>, Vec<Past>) = (Vec::new(), Vec::new());
+        for _ in 0..400 {
+            turn += u32::from(random.next_u32().is_multiple_of(50));
+            sequence += 1;
+            let from = now;
+            // Seconds, hours, or days.
+            now += u64::from(random.next_u32() % [60, 20_000, 300_000][random.next_u32() as usize % 3]);
+            let epoch = Epoch { counter: turn, holder: DeviceId([1; 16]) };
+            let mark = Mark { epoch, sequence, before: [0; 32].into(), digest: [0; 32].into() };
+            let past = Past { mark, from, until: now };
+            all.insert(0, past);
+            listed.insert(0, past);
+            listed = kept(&listed, epoch, now).copied().collect();
+            assert!(listed.len() <= MAX_PAST);
+        }
+        let later = now + u64::from(random.next_u32() % 100_000);
+        let shown: Vec<Past> =
+            kept(&listed, Epoch { counter: turn, holder: DeviceId([1; 16]) }, later).copied().collect();
+        for (step, span) in [(10_800, 86_400), (86_400, 604_800)] {
+            let times = (0..).map(|n| later - later % step - n * step).take_while(|at| at + span > later);
+            for at in times {
+                let stood = |past: &&Past| past.from <= at && at < past.until;
+                // What stands still is no past one.
+                let Some(there) = all.iter().find(stood) else { continue };
+                assert!(shown.contains(there), "{seed}: what stood at {at} is not there at {later}");
+            }
+        }
+    }
 }

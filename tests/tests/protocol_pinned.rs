@@ -27,7 +27,7 @@ use protocol::{
         kit::Printed,
         messages::{
             Action, Address, Challenge, CredentialKind, Epoch, Guesses, Head as OwnerHead, Look, Mark, NewCredential,
-            Proof, Question, Topic, Who,
+            Past, Proof, Question, Topic, Who,
         },
         name::NameKey,
     },
@@ -655,6 +655,11 @@ fn owners() {
         Action::Revoke(2),
         Action::Promise(mark.epoch),
         Action::WriteHead(OwnerHead { mark, sealed: b"head".to_vec().into() }),
+        Action::Ticket(None),
+        Action::Ticket(Some(mark.epoch)),
+        Action::ListPast,
+        Action::ReadPast(mark),
+        Action::OwnerTicket,
     ];
     let plain = pin("owner_actions.txt", "every action", &[], &codec::encode(&actions));
     codec::decode::<Vec<Action>>(&plain, plain.len()).unwrap();
@@ -681,15 +686,20 @@ fn owners() {
         }],
         credentials: vec![Kept { number: 2, added: NOW, credential: new }],
         next: 2,
-        used: vec![Used { challenge, expiry: NOW + 300 }],
+        used: vec![Used { challenge, expiry: NOW + 300, owner: None }],
         promised: mark.epoch,
         book: Some(mark),
         fetched: None,
+        written: None,
+        past: Vec::new(),
     };
     let stored = pin("owner_record.txt", "what a safe remembers of an owner", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
     let record = OwnerRecord { fetched: Some(Fetched { day: 20_800, errands: 3, bytes: 70_000 }), ..record };
-    let stored = pin("owner_record_fetched.txt", "the same, after errands", &[], &record.encode());
+    let past = Past { mark, from: NOW - 90_000, until: NOW };
+    let record = OwnerRecord { written: Some(NOW), past: vec![past], ..record };
+    let stored =
+        pin("owner_record_fetched.txt", "the same, after errands, and with a head of before", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
 }
 
@@ -732,6 +742,13 @@ fn records() {
         receipt: Some(sign_receipt(&safe.keys.signing, &release()).into()),
         ..deleting.clone()
     };
+    let leaving = Record {
+        state: State::Leaving,
+        leave_by: Some(NOW + 604_800),
+        release: Some(release().release),
+        receipt: released.receipt.clone(),
+        ..held.clone()
+    };
     let lapsing = Record {
         state: State::Lapsing,
         committed: None,
@@ -745,6 +762,7 @@ fn records() {
         ("record_held.txt", "certificate.txt, claim 05… seen until two minutes later, register accepted 08…", held),
         ("record_deleting.txt", "attempts 01… and 02… to be erased, release secret", deleting),
         ("record_released.txt", "receipt.txt", released),
+        ("record_leaving.txt", "receipt.txt, the body kept for a week", leaving),
         ("record_lapsing.txt", "attempt 01… to be erased, not before tomorrow", lapsing),
     ] {
         let inputs = [("statement", "statement.txt".to_owned()), ("state", what.to_owned())];
@@ -959,6 +977,8 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
             fault: None,
             looked: None,
             owner: None,
+            release_only: None,
+            restore: None,
         }
     };
     let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {
@@ -991,7 +1011,8 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
         held: false,
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
-    let of_book = Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])] };
+    let of_book =
+        Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])], restore: None };
     let chapter = Backup { chapter: Some(of_book), ..making.clone() };
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
     let mut keeping = backup([Stage::Held; 3], Some(Operation::Register), None);

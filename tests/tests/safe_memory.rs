@@ -6,9 +6,14 @@ use std::rc::Rc;
 use futures::executor::block_on;
 use protocol::{
     audit::AuditItem,
-    claim::Verb,
+    claim::{Shown, Verb},
     crypto::Secret,
-    ids::ClaimantId,
+    ids::{ClaimantId, DeviceId, SafeId},
+    owner::{
+        login::ChannelKey,
+        messages::{Action, Epoch, Outcome},
+        ticket::{Ticket, UNDO_SPAN, bind},
+    },
     problem::Problem,
     register::{Next, Proposer, derive_claimant, quorum},
 };
@@ -21,6 +26,7 @@ use safe_worker::{
 use tests::{
     fixture::{rng, secret},
     in_memory::{InMemory, head_of},
+    owner::{PASSPHRASE, by_passphrase, enrol, name},
     owner_suite, safe_suite,
     visit::{Ask, Deposit, SafeUnderTest, Visit, assert_refused, granted},
 };
@@ -56,6 +62,55 @@ fn what_is_never_confirmed_is_removed() {
     assert_ne!(again, offer);
     assert_refused(&visit.confirm(&deposit, &offer), Problem::Conflict);
     granted(visit.confirm(&deposit, &again), 200, COSE);
+}
+
+#[test]
+fn what_a_wallet_lets_go_is_there_for_a_week_and_then_removed() {
+    let memory = InMemory::new();
+    let mut door = memory.clone();
+    let mut visit = Visit::new(&mut door);
+    let (name, here) = (name(3), visit.identity.id());
+    let made = enrol(3, &[here, SafeId([0xa1; 32]), SafeId([0xa2; 32])], 2, PASSPHRASE, &name, 1);
+    let account = name.account(&here);
+    let wallet = visit.enrolled(&account, &Secret::from_bytes([3; 32]), &made);
+    let himself = by_passphrase(&made, &here);
+    let turn = Epoch { counter: 1, holder: DeviceId([1; 16]) };
+    let ticket = |visit: &mut Visit<'_>, key: &ChannelKey, action: Action| match &visit.act(&account, key, &[action])[..]
+    {
+        [Outcome::Ticket(ticket)] => Some(Ticket::parse(ticket).unwrap()),
+        other => panic!("{other:?}"),
+    };
+    visit.act(&account, &wallet, &[Action::Promise(turn)]);
+    let mut deposit = visit.draw(500);
+    deposit.statement.owner = Some(bind(&deposit.secrets.audit, &account));
+    let offer = granted(visit.put(&deposit), 201, COSE);
+    granted(visit.confirm(&deposit, &offer), 200, COSE);
+    let secret = deposit.secrets.release.clone();
+    let present = |visit: &mut Visit<'_>, verb: Verb, ticket: Option<Ticket>| {
+        visit.show(&deposit, verb, &Shown { ticket, ..Shown::secret(secret.clone()) })
+    };
+    let mut receipt = Vec::new();
+    for round in 0..2 {
+        let release = ticket(&mut visit, &wallet, Action::Ticket(Some(turn)));
+        receipt = granted(present(&mut visit, Verb::Release, release), 200, COSE);
+        memory.wait(UNDO_SPAN - 1);
+        memory.wake();
+        assert_eq!(memory.safe.counts(), (1, 1));
+        if round == 0 {
+            // In the last second, and its week begins anew when it is let go again.
+            let own = ticket(&mut visit, &himself, Action::OwnerTicket);
+            granted(present(&mut visit, Verb::Restore, own), 200, COSE);
+        }
+    }
+    memory.wait(1);
+    // No request is faster than the alarm.
+    let own = ticket(&mut visit, &himself, Action::OwnerTicket);
+    assert_refused(&present(&mut visit, Verb::Restore, own), Problem::Gone);
+    memory.wait(ERASE_RETRY);
+    memory.wake();
+    assert_eq!(memory.safe.counts(), (1, 0));
+    let release = ticket(&mut visit, &wallet, Action::Ticket(Some(turn)));
+    assert_eq!(granted(present(&mut visit, Verb::Release, release), 200, COSE), receipt);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use protocol::{
     owner::{
         book::{HeadContent, chapter_plan, fits},
         messages::MAX_HEAD_LEN,
+        ticket::Right,
     },
     plan::Plan,
 };
@@ -22,10 +23,10 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    machine::{Changes, entry_of},
+    machine::{Changes, entry_of, knows_owner},
     owner::Owner,
     session::{Contact, Session},
-    state::{Backup, Chapter, Key, Operation, Row, Stage, State, Value},
+    state::{Backup, Chapter, Deposit, Key, Operation, Row, Stage, State, Value},
 };
 
 /// When what stands in no chapter is longer, bytes, a chapter is due: a good third of a head, some five backups over five safes, so that there is room for what comes while it is made.
@@ -290,7 +291,10 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
     let nothing = Changes::default();
     let next = Next::new(state, &nothing);
     let chapters = next.chapters();
-    let worn = |backup: &Backup| backup.deposits.iter().any(|d| is_doubted(state, &d.safe) && !safes.contains(&d.safe));
+    // What was made before its safes knew their owner could be let go for good by a wallet that was stolen.
+    let loose = |d: &Deposit| d.stage == Stage::Held && !d.asks_owner(Right::Release) && knows_owner(state, &d.safe);
+    let doubted = |d: &Deposit| is_doubted(state, &d.safe) && !safes.contains(&d.safe);
+    let worn = |backup: &Backup| backup.deposits.iter().any(|d| doubted(d) || loose(d));
     let any_worn = chapters.iter().any(|(backup, chapter)| chapter.names.is_some() && worn(backup));
     let full = owner.loose > MAX_LOOSE || (owner.left_out > 0 && owner.loose > 0);
     let empty = !chapters.is_empty() && state.values.values().all(|value| value.backup.is_none());

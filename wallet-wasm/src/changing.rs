@@ -27,6 +27,7 @@ use protocol::{
             Account, Action, Answering, CredentialKind, Epoch, Evaluated, Guess, NewCredential, Opening, Outcome,
             Refusal, Topic,
         },
+        ticket::Right,
     },
     problem::Problem,
     register::liars,
@@ -35,10 +36,10 @@ use rand_core::CryptoRng;
 
 use crate::{
     exchange::Meaning,
-    machine::{Event, WalletError},
+    machine::{Event, WalletError, knows_owner},
     owner::{Errand, Given, MAX_BACK, Making, Owner, Reached, Seat},
     rules,
-    state::{Backup, State},
+    state::{Backup, Deposit, Stage, State},
 };
 
 /// How far the next enrolment has come at one safe.
@@ -660,11 +661,32 @@ pub(crate) fn understand(
 /// The backups of which somebody may know how they come back who had the owner's root before it was changed: what is here was not protected anew since.
 pub fn exposed(state: &State) -> impl Iterator<Item = &Backup> {
     let changed = state.owner.as_ref().and_then(|owner| owner.changed);
+    of_values(state)
+        .filter(move |backup| changed.is_some_and(|changed| backup.finished.is_some_and(|at| at <= changed)))
+}
+
+/// The backups that a wallet could let go for good that was stolen open: safes of the owner have pieces of them that are bound to nobody, for they were made before these safes knew
+/// him. What lives once is let go for good in any case.
+pub fn unkept(state: &State) -> impl Iterator<Item = &Backup> {
+    let loose = |deposit: &Deposit| {
+        deposit.stage == Stage::Held && !deposit.asks_owner(Right::Release) && knows_owner(state, &deposit.safe)
+    };
+    of_values(state)
+        .filter(|backup| backup.finished.is_some() && !backup.lives_once())
+        .filter(move |backup| backup.deposits.iter().any(loose))
+}
+
+/// Those that are worth to be made anew for one or the other.
+pub fn renewable(state: &State) -> impl Iterator<Item = &Backup> {
+    let known: Vec<BackupId> = exposed(state).map(|backup| backup.id).collect();
+    exposed(state).chain(unkept(state).filter(move |backup| !known.contains(&backup.id)))
+}
+
+fn of_values(state: &State) -> impl Iterator<Item = &Backup> {
     let of_value = |backup: &Backup| {
         backup.values.iter().any(|meta| state.values.get(&meta.id).is_some_and(|value| value.backup == Some(backup.id)))
     };
-    let own = state.backups.values().filter(move |backup| backup.chapter.is_none() && of_value(backup));
-    own.filter(move |backup| changed.is_some_and(|changed| backup.finished.is_some_and(|at| at <= changed)))
+    state.backups.values().filter(move |backup| backup.chapter.is_none() && of_value(backup))
 }
 
 /// Whether its owner has to renew it: it needs words or a file from him, it is another device's, or it could not be renewed.
@@ -677,5 +699,5 @@ pub fn is_left(state: &State, backup: &Backup) -> bool {
 /// The backups that are to be renewed because their owner has asked for it.
 pub(crate) fn to_renew(state: &State) -> impl Iterator<Item = &Backup> {
     let asked = state.owner.as_ref().is_some_and(|owner| owner.renewing.is_some());
-    exposed(state).filter(move |backup| asked && !is_left(state, backup))
+    renewable(state).filter(move |backup| asked && !is_left(state, backup))
 }

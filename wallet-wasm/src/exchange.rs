@@ -121,7 +121,7 @@ pub fn request<R: CryptoRng>(
     rng: &mut R,
 ) -> Result<Request, WalletError> {
     let (backup, deposit) = find(state, backup, deposit)?;
-    let ticket = ticket.filter(|_| deposit.is_bound());
+    let ticket = ticket.filter(|_| errand.right().is_some_and(|right| deposit.asks_owner(right)));
     let safe = state.safes.get(&deposit.safe).ok_or(WalletError::Unknown("safe"))?;
     let path = format!("{}/v1/deposits/{}", base(&safe.url), deposit.id);
     let request = |method, url, content_type, body, most| Request {
@@ -156,6 +156,10 @@ pub fn request<R: CryptoRng>(
             let body = claim(state, deposit, Verb::Release, (None, ticket), safe_now, rng)?;
             Ok(request("POST", format!("{path}/release"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
         }
+        Errand::Restore => {
+            let body = claim(state, deposit, Verb::Restore, (None, ticket), safe_now, rng)?;
+            Ok(request("POST", format!("{path}/restore"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
+        }
         Errand::Renew => {
             let body = claim(state, deposit, Verb::Renew, (None, None), safe_now, rng)?;
             Ok(request("POST", format!("{path}/renew"), "application/cbor", Some(body), MAX_SIGNED_LEN as u64))
@@ -188,7 +192,7 @@ fn claim<R: CryptoRng>(
     let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
     let secrets = DepositSecrets::derive(&deposit.d);
     let secret = match verb {
-        Verb::Release => secrets.release,
+        Verb::Release | Verb::Restore => secrets.release,
         Verb::Retrieve => secrets.retrieve,
         _ => secrets.audit,
     };
@@ -225,6 +229,7 @@ pub fn interpret(
         (Errand::Retrieve, 200) => Meaning::Body(answer.body),
         (Errand::Renew, 200) => Meaning::Event(Box::new(Event::Renewed(backup.id, deposit.id, answer.body))),
         (Errand::Release, 200) => Meaning::Event(Box::new(Event::Released(backup.id, deposit.id, Some(answer.body)))),
+        (Errand::Restore, 200) => Meaning::Event(Box::new(Event::Restored(backup.id, deposit.id, Some(answer.body)))),
         (Errand::Propose(proposal), 200) => {
             let vouched = codec::decode::<Vouched>(&answer.body, MAX_REGISTER_ANSWER_LEN).ok();
             let asked = asked.and_then(|asked| Sealed::parse(asked, MAX_REGISTER_LEN).ok());
@@ -306,9 +311,12 @@ fn problem(
         (Errand::Release, Some(Problem::Gone | Problem::NotFound)) => {
             event(Event::Released(backup.id, deposit.id, None))
         }
+        (Errand::Restore, Some(Problem::Gone | Problem::NotFound)) => {
+            event(Event::Restored(backup.id, deposit.id, None))
+        }
         (Errand::Retrieve, Some(Problem::Claimed | Problem::Gone)) if backup.lives_once() => Meaning::Unaware,
         // The ticket has had its time, or its credential was revoked: another one is asked for.
-        (Errand::Retrieve | Errand::Release | Errand::Propose(_), Some(Problem::NotOwner)) => {
+        (Errand::Retrieve | Errand::Release | Errand::Restore | Errand::Propose(_), Some(Problem::NotOwner)) => {
             Meaning::Later(Contact::Reachable, "wants to see its owner once more".to_owned())
         }
         (Errand::Retrieve, Some(Problem::Gone)) => Meaning::Refused("says that the piece was released".to_owned()),

@@ -29,7 +29,7 @@ use protocol::{
         kit::Printed,
         messages::{Epoch, Mark},
         name::NameKey,
-        ticket::bind,
+        ticket::{Right, bind},
     },
     plan::{Place, Plan, PlanError, PlanTextError},
     token::MAX_TOKEN_LEN,
@@ -198,6 +198,8 @@ pub enum Event {
     Recovered(BackupId, Vec<(ValueMeta, Content)>, Vec<String>),
     /// A recovery cannot go on.
     RecoveryFailed(BackupId, String),
+    /// A safe has taken back what was let go, and sent its certificate; or says that it has it no more.
+    Restored(BackupId, DepositId, Option<Vec<u8>>),
     /// The registers agree, in this epoch, that the values of a backup belong to this claimant.
     Claimed(BackupId, u32, ClaimantId),
     /// The registers are at a later epoch: an owner has begun anew.
@@ -208,6 +210,10 @@ pub enum Event {
     Release(BackupId),
     /// A safe sent a receipt, or says that it has nothing.
     Released(BackupId, DepositId, Option<Vec<u8>>),
+    /// A safe does not take what its owner has shown for his, and takes nothing back.
+    NotRestored(SafeId),
+    /// A safe that is the owner's no more does not know this device, and lets nothing go for it that is bound to him: the leases of that end by themselves.
+    LeftBehind(SafeId),
     /// A certificate file was read and verified.
     Import(Book),
     /// The owner wants no pieces at the first safe any more, and the second one in its place.
@@ -409,6 +415,9 @@ impl Transition<'_> {
             Event::RecoveryFailed(backup, why) => self.recovery_failed(&backup, &why),
             Event::Release(backup) => self.release(&backup),
             Event::Released(backup, deposit, receipt) => self.released(&backup, &deposit, receipt),
+            Event::Restored(backup, deposit, certificate) => self.restored(&backup, &deposit, certificate),
+            Event::LeftBehind(safe) => self.left_behind(&safe),
+            Event::NotRestored(safe) => self.not_restored(&safe),
             Event::Import(book) => self.import(book),
             Event::Retire(from, to) => self.retire(from, to),
             Event::KeepSafe(safe) => self.keep_safe(&safe),
@@ -751,6 +760,7 @@ impl Transition<'_> {
         let wish = backup.face.clone().unwrap_or_default();
         let text = backup.face_text(wish.hint).ok_or(WalletError::Unknown("value"))?;
         let registers: Vec<DepositId> = backup.registers().map(|deposit| deposit.id).collect();
+        let once = backup.lives_once();
         for (deposit, root, length) in prepared.bodies {
             let Some(deposit) = backup.deposits.iter_mut().find(|d| d.id == deposit) else { continue };
             if deposit.stage != Stage::Planned {
@@ -766,13 +776,16 @@ impl Transition<'_> {
             let secrets = DepositSecrets::derive(&deposit.d);
             let statement = Statement::new(deposit.safe, deposit.id, length, root, face, &secrets);
             let unique = registers.contains(&deposit.id).then_some(true);
-            let name = self.state.owner.as_ref().filter(|_| deposit.is_bound()).map(|owner| owner.name_key.clone());
-            let account = name.map(|name| NameKey::new(name).account(&deposit.safe));
+            // What lives once cannot be taken back, so that nothing is gained if only its owner lets it go.
+            let kept = !deposit.is_bound() && !once && knows_owner(self.state, &deposit.safe);
+            let name = self.state.owner.as_ref().filter(|_| deposit.is_bound() || kept);
+            let account = name.map(|owner| NameKey::new(owner.name_key.clone()).account(&deposit.safe));
             let owner = account.map(|account| bind(&secrets.audit, &account));
-            if owner.is_some() != deposit.is_bound() {
+            if owner.is_none() && deposit.is_bound() {
                 return Err(WalletError::NotEnrolled(self.state.nickname(&deposit.safe)));
             }
-            deposit.statement = Some(Statement { unique, owner, ..statement });
+            deposit.release_only = kept.then_some(true);
+            deposit.statement = Some(Statement { unique, owner, release_only: deposit.release_only, ..statement });
             deposit.stage = Stage::Prepared;
         }
         // A segment is made again after a deposit was refused: then they are here already.
@@ -984,6 +997,67 @@ impl Transition<'_> {
         Ok(())
     }
 
+    fn restored(
+        &mut self,
+        id: &BackupId,
+        deposit: &DepositId,
+        certificate: Option<Vec<u8>>,
+    ) -> Result<(), WalletError> {
+        let known = |backup: &Backup| backup.deposit(deposit).is_some_and(Deposit::is_lost);
+        let Some(backup) = self.state.backups.get(id).filter(|backup| known(backup)) else { return Ok(()) };
+        let gone = certificate.is_none();
+        if let Some(signed) = certificate {
+            // As it stands now: it is checked as any other that is newer than the one that is known.
+            self.renewed(id, deposit, signed)?;
+        }
+        let mut backup = self.changed(id).unwrap_or(backup).clone();
+        let title = Self::title(&backup);
+        if let Some(entry) = backup.deposits.iter_mut().find(|entry| entry.id == *deposit) {
+            entry.restore = None;
+            let nickname = self.state.nickname(&entry.safe);
+            if gone {
+                let what = "has let it go for good".to_owned();
+                self.note(Level::Error, format!("Safe “{nickname}” {what}: a piece of “{title}”."));
+                entry.fault = Some(PieceFault { since: self.now, what, groups: Vec::new() });
+            }
+        }
+        if !backup.is_lost() && backup.chapter.is_none() {
+            self.note(Level::Info, format!("“{title}” was taken back: your safes have kept what was let go."));
+        }
+        self.put(backup);
+        Ok(())
+    }
+
+    fn not_restored(&mut self, safe: &SafeId) -> Result<(), WalletError> {
+        let here = |deposit: &Deposit| deposit.safe == *safe && deposit.is_lost() && deposit.asks_owner(Right::Owner);
+        let all: Vec<Backup> =
+            self.state.backups.values().filter(|backup| backup.deposits.iter().any(here)).cloned().collect();
+        if !all.is_empty() {
+            let nickname = self.state.nickname(safe);
+            self.note(
+                Level::Error,
+                format!("Safe “{nickname}” takes nothing back: it does not take you for its owner now."),
+            );
+        }
+        for mut backup in all {
+            for deposit in backup.deposits.iter_mut().filter(|deposit| here(deposit)) {
+                let what = "does not take you for its owner now".to_owned();
+                deposit.restore = None;
+                deposit.fault = Some(PieceFault { since: self.now, what, groups: Vec::new() });
+            }
+            self.put(backup);
+        }
+        Ok(())
+    }
+
+    /// A backup as this transition leaves it so far, where it changes.
+    fn changed(&self, id: &BackupId) -> Option<&Backup> {
+        self.changes.put.iter().rev().find_map(|row| match row {
+            Row::Backup(backup) if backup.id == *id => Some(&**backup),
+            _ => None,
+        })
+    }
+
     // ---- import ------------------------------------------------------------------------------------------------
 
     fn import(&mut self, book: Book) -> Result<(), WalletError> {
@@ -1080,6 +1154,7 @@ struct Imported {
 fn backup_of(entry: BookEntry) -> Backup {
     let deposits = entry.deposits.into_iter().map(|d| Deposit {
         stage: Stage::Held,
+        release_only: certificate::read_unverified(&d.certificate).ok().and_then(|says| says.release_only),
         certificate: Some(d.certificate.clone()),
         ..Deposit::planned(d.id, d.slot(), d.d)
     });
@@ -1119,15 +1194,19 @@ fn backup_of(entry: BookEntry) -> Backup {
 /// # Errors
 /// [`WalletError::NotEnrolled`] with the name of one that does not.
 pub fn check_bound(state: &State, plan: &Plan<SafeId>) -> Result<(), WalletError> {
-    let owner = state.owner.as_ref().filter(|owner| owner.making.is_none() && owner.root.is_some());
     for (_, place) in plan.places() {
         let Place::Safe { safe, owner: true } = place else { continue };
-        let known = owner.and_then(|owner| owner.seat(safe)).is_some_and(|seat| seat.number.is_some());
-        if !known {
+        if !knows_owner(state, safe) {
             return Err(WalletError::NotEnrolled(state.nickname(safe)));
         }
     }
     Ok(())
+}
+
+/// Whether a safe of the enrolment in force knows this wallet.
+pub(crate) fn knows_owner(state: &State, safe: &SafeId) -> bool {
+    let owner = state.owner.as_ref().filter(|owner| owner.making.is_none() && owner.root.is_some());
+    owner.and_then(|owner| owner.seat(safe)).is_some_and(|seat| seat.number.is_some())
 }
 
 /// The book of some values, for a certificate file. Inverse of [`Event::Import`].

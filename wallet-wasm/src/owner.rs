@@ -29,7 +29,7 @@ use protocol::{
         },
         name::NameKey,
         note::{CredentialId, Note, credential_id},
-        ticket::Ticket,
+        ticket::{Right, Ticket},
     },
     problem::Problem,
 };
@@ -47,6 +47,8 @@ use crate::{
 /// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing. And how far above what is in
 /// force a change may be that is announced.
 pub(crate) const MAX_LEAP: u32 = 1 << 16;
+/// No book has as many changes: one a millisecond for 8,900 years.
+const MAX_SEQUENCE: u64 = 1 << 48;
 
 /// So often a safe may have forgotten what it had taken, before it is not asked any more: one that was set back does so once.
 pub(crate) const MAX_BACK: u8 = 3;
@@ -284,8 +286,8 @@ pub enum Errand {
     Promise,
     /// Write the head of the book.
     Write,
-    /// Get a ticket for what is bound to the owner; `true`: to let it go, too.
-    Ticket(bool),
+    /// Get a ticket for what is bound to the owner.
+    Ticket(Right),
     /// What is due at this step of a change.
     Change(Step),
     /// Have it forget what it kept of the enrolment before.
@@ -352,6 +354,11 @@ impl Owner {
         self.superseded || self.is_split() || (self.writes() && self.head.is_some() && short)
     }
 
+    /// Whether no safe knows this device: it sees what there is, and changes nothing.
+    pub fn only_reads(&self) -> bool {
+        self.root.is_some() && self.seats.iter().all(|seat| seat.number.is_none())
+    }
+
     /// What is said to a safe next.
     pub fn next(&self, seat: &Seat) -> Option<Errand> {
         if self.making.is_some() {
@@ -390,8 +397,12 @@ impl Owner {
         if known.is_some() && self.content.is_some_and(|content| *content == digest) {
             return Ok(None);
         }
-        let (sequence, before) =
-            self.head.as_ref().map_or((1, [0; 32]), |head| (head.mark.sequence.saturating_add(1), *head.mark.digest));
+        let following = |head: &Head| {
+            // Whoever had a turn before may have counted to the end of it. In another turn it may begin anew.
+            let sequence = if head.mark.sequence < MAX_SEQUENCE { head.mark.sequence + 1 } else { 1 };
+            (sequence, *head.mark.digest)
+        };
+        let (sequence, before) = self.head.as_ref().map_or((1, [0; 32]), following);
         let head = content.seal(&OwnerRoot::new(root.clone()), self.epoch, sequence, before, rng)?;
         let HeadContent { left_out, gone, .. } = content;
         let (head, content) = (Some(head), Some(digest.into()));
@@ -406,6 +417,19 @@ pub fn stranger(state: &State, safe: &SafeId) -> Option<String> {
     let number = state.owner.as_ref().and_then(|owner| owner.number_at(safe));
     let why = "does not know you on this device; come back there with your recovery name";
     number.is_none().then(|| why.to_owned())
+}
+
+/// Why a safe gives this device no ticket, and what follows from that; `None`: it may give one.
+pub fn barred(state: &State, safe: &SafeId, errand: Errand) -> Option<Meaning> {
+    let Errand::Ticket(right) = errand else { return None };
+    let why = stranger(state, safe)?;
+    // Whoever has come back after it was left is known there no more, and need not come back there.
+    let left = state.owner.as_ref().is_some_and(|owner| owner.root.is_some() && owner.seat(safe).is_none());
+    Some(if left && right == Right::Release {
+        Meaning::Event(Box::new(Event::LeftBehind(*safe)))
+    } else {
+        Meaning::Refused(why)
+    })
 }
 
 /// The request for a look at the owner's account.
@@ -469,7 +493,8 @@ pub fn question<R: CryptoRng>(
     question_by(state, safe, errand, look, None, rng)
 }
 
-/// The same on a device that only reads: it has no credential, and asks for its tickets in the channel by which its owner was recognised.
+/// The same where its owner is here, recognised by passphrase or passkey: in that channel, a device that only reads and has no credential asks for its tickets, and every other for
+/// those with which something is taken back.
 ///
 /// # Errors
 /// [`WalletError`], as above.
@@ -517,9 +542,11 @@ pub fn question_by<R: CryptoRng>(
         }
         Errand::Show => (Topic::Channel, codec::encode(&vec![Action::Show]), None),
         Errand::Promise => (Topic::Channel, codec::encode(&vec![Action::Promise(owner.epoch)]), Some(wallet()?)),
-        Errand::Ticket(release) => {
-            let action = Action::Ticket(release.then_some(owner.epoch));
-            let own = if visitor.is_none() { Some(wallet()?) } else { None };
+        Errand::Ticket(Right::Owner) => (Topic::Channel, codec::encode(&vec![Action::OwnerTicket]), None),
+        Errand::Ticket(right) => {
+            let action = Action::Ticket((right == Right::Release).then_some(owner.epoch));
+            // Who only reads has no credential.
+            let own = if visitor.is_some() && owner.number_at(safe).is_none() { None } else { Some(wallet()?) };
             (Topic::Channel, codec::encode(&vec![action]), own)
         }
         Errand::Write => {
@@ -532,13 +559,13 @@ pub fn question_by<R: CryptoRng>(
     let identity = state.identity(safe).ok_or(WalletError::Unknown("safe"))??;
     let entry = identity.current(look.time)?;
     // In the trial the owner is known by the passphrase that is staged; any try will do.
-    let proof = match (errand, visitor.or(channel.as_ref())) {
+    let proof = match (errand, channel.as_ref().or(visitor)) {
         (Errand::Show, _) => {
             let staged = &given()?.staged;
             let who = Who::Passphrase(staged.id, GuessId::make_random(rng), [0; 32].into());
             Some(Proof { who, key: &staged.key, digest: &staged.digest })
         }
-        (_, Some(channel)) => Some(channel.proof()),
+        (_, Some(channel)) if topic == Topic::Channel => Some(channel.proof()),
         _ => None,
     };
     let (question, answering) = Question::make(&address, &plain, entry, &look.challenge, proof, rng)?;
@@ -558,6 +585,14 @@ pub fn question_by<R: CryptoRng>(
 
 /// What the answer means.
 pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Option<Answer>) -> Meaning {
+    match (errand, heard(state, safe, errand, asked, answer)) {
+        // Not by what its owner has shown; everything else goes on there.
+        (Errand::Ticket(Right::Owner), Meaning::Refused(_)) => Meaning::Event(Box::new(Event::NotRestored(*safe))),
+        (_, meaning) => meaning,
+    }
+}
+
+fn heard(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Option<Answer>) -> Meaning {
     let Some(answer) = answer else { return Meaning::Later(Contact::Away, "does not answer".to_owned()) };
     if let Some((uri, time)) = &answer.problem {
         let problem = Problem::from_type_uri(uri);
@@ -681,6 +716,10 @@ pub struct Return {
     pub epoch: Epoch,
     /// The newest head, and what it says.
     pub newest: Option<(Head, HeadContent)>,
+    /// What a head said that was in force before, if the owner goes back to it.
+    pub earlier: Option<HeadContent>,
+    /// He wants that alone: what came since may be somebody else's.
+    pub exactly: bool,
     /// The safes that answered, for those that the book does not name.
     pub safes: Vec<KnownSafe>,
     /// No safe was given a credential: this device reads, and neither takes a turn nor writes.
@@ -778,16 +817,18 @@ pub fn visited(safe: &KnownSafe, outcomes: Vec<Outcome>) -> Option<Told> {
     }
 }
 
-/// Puts together what the safes said; `name` may be empty where a device came back without it. Those whose root or book is not the owner's are named.
+/// Puts together what the safes said; `name` may be empty where a device came back without it; `past`: a head of before that the owner goes back to, as safes have kept it. Those whose
+/// root or book is not the owner's are named.
 ///
 /// # Errors
-/// [`LoginError::TooFew`] if none of them returned the owner's root.
+/// [`LoginError::TooFew`] if none of them returned the owner's root; [`LoginError::Contradiction`] if what was kept of before is not the owner's.
 pub fn come_back<R: CryptoRng>(
     name: String,
     key: &NameKey,
     known: &Recognised,
     (credential, label): (Secret, String),
     told: Vec<Told>,
+    past: &[(SafeId, Head)],
     rng: &mut R,
 ) -> Result<(Return, Vec<SafeId>), LoginError> {
     let enrolment = &known.agreed().enrolment;
@@ -813,7 +854,16 @@ pub fn come_back<R: CryptoRng>(
     let root = root.ok_or(LoginError::TooFew { answered: 0, needed: 1 })?;
     let (mut newest, mut liars) = newest_of(&root, &heads);
     // While an enrolment takes the place of another one, some heads are still of the root before it. They say what is newest only as long as there is no other.
-    let before = enrolment.open_before(&root).map(|before| newest_of(&before, &heads));
+    let root_before = enrolment.open_before(&root);
+    let before = root_before.as_ref().map(|before| newest_of(before, &heads));
+    // A change since then has made another root.
+    let mut earlier = newest_of(&root, past).0;
+    if let (None, Some(before)) = (&earlier, &root_before) {
+        earlier = newest_of(before, past).0;
+    }
+    if earlier.is_none() && !past.is_empty() {
+        return Err(LoginError::Contradiction);
+    }
     let bridged = newest.is_none() && before.as_ref().is_some_and(|(newest, _)| newest.is_some());
     if let Some((older, unread)) = before {
         newest = newest.or(older);
@@ -839,6 +889,8 @@ pub fn come_back<R: CryptoRng>(
         seen: epochs.iter().copied().max().unwrap_or(Epoch::NONE),
         epoch: epoch_after(epochs, rng),
         newest,
+        earlier: earlier.map(|(_, content)| content),
+        exactly: reads,
         safes,
         reads,
     };

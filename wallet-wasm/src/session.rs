@@ -79,6 +79,8 @@ pub enum Errand {
     Renew,
     /// Propose who gets what lives once.
     Propose(Proposal),
+    /// Have it take back what was let go.
+    Restore,
 }
 
 impl Errand {
@@ -87,6 +89,7 @@ impl Errand {
         match self {
             Self::Retrieve => Some(Right::Retrieve),
             Self::Release => Some(Right::Release),
+            Self::Restore => Some(Right::Owner),
             Self::Propose(proposal) if proposal.needs_release() => Some(Right::Release),
             Self::Propose(_) => Some(Right::Retrieve),
             _ => None,
@@ -310,8 +313,10 @@ pub struct Session {
     pub refusals: Map<DepositId, String>,
     /// Safes that refuse their owner, with their words.
     pub owner_refusals: Map<SafeId, String>,
-    /// What safes gave their owner for what is bound to him.
-    tickets: Map<SafeId, Ticket>,
+    /// What safes gave their owner for what is bound to him, and what they gave him for taking back what was let go, which is used for nothing else.
+    tickets: Map<(SafeId, bool), Ticket>,
+    /// Its owner is here, by passphrase or passkey, and has things taken back.
+    pub takes_back: bool,
     /// Claims to what lives once, by backup.
     claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
@@ -390,7 +395,7 @@ impl Session {
         entry.not_before = now + entry.pause;
         entry.contact = contact;
         entry.detail = Some(detail);
-        self.tickets.remove(&safe);
+        self.tickets.retain(|(of, _), _| *of != safe);
     }
 
     /// A safe has given its owner a ticket. A pause that was begun before goes on, or a safe that then does not take it would be asked without end.
@@ -399,7 +404,13 @@ impl Session {
             return self.failed(safe, Contact::NotItself, "gives its owner tickets that are over".to_owned(), now);
         }
         self.safes.entry(safe).or_default().contact = Contact::Reachable;
-        self.tickets.insert(safe, ticket);
+        self.tickets.insert((safe, ticket.right == Right::Owner), ticket);
+    }
+
+    /// Everything is taken back: what its owner showed for that is used no more.
+    pub fn took_back(&mut self) {
+        self.takes_back = false;
+        self.tickets.retain(|(_, own), _| !*own);
     }
 
     /// The owner has come back: the safes that did not know him may do so now.
@@ -408,9 +419,9 @@ impl Session {
         self.tickets = Map::new();
     }
 
-    /// The ticket of a safe, for [`crate::exchange::request`].
-    pub fn ticket(&self, safe: &SafeId) -> Option<&Ticket> {
-        self.tickets.get(safe)
+    /// The ticket of a safe for an errand, for [`crate::exchange::request`].
+    pub fn ticket(&self, safe: &SafeId, errand: Errand) -> Option<&Ticket> {
+        self.tickets.get(&(*safe, errand == Errand::Restore))
     }
 
     /// In the place of requests about what is bound to the owner, and for which there is no ticket, ask for one first.
@@ -418,15 +429,16 @@ impl Session {
         let mut asked: Vec<Action> = Vec::new();
         list.retain(|action| {
             let Action::Send(backup, deposit, errand) = action else { return true };
-            let deposit = state.backups.get(backup).and_then(|b| b.deposit(deposit)).filter(|d| d.is_bound());
-            let Some((safe, right)) = deposit.map(|deposit| deposit.safe).zip(errand.right()) else { return true };
+            let deposit = state.backups.get(backup).and_then(|b| b.deposit(deposit));
+            let asks = deposit.zip(errand.right()).filter(|(deposit, right)| deposit.asks_owner(*right));
+            let Some((safe, right)) = asks.map(|(deposit, right)| (deposit.safe, right)) else { return true };
             let counts = |ticket: &Ticket| {
                 ticket.right >= right && self.clock_of(&safe, now).saturating_add(TICKET_SLACK) < ticket.expiry
             };
-            if self.ticket(&safe).is_some_and(counts) {
+            if self.ticket(&safe, *errand).is_some_and(counts) {
                 return true;
             }
-            let action = Action::Owner(safe, owner::Errand::Ticket(right == Right::Release));
+            let action = Action::Owner(safe, owner::Errand::Ticket(right));
             let known = self.under_way.contains_key(&action) || asked.contains(&action);
             asked.extend((!known).then_some(action));
             false
@@ -684,8 +696,13 @@ impl Session {
         let room = self.room(state);
         let suspended = room::suspended(state, room.free);
         let behind = state.owner.as_ref().is_some_and(owner::Owner::is_behind);
+        let reads = state.owner.as_ref().is_some_and(owner::Owner::only_reads);
         self.owner_actions(state, now, &mut list, &mut planned);
         for backup in state.backups.values() {
+            // Whoever only reads has that back which is wanted, and nothing else: no book names it.
+            if backup.is_lost() && (!reads || backup.is_gathering()) {
+                self.restore_actions(backup, now, &mut list, &mut planned);
+            }
             match backup.operation {
                 // It is not begun, and nothing of it kept in memory, before there is room for it.
                 Some(Operation::Recover) if suspended.iter().any(|(id, _)| *id == backup.id) => {}
@@ -731,8 +748,8 @@ impl Session {
     ) {
         let action = Action::Send(backup.id, deposit.0, errand);
         // Nothing that would be in vain takes the place of what would not.
-        let bound = backup.deposit(&deposit.0).is_some_and(Deposit::is_bound);
-        let right = errand.right().filter(|_| bound);
+        let known = backup.deposit(&deposit.0);
+        let right = errand.right().filter(|right| known.is_some_and(|known| known.asks_owner(*right)));
         let barred = right.is_some() && self.owner_refusals.contains_key(&deposit.1);
         if barred || (right == Some(Right::Release) && planned.without_turn.contains(&deposit.1)) {
             return;
@@ -788,6 +805,14 @@ impl Session {
             backup.deposits.iter().filter(|d| d.stage < Stage::Released && !self.refusals.contains_key(&d.id))
         {
             self.send(backup, (deposit.id, deposit.safe), Errand::Release, now, list, planned);
+        }
+    }
+
+    /// Before anything else is done with it.
+    fn restore_actions(&self, backup: &Backup, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
+        let lost = backup.deposits.iter().filter(|d| d.is_lost() && !self.refusals.contains_key(&d.id));
+        for deposit in lost.filter(|deposit| self.takes_back || !deposit.asks_owner(Right::Owner)) {
+            self.send(backup, (deposit.id, deposit.safe), Errand::Restore, now, list, planned);
         }
     }
 
@@ -903,9 +928,15 @@ impl Session {
             });
             let through = brought_by(backup, &deposit.id);
             let stranger = deposit.is_bound() && self.owner_refusals.contains_key(&deposit.safe);
-            let fetch = recovery.fetches.get(&deposit.id).or(stranger.then_some(&refused));
             let paused = self.is_paused(&deposit.safe, now) || through.is_some_and(|safe| self.is_paused(&safe, now));
-            (fetch.filter(|fetch| **fetch != Fetch::Away || paused), asked)
+            // What is being taken back is waited for.
+            let asks = deposit.asks_owner(Right::Owner);
+            let refuses = self.refusals.contains_key(&deposit.id)
+                || (asks && (!self.takes_back || self.owner_refusals.contains_key(&deposit.safe)));
+            let back = deposit.is_lost() && !paused && !refuses;
+            let barred = stranger || (deposit.is_lost() && !back);
+            let fetch = recovery.fetches.get(&deposit.id).or(barred.then_some(&refused));
+            (fetch.filter(|fetch| **fetch != Fetch::Away || paused), asked || back)
         };
         let price = |segment: u32, place: &Place<SafeId>| match place {
             Place::Safe { safe, owner } => {

@@ -14,6 +14,7 @@ use protocol::{
     identity::{Identity, IdentityError},
     ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::{Layout, Slot},
+    owner::ticket::Right,
     plan::{Place, Plan, PlanError},
     register::derive_claimant,
 };
@@ -146,6 +147,12 @@ pub struct Deposit {
     /// `true`: the safe gives it to its authenticated owner only; else left out.
     #[n(12)]
     pub owner: Option<bool>,
+    /// `true`: its safe lets it go for its authenticated owner only, and gives it to whoever has the secret; else left out.
+    #[n(13)]
+    pub release_only: Option<bool>,
+    /// `true`: it may have been let go since, and its safe is asked to take that back before anything else; else left out.
+    #[n(14)]
+    pub restore: Option<bool>,
 }
 
 /// A safe did not show what it signed for.
@@ -192,12 +199,24 @@ impl Deposit {
             fault: None,
             looked: None,
             owner: if slot.owner { Some(true) } else { None },
+            release_only: None,
+            restore: None,
         }
     }
 
     /// Whether it is bound to its owner.
     pub const fn is_bound(&self) -> bool {
         matches!(self.owner, Some(true))
+    }
+
+    /// Whether its safe wants to see its owner for this.
+    pub fn asks_owner(&self, right: Right) -> bool {
+        self.is_bound() || (self.release_only == Some(true) && right >= Right::Release)
+    }
+
+    /// Whether it may have been let go, and is to be taken back.
+    pub const fn is_lost(&self) -> bool {
+        matches!((self.stage, self.restore), (Stage::Held, Some(true)))
     }
 
     /// Its place in the layout.
@@ -313,6 +332,9 @@ pub struct Chapter {
     /// The chapters whose place it takes, which are let go when all safes have signed for this one.
     #[n(1)]
     pub replaces: Vec<BackupId>,
+    /// Its owner goes back to a time in which it stood in the book, and what it names may have been let go since, save what was no more by then.
+    #[n(2)]
+    pub restore: Option<Vec<BackupId>>,
 }
 
 /// A backup: one bundle of values under one plan.
@@ -413,6 +435,11 @@ impl Backup {
     /// Whether its values may live only once. All of them, or none.
     pub fn lives_once(&self) -> bool {
         self.values.iter().any(ValueMeta::lives_once)
+    }
+
+    /// Whether pieces of it may have been let go, and are to be taken back.
+    pub fn is_lost(&self) -> bool {
+        self.operation != Some(Operation::Release) && self.deposits.iter().any(Deposit::is_lost)
     }
 
     /// The deposits whose registers say to whom the values belong, one at each safe, in order; none if they may live often.
@@ -824,6 +851,15 @@ impl State {
     /// The blobs that records refer to; all others are left from interrupted work and can be swept.
     pub fn blobs(&self) -> Vec<&str> {
         self.values.values().flat_map(Value::blobs).chain(self.backups.values().flat_map(Backup::blobs)).collect()
+    }
+
+    /// What may have been let go, and is to be taken back; and the parts of the book that may name more of it.
+    pub fn taken_back(&self) -> impl Iterator<Item = &Backup> {
+        let names_more = |backup: &Backup| {
+            let restore = backup.chapter.as_ref().is_some_and(|chapter| chapter.restore.is_some());
+            restore && backup.operation == Some(Operation::Recover)
+        };
+        self.backups.values().filter(move |backup| backup.is_lost() || names_more(backup))
     }
 
     /// The generation that is being made to take the place of a backup.

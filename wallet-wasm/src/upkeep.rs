@@ -24,7 +24,7 @@ pub const UNFINISHED_SPAN: Seconds = 3 * DAY;
 
 /// When the safe has to show a deposit's piece; `None`: there is none to be shown.
 fn due(backup: &Backup, deposit: &Deposit) -> Option<Seconds> {
-    if deposit.stage != Stage::Held || backup.operation == Some(Operation::Release) {
+    if deposit.stage != Stage::Held || deposit.is_lost() || backup.operation == Some(Operation::Release) {
         return None;
     }
     let looked = deposit.looked.or(deposit.audited);

@@ -16,7 +16,7 @@ use protocol::{
 use serde::Serialize;
 
 use crate::{
-    changing::{self, Changing, Site, Step, exposed},
+    changing::{self, Changing, Site, Step, exposed, renewable, unkept},
     claiming,
     credentials::why_stale,
     drafts::{self, RuleDraft},
@@ -103,9 +103,12 @@ pub struct OwnerView {
     pub leaving: Vec<LeavingView>,
     pub outdated: bool,
     pub exposed: usize,
+    pub unkept: usize,
     pub exposed_left: Vec<String>,
     pub backups: usize,
     pub renewing: bool,
+    pub taking_back: usize,
+    pub taking_back_waits: bool,
 }
 
 /// The kit that was printed last.
@@ -399,8 +402,9 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner, now: Seconds) -> 
         leaving: owner.leaving.iter().map(|key| draw_leaving(state, &key.safe)).collect(),
         outdated: owner.is_outdated(),
         exposed: exposed(state).count(),
+        unkept: unkept(state).count(),
         // One value of each: the way to the others leads over it.
-        exposed_left: exposed(state)
+        exposed_left: renewable(state)
             .filter(|backup| changing::is_left(state, backup))
             .filter_map(|backup| Some(backup.values.first()?.id.to_string()))
             .collect(),
@@ -409,6 +413,8 @@ fn draw_owner(state: &State, session: &Session, owner: &Owner, now: Seconds) -> 
             state.backups.values().filter(|backup| of_value(backup) && backup.replaces.is_none()).count()
         },
         renewing: owner.renewing.is_some(),
+        taking_back: state.taken_back().count(),
+        taking_back_waits: state.taken_back().next().is_some() && !session.takes_back,
     }
 }
 
@@ -611,6 +617,17 @@ fn condition(
         _ if value.content.is_none() && lost(session, backup) => {
             let reason = "Too few safes still hold their piece.".to_owned();
             ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
+        }
+        _ if backup.is_lost() && session.takes_back && state.owner.as_ref().is_some_and(Owner::only_reads) => {
+            let reason = "It may have been let go since; it is asked back when you want it.".to_owned();
+            ("moved", reason, Some("Recover it when you need it."))
+        }
+        _ if backup.is_lost() && session.takes_back => {
+            ("protecting", "It is being taken back: it may have been let go.".to_owned(), None)
+        }
+        _ if backup.is_lost() => {
+            let reason = "It may have been let go, and your safes are to take that back.".to_owned();
+            ("at-risk", reason, Some("Go back to that day once more under Recover: it takes your passphrase."))
         }
         _ if value.content.is_none() && backup.is_taken() => {
             let next = "If that device is lost, take it over. If not, remove it from this list.";

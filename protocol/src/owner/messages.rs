@@ -503,6 +503,21 @@ pub struct Head {
     pub sealed: Bytes,
 }
 
+/// A head that another one has taken the place of, and that the safe keeps for some days ([`crate::owner::past`]); or the one that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Past {
+    /// Where it stood.
+    #[n(0)]
+    pub mark: Mark,
+    /// When it came, by the safe's clock.
+    #[n(1)]
+    pub from: Seconds,
+    /// When the next one came; of the one that is there, now.
+    #[n(2)]
+    pub until: Seconds,
+}
+
 /// What an owner does in a channel.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(flat)]
@@ -544,6 +559,15 @@ pub enum Action {
     /// Write a ticket for what is bound to the owner; one that lets go, too, only for whoever has the turn in this epoch.
     #[n(11)]
     Ticket(#[n(0)] Option<Epoch>),
+    /// List the head that is there and those of the last days.
+    #[n(12)]
+    ListPast,
+    /// Hand out one of them.
+    #[n(13)]
+    ReadPast(#[n(0)] Mark),
+    /// Write a ticket of the owner himself: for good, and to take back.
+    #[n(14)]
+    OwnerTicket,
 }
 
 /// What came of an action.
@@ -572,6 +596,9 @@ pub enum Outcome {
     /// A ticket ([`crate::owner::ticket::Ticket`]).
     #[n(6)]
     Ticket(#[n(0)] Bytes),
+    /// The heads of the last days, the newest first.
+    #[n(7)]
+    Past(#[n(0)] Vec<Past>),
 }
 
 /// Why an action was not done.

@@ -13,6 +13,8 @@ use crate::{
 
 /// How long a ticket counts, seconds: as long a credential that was revoked still has its way.
 pub const TICKET_SPAN: Seconds = 600;
+/// How long what a wallet lets go can be taken back by its owner, seconds: a week, to notice that a device was stolen, and to come to another one.
+pub const UNDO_SPAN: Seconds = 7 * 86_400;
 /// Length of a ticket, bytes: account, right, expiry, MAC.
 pub const TICKET_LEN: usize = KEY_LEN + 1 + 8 + KEY_LEN;
 
@@ -21,8 +23,10 @@ pub const TICKET_LEN: usize = KEY_LEN + 1 + 8 + KEY_LEN;
 pub enum Right {
     /// Fetch what is bound, and claim it where it lives once.
     Retrieve,
-    /// Let it go, too; or begin its claims anew.
+    /// Let it go, too, which its owner can undo ([`UNDO_SPAN`]); or begin its claims anew.
     Release,
+    /// Let it go for good, or take back what was let go: by the passphrase or a passkey, and not by a wallet, which may be somebody else's by now.
+    Owner,
 }
 
 /// A ticket.
@@ -74,6 +78,7 @@ impl Ticket {
         let right = match right {
             0 => Right::Retrieve,
             1 => Right::Release,
+            2 => Right::Owner,
             _ => return Err(CryptoError),
         };
         Ok(Self {

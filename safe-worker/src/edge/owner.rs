@@ -7,12 +7,12 @@ use protocol::{
     problem::Problem,
 };
 use serde::Deserialize;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
 use crate::{
     edge::{MAX_OWNER_MESSAGE_LEN, config, now, object::date, unavailable},
     machine::ERASE_RETRY,
-    owner::{self, Reply, Request as Ask, record::OwnerRecord},
+    owner::{self, Digest, Reply, Request as Ask, Shelf, Shelved, record::OwnerRecord},
 };
 
 /// The object.
@@ -52,23 +52,30 @@ impl OwnerObject {
             .transpose()
     }
 
-    fn head(&self) -> Step<Option<Vec<u8>>> {
+    fn head(&self, query: &str, bindings: Option<Vec<SqlStorageValue>>) -> Step<Option<Vec<u8>>> {
         let sql = self.state.storage().sql();
-        let rows: Vec<HeadRow> =
-            sql.exec("SELECT head FROM head", None).and_then(|cursor| cursor.to_array()).map_err(unavailable)?;
+        let rows: Vec<HeadRow> = sql.exec(query, bindings).and_then(|cursor| cursor.to_array()).map_err(unavailable)?;
         Ok(rows.into_iter().next().map(|row| row.head))
     }
 
-    /// Record and head together: what is written without waiting in between is written together or not at all.
-    fn store(&self, id: &AccountId, record: Option<&OwnerRecord>, head: Option<Vec<u8>>) -> Result<()> {
+    /// Record and heads together: what is written without waiting in between is written together or not at all.
+    fn store(&self, id: &AccountId, record: Option<&OwnerRecord>, heads: Shelved) -> Result<()> {
         let sql = self.state.storage().sql();
         let Some(record) = record else {
             sql.exec("DELETE FROM owner", None)?;
             sql.exec("DELETE FROM head", None)?;
+            sql.exec("DELETE FROM past", None)?;
             return Ok(());
         };
-        if let Some(head) = head {
+        if let Some(digest) = heads.keep {
+            let copy = "INSERT OR REPLACE INTO past (digest, head) SELECT ?, head FROM head";
+            sql.exec(copy, vec![digest.to_vec().into()])?;
+        }
+        if let Some(head) = heads.put {
             sql.exec("INSERT OR REPLACE INTO head (slot, head) VALUES (0, ?)", vec![head.into()])?;
+        }
+        for digest in heads.forget {
+            sql.exec("DELETE FROM past WHERE digest = ?", vec![digest.to_vec().into()])?;
         }
         let bindings = vec![id.0.to_vec().into(), record.encode().into()];
         sql.exec("INSERT OR REPLACE INTO owner (slot, id, record) VALUES (0, ?, ?)", bindings)?;
@@ -87,12 +94,12 @@ impl OwnerObject {
         let existed = stored.is_some();
         let looks = matches!(ask, Ask::Look);
         let record = stored.map(|(_, record)| record);
-        let step = owner::step(id, record, self.head()?, ask, now(), &mut rng, &safe.config, &safe.keys);
+        let step = owner::step(id, record, self, ask, now(), &mut rng, &safe.config, &safe.keys);
         // Who looks changes nothing; an account that is not there is not written down for it.
         if looks {
             return Ok(step.reply);
         }
-        self.store(id, step.record.as_ref(), step.head).map_err(unavailable)?;
+        self.store(id, step.record.as_ref(), step.heads).map_err(unavailable)?;
         let storage = self.state.storage();
         match step.effects.alarm {
             Some(at) => storage.set_alarm(date(at)).await.map_err(unavailable)?,
@@ -103,11 +110,22 @@ impl OwnerObject {
     }
 }
 
+impl Shelf for OwnerObject {
+    fn newest(&self) -> Step<Option<Vec<u8>>> {
+        self.head("SELECT head FROM head", None)
+    }
+
+    fn past(&self, digest: &Digest) -> Step<Option<Vec<u8>>> {
+        self.head("SELECT head FROM past WHERE digest = ?", Some(vec![digest.to_vec().into()]))
+    }
+}
+
 impl DurableObject for OwnerObject {
     fn new(state: State, env: Env) -> Self {
         let tables = [
             "CREATE TABLE IF NOT EXISTS owner (slot INTEGER PRIMARY KEY CHECK (slot = 0), id BLOB NOT NULL, record BLOB NOT NULL)",
             "CREATE TABLE IF NOT EXISTS head (slot INTEGER PRIMARY KEY CHECK (slot = 0), head BLOB NOT NULL)",
+            "CREATE TABLE IF NOT EXISTS past (digest BLOB PRIMARY KEY, head BLOB NOT NULL)",
         ];
         for table in tables {
             if let Err(error) = state.storage().sql().exec(table, None) {

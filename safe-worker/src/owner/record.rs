@@ -7,17 +7,19 @@ use protocol::{
     ids::{EnrolmentId, GuessId, Seconds, TokenId},
     owner::{
         enrolment::Staged,
-        messages::{Challenge, Credential, Epoch, Mark, NewCredential},
+        messages::{Challenge, Credential, Epoch, Mark, NewCredential, Past},
     },
 };
 
 use crate::relay::Fetched;
 
 /// Longest record, bytes: three enrolments of 2.6 KiB, 16 credentials of 600 bytes, 40 tries of 100 by name and
-/// by each of 16 credentials, 64 challenges of 48; that is 89 KiB, and in use 5.
+/// by each of 16 credentials, 64 challenges of 50, 32 marks of 130; that is 93 KiB, and in use 9.
 pub const MAX_OWNER_RECORD_LEN: usize = 96 * 1024;
 /// Most challenges remembered within their validity.
 pub const MAX_USED: usize = 64;
+/// Of these, most that others than the owner himself have used: the rest is left for him.
+pub const MAX_USED_BY_OTHERS: usize = 48;
 
 /// One counted try.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -73,6 +75,9 @@ pub struct Used {
     /// When it would have ended.
     #[n(1)]
     pub expiry: Seconds,
+    /// `true`: by the owner himself; else left out.
+    #[n(2)]
+    pub owner: Option<bool>,
 }
 
 /// The record.
@@ -115,6 +120,13 @@ pub struct OwnerRecord {
     /// What was fetched for the owner from other safes.
     #[n(11)]
     pub fetched: Option<Fetched>,
+    /// When the head came that is there.
+    #[n(12)]
+    pub written: Option<Seconds>,
+    /// The heads before it that are kept, the newest first.
+    #[n(13)]
+    #[cbor(default)]
+    pub past: Vec<Past>,
 }
 
 impl Default for OwnerRecord {
@@ -132,6 +144,8 @@ impl Default for OwnerRecord {
             promised: Epoch::NONE,
             book: None,
             fetched: None,
+            written: None,
+            past: Vec::new(),
         }
     }
 }

@@ -89,6 +89,7 @@ impl World<'_, '_> {
                 Errand::Confirm => "request: confirm",
                 Errand::Retrieve => "request: retrieve",
                 Errand::Release => "request: release",
+                Errand::Restore => "request: restore",
                 Errand::Propose(_) => "request: propose",
                 _ => "request: renew",
             },

@@ -19,6 +19,7 @@ use protocol::{
         login::{Agreed, ChannelKey, Counter, Known, Recognised, agree},
         messages::{Address, Epoch, Evaluated, Look, MAX_ANSWER_LEN, Mark, Question, Topic},
         name::NameKey,
+        ticket::Right,
     },
     passphrase::Stretch,
     plan::{Place, Plan},
@@ -275,7 +276,7 @@ impl World<'_, '_> {
         }
         let name = self.person().name.clone();
         let mine = (credential, String::new());
-        let Ok((back, wrong)) = come_back("alice-7kq4m2".to_owned(), &name, &known, mine, told, &mut self.dice.0)
+        let Ok((back, wrong)) = come_back("alice-7kq4m2".to_owned(), &name, &known, mine, told, &[], &mut self.dice.0)
         else {
             return false;
         };
@@ -643,7 +644,7 @@ impl World<'_, '_> {
             let enough = threshold.max(usize::from(known.agreed().enrolment.threshold)) + spare;
             let (answered, name) = (told.len(), self.person().name.clone());
             let mine = (Secret::make_random(&mut self.dice.0), String::new());
-            let back = come_back(String::new(), &name, &known, mine, told, &mut self.dice.0);
+            let back = come_back(String::new(), &name, &known, mine, told, &[], &mut self.dice.0);
             let found = back.ok().and_then(|(back, _)| back.newest).map(|(head, _)| stand(&head.mark));
             let fine = answered < enough || found >= Some(stand(&mark));
             assert!(fine, "{answered} safes show {found:?}, and {mark:?} counts");
@@ -701,7 +702,7 @@ impl World<'_, '_> {
     pub(super) fn waits_for_owner(&self, wallet: usize, backup: &Backup) -> bool {
         use wallet_wasm::state::Operation;
         let Some(owner) = &self.owners[wallet].known.owner else { return false };
-        let bound = backup.deposits.iter().any(wallet_wasm::state::Deposit::is_bound);
+        let bound = backup.deposits.iter().any(|deposit| deposit.asks_owner(Right::Release));
         match backup.operation {
             Some(Operation::Vacate | Operation::Release) if owner.is_behind() => true,
             Some(Operation::Release) => bound && owner.seats.iter().any(|seat| seat.turned || !seat.promised),
@@ -821,7 +822,7 @@ impl World<'_, '_> {
             let answers: Vec<Told> = told_by.iter().filter_map(|safe| self.arrive(&known, safe, None)).collect();
             let (disk, name) = (Disk::default(), self.person().name.clone());
             let mine = (Secret::make_random(&mut self.dice.0), String::new());
-            let (back, _) = come_back(String::new(), &name, &known, mine, answers, &mut self.dice.0).unwrap();
+            let (back, _) = come_back(String::new(), &name, &known, mine, answers, &[], &mut self.dice.0).unwrap();
             let found = back.newest.as_ref().map(|(head, _)| stand(&head.mark));
             assert!(found >= Some(stand(&mark)), "{some:?} show {found:?}, and {mark:?} counts");
             let mut wallet = Wallet::create(&disk, 1_000_000 + number);

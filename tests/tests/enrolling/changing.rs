@@ -12,11 +12,11 @@ use wallet_wasm::{
 
 use super::*;
 
-const NEW: &str = "an orchard under seven feet of snow";
+pub(super) const NEW: &str = "an orchard under seven feet of snow";
 const OTHER: &str = "nobody has painted the bridge in green";
 
 /// What the browser makes of the old passphrase and of the new one, with the safes that answer.
-fn next(
+pub(super) fn next(
     safes: &Safes,
     wallet: &Wallet<'_>,
     answering: &[usize],
@@ -583,7 +583,7 @@ fn a_device_does_not_come_back_by_what_its_change_has_taken_the_place_of() {
     let credential = wallet.state.owner.as_ref().unwrap().credential.clone();
     let told = comer.told(&known, &credential);
     let mine = (credential, String::new());
-    let (back, _) = come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &mut rng(5)).unwrap();
+    let (back, _) = come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &[], &mut rng(5)).unwrap();
     assert_eq!(wallet.handle(Event::OwnerReturned(Box::new(back))), Err(WalletError::Outdated));
     settle(&mut wallet, &safes);
     assert!(wallet.state.owner.as_ref().unwrap().changing.is_none());

@@ -4,7 +4,7 @@ use protocol::ids::{BackupId, SafeId};
 
 use super::{Transition, WalletError};
 use crate::{
-    changing::{Change, Changing, Renewing, Step, exposed},
+    changing::{Change, Changing, Renewing, Step, renewable},
     owner::Owner,
     state::{Level, Row},
 };
@@ -174,7 +174,7 @@ impl Transition<'_> {
 
     pub(super) fn renew_exposed(&mut self) -> Result<(), WalletError> {
         let owner = self.owner()?;
-        if exposed(self.state).next().is_some() {
+        if renewable(self.state).next().is_some() {
             self.put_owner(Owner { renewing: Some(Renewing::default()), ..owner });
         }
         Ok(())

@@ -31,7 +31,7 @@ impl Transition<'_> {
         let Some((meta, content)) = content else { return self.let_chapters_go(&replaces) };
         self.changes.needs.push(content.blob.clone());
         let begun = self.begin(BackupId::make_random(rng), vec![meta], vec![content], plan, rng)?;
-        self.put(Backup { chapter: Some(Chapter { names: Some(names), replaces }), ..begun });
+        self.put(Backup { chapter: Some(Chapter { names: Some(names), replaces, restore: None }), ..begun });
         Ok(())
     }
 
@@ -58,17 +58,32 @@ impl Transition<'_> {
         };
         let Some(mut book) = book else { return self.recovery_failed(id, "it is no part of a book") };
         chapter.names = Some(book.entries.iter().map(|entry| entry.backup).collect());
+        let restore = chapter.restore.take();
         backup.operation = None;
         self.put(backup);
         let gone = self.state.owner.as_ref().map_or(&[][..], |owner| &owner.gone);
+        let gone = restore.as_deref().unwrap_or(gone);
         book.entries.retain(|entry| !gone.contains(&entry.backup));
         self.note(
             Level::Info,
             format!("{} backups stand in a part of your book that has arrived.", book.entries.len()),
         );
         let held = self.state.owner.as_ref().map_or(Vec::new(), |owner| owner.held.clone());
+        if restore.is_some() {
+            self.take_back(book, &held);
+            return Ok(());
+        }
         self.take_over_book(book, Some(&held))?;
         Ok(())
+    }
+
+    /// The chapters of a head that was in force before: all are read again, for what they name may have been let go since.
+    pub(super) fn restore_chapters(&mut self, known: Vec<Backup>, gone: &[BackupId]) {
+        for backup in known {
+            let backup = self.lost(backup);
+            let chapter = Chapter { restore: Some(gone.to_vec()), ..Chapter::default() };
+            self.put(Backup { operation: Some(Operation::Recover), chapter: Some(chapter), ..backup });
+        }
     }
 
     /// What could not be read is tried once more.

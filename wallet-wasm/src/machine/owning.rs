@@ -1,8 +1,9 @@
 //! Transitions of the owner: an enrolment is begun, comes to its end safe by safe, and the book at the safes follows what this wallet has.
 
 use protocol::{
-    book::KnownSafe,
-    ids::{BackupId, SafeId},
+    book::{Book, KnownSafe},
+    bundle::ValueMeta,
+    ids::{BackupId, SafeId, ValueId},
     owner::{
         book::HeadContent,
         kit::Printed,
@@ -16,7 +17,7 @@ use super::{Transition, WalletError, backup_of};
 use crate::{
     book::{head_of, no_book},
     owner::{MAX_LEAP, Making, Owner, Reached, Return, Seat},
-    state::{Backup, Key, Level, Row},
+    state::{Backup, Key, Level, Operation, Row, Stage, Value},
 };
 
 /// Whether somebody has written since this device looked: what it knows is not the newest. What stands in its own epoch it wrote itself.
@@ -199,7 +200,14 @@ impl Transition<'_> {
         // Whose turn it is already goes on with it.
         let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
         let turn = before.filter(|owner| !owner.superseded && !overtaken(owner)).filter(same);
+        let (earlier, exactly) = (back.earlier, back.exactly);
         let (head, content) = back.newest.unzip();
+        let content = content.map(|mut content| {
+            if earlier.is_some() && exactly {
+                (content.book, content.chapters, content.gone) = (no_book(), Vec::new(), Vec::new());
+            }
+            content
+        });
         let HeadContent { mut book, chapters, gone, changed, announced, held, .. } =
             content.unwrap_or_else(|| HeadContent::new(no_book()));
         // Where a safe has just answered is where it stands, whatever a book says.
@@ -270,10 +278,89 @@ impl Transition<'_> {
             },
         };
         let mut owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
+        if let Some(HeadContent { book, chapters, gone, .. }) = earlier {
+            let held = owner.held.clone();
+            if exactly {
+                self.part_from(&book);
+            }
+            self.take_back(book, &held);
+            self.restore_chapters(chapters.into_iter().map(backup_of).collect(), &gone);
+        }
         // What it had begun came to its end at the safes while another device had the turn.
         self.switch_owner(&mut owner);
         self.put_owner(owner);
         Ok(())
+    }
+
+    /// What stood in a book before: all of it is taken back, also what is known, for a thief may have let it go and left it in the book. A value that has another backup by now keeps
+    /// that, and what lives once is as the newest head says.
+    pub(super) fn take_back(&mut self, book: Book, held: &[BackupId]) {
+        for safe in book.safes {
+            if !self.state.safes.contains_key(&safe.id) {
+                self.changes.put.push(Row::Safe(Box::new(safe)));
+            }
+        }
+        for entry in book.entries {
+            let known = |meta: &ValueMeta| self.value(&meta.id).is_some();
+            let other = |meta: &ValueMeta| {
+                self.value(&meta.id).is_some_and(|value| value.backup.is_some_and(|other| other != entry.backup))
+            };
+            let once = entry.values.iter().any(ValueMeta::lives_once);
+            if entry.values.iter().any(other) || (once && entry.values.iter().any(known)) {
+                continue;
+            }
+            for meta in &entry.values {
+                let backup = Some(entry.backup);
+                let value = match self.value(&meta.id).filter(|value| value.content.is_some()) {
+                    Some(known) => Value { backup, ..known.clone() },
+                    None => Value { backup, ..Value::new(meta.clone()) },
+                };
+                self.changes.put.push(Row::Value(Box::new(value)));
+            }
+            let backup = backup_of(entry);
+            let backup = if once { Backup { held: held.contains(&backup.id), ..backup } } else { self.lost(backup) };
+            self.put(backup);
+        }
+    }
+
+    /// Its owner wants everything as it stood in this book: of a value that has another backup by now, that one is known no more. What is on this device stays.
+    fn part_from(&mut self, book: &Book) {
+        let ids: Vec<ValueId> = book.entries.iter().flat_map(|entry| &entry.values).map(|meta| meta.id).collect();
+        for entry in &book.entries {
+            for value in entry.values.iter().filter_map(|meta| self.state.values.get(&meta.id)) {
+                let Some(other) = value.backup.filter(|other| *other != entry.backup) else { continue };
+                let Some(parted) = self.state.backups.get(&other) else { continue };
+                if parted.operation.is_some() || parted.lives_once() {
+                    continue;
+                }
+                let gone = self.unused_without(parted, &ids).filter(|key| !self.changes.remove.contains(key));
+                self.changes.put.push(Row::Value(Box::new(Value { backup: None, ..value.clone() })));
+                self.changes.remove.extend(gone);
+            }
+        }
+    }
+
+    /// A backup of a book of before, all of whose deposits are to be taken back; as this device has it, if it is the same one.
+    pub(super) fn lost(&self, earlier: Backup) -> Backup {
+        // The ids are drawn at random: somebody who had the book has put others in their place.
+        let same = |own: &&Backup| {
+            own.deposits.len() == earlier.deposits.len()
+                && own.deposits.iter().all(|own| {
+                    let mut all = earlier.deposits.iter();
+                    all.any(|d| d.id == own.id && d.safe == own.safe && d.d.same_as(&own.d))
+                })
+        };
+        let own = self.state.backups.get(&earlier.id).filter(same).cloned();
+        let mut backup = own.unwrap_or(earlier);
+        if backup.operation == Some(Operation::Release) {
+            (backup.operation, backup.then) = (None, None);
+        }
+        for deposit in &mut backup.deposits {
+            if deposit.stage >= Stage::Held && deposit.certificate.is_some() {
+                (deposit.stage, deposit.receipt, deposit.restore) = (Stage::Held, None, Some(true));
+            }
+        }
+        backup
     }
 
     /// What is known already of what lives once: whoever had it may have let it go since, or have it back.

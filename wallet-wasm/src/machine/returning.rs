@@ -5,13 +5,14 @@ use protocol::{
     certificate::{self, verify_receipt},
     codec::Bytes,
     ids::{BackupId, DepositId, SafeId, ValueId},
+    owner::ticket::Right,
 };
 use rand_core::CryptoRng;
 
 use super::{Transition, WalletError, check_bound};
 use crate::{
     relaying::carriers,
-    state::{Backup, Content, Key, Level, Next, Operation, Row, Stage, Then, Value},
+    state::{Backup, Content, Deposit, Key, Level, Next, Operation, Row, Stage, Then, Value},
 };
 
 impl Transition<'_> {
@@ -225,6 +226,26 @@ impl Transition<'_> {
         entry.receipt = receipt.map(Bytes);
         entry.stage = Stage::Released;
         self.end_release(backup)
+    }
+
+    pub(super) fn left_behind(&mut self, safe: &SafeId) -> Result<(), WalletError> {
+        let here = |deposit: &Deposit| {
+            deposit.safe == *safe && deposit.stage < Stage::Released && deposit.asks_owner(Right::Release)
+        };
+        let goes = |backup: &&Backup| backup.operation == Some(Operation::Release) && backup.deposits.iter().any(here);
+        let all: Vec<Backup> = self.state.backups.values().filter(goes).cloned().collect();
+        for mut backup in all {
+            backup.deposits.iter_mut().filter(|d| here(d)).for_each(|deposit| deposit.stage = Stage::Released);
+            if backup.chapter.is_none() {
+                let (title, safe) = (Self::title(&backup), self.state.nickname(safe));
+                let text = format!(
+                    "Safe “{safe}” does not know you on this device any more: its piece of “{title}” stays there until its lease ends."
+                );
+                self.note(Level::Warning, text);
+            }
+            self.end_release(backup)?;
+        }
+        Ok(())
     }
 
     pub(super) fn end_release(&mut self, mut backup: Backup) -> Result<(), WalletError> {

@@ -146,13 +146,19 @@ impl Driver {
         )))
     }
 
-    /// The owner shows himself.
-    async fn at_home(&self, passphrase: &str) -> Result<AtHome, EngineError> {
+    /// Looks at the owner's own safes.
+    pub(super) async fn look_at_home(&self) -> Result<Coming, EngineError> {
         let (name, key, safes) = self.home()?;
         let urls = safes.into_iter().map(|found| found.safe.url).collect();
         let mut coming = self.look_around(name, key, urls).await?;
         // An enrolled wallet has guesses of its own, so that no stranger keeps its owner from acting.
         coming.counted_by(self.with(|open| open.state.owner.as_ref().map(|owner| owner.credential.clone()))?);
+        Ok(coming)
+    }
+
+    /// The owner shows himself.
+    async fn at_home(&self, passphrase: &str) -> Result<AtHome, EngineError> {
+        let coming = self.look_at_home().await?;
         let (known, _) = self.recognise(&coming, passphrase).await?;
         let root = self.with(|open| open.state.owner.as_ref().and_then(|owner| owner.root.clone()))?;
         let root = OwnerRoot::new(root.ok_or_else(nothing_pending)?);

@@ -44,6 +44,7 @@ use crate::{
         keep::Kept,
         net::{self, Received},
         owner::Coming,
+        past::LookingBack,
         store::bytes,
     },
 };
@@ -126,8 +127,10 @@ pub(crate) struct Driver {
     unlocks: Cell<u64>,
     /// Somebody is coming back.
     pub(crate) coming: RefCell<Option<Coming>>,
-    /// This device only reads, by what its owner was recognised by.
+    /// What its owner was recognised by: of a device that only reads; and as long as something is taken back.
     pub(crate) visitor: RefCell<Option<Recognised>>,
+    /// The owner chooses how far to go back.
+    pub(crate) looking_back: RefCell<Option<LookingBack>>,
     /// A kit or a device is being made.
     pub(crate) pending: RefCell<Option<Pending>>,
     committing: Mutex<()>,
@@ -154,6 +157,7 @@ impl Driver {
             unlocks: Cell::new(0),
             coming: RefCell::new(None),
             visitor: RefCell::new(None),
+            looking_back: RefCell::new(None),
             pending: RefCell::new(None),
             committing: Mutex::new(()),
             making: Mutex::new(()),
@@ -229,6 +233,7 @@ impl Driver {
         *self.open.borrow_mut() = None;
         *self.coming.borrow_mut() = None;
         *self.visitor.borrow_mut() = None;
+        *self.looking_back.borrow_mut() = None;
         *self.pending.borrow_mut() = None;
         *self.listener.borrow_mut() = None;
     }
@@ -289,6 +294,7 @@ impl Driver {
         }
         // After the commit nothing refers to them; if this fails the sweep at the next start removes them.
         let _ = self.store.remove_blobs(&discard).await;
+        self.end_taking_back()?;
         self.show();
         self.pump();
         Ok(())
@@ -462,7 +468,7 @@ impl Driver {
         let (safe, request) = self.with(|open| {
             let safe = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
             let clock = safe.map_or_else(now, |safe| open.session.clock_of(&safe, now()));
-            let ticket = safe.and_then(|safe| open.session.ticket(&safe));
+            let ticket = safe.and_then(|safe| open.session.ticket(&safe, errand));
             (safe, exchange::request(&open.state, backup, deposit, errand, ticket, clock, &mut rng))
         })?;
         let request = match (request, safe) {

@@ -12,6 +12,7 @@ mod jobs;
 mod keep;
 mod net;
 mod owner;
+mod past;
 mod relaying;
 mod safes;
 mod store;
@@ -754,6 +755,30 @@ impl Engine {
             let output = Zeroizing::new(output.to_vec());
             to_js(&driver.come_back_with_device(&output, &label).await?)
         })
+    }
+
+    /// How the book stood in the last days, by the passphrase: after [`Self::look_for_owner`] or [`Self::look_with_kit`], or on a device that is enrolled.
+    #[wasm_bindgen(js_name = listPast)]
+    pub fn list_past(&self, passphrase: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.list_past(&passphrase).await?) })
+    }
+
+    /// The same by a passkey, after [`Self::look_for_device`].
+    #[wasm_bindgen(js_name = listPastWithDevice)]
+    pub fn list_past_with_device(&self, output: Uint8Array) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let output = Zeroizing::new(output.to_vec());
+            to_js(&driver.list_past_with_device(&output).await?)
+        })
+    }
+
+    /// Comes back, and takes back what was let go since then: `which` of those that were listed. `exactly`: without what came since.
+    #[wasm_bindgen(js_name = goBack)]
+    pub fn go_back(&self, which: usize, exactly: bool, label: String) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move { to_js(&driver.go_back(which, exactly, &label).await?) })
     }
 
     /// What a passkey makes its output of, to be the owner: 32 bytes, the same everywhere.

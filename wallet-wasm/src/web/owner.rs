@@ -6,6 +6,7 @@ use futures::future::join_all;
 use js_sys::Uint8Array;
 use protocol::{
     book::KnownSafe,
+    bundle::ValueMeta,
     codec,
     crypto::{PassphraseCost, Secret},
     ids::SafeId,
@@ -14,7 +15,7 @@ use protocol::{
         enrolment::{Enrolling, Stretched, may_be},
         kit::{Kit, code_of},
         login::{Agreed, Attempt, ChannelKey, Counter, Known, LoginError, Recognised, agree},
-        messages::{Address, Evaluated, Greeting, Guesses, Look, MAX_ANSWER_LEN, Question, Topic},
+        messages::{Address, Evaluated, Greeting, Guesses, Head, Look, MAX_ANSWER_LEN, Question, Topic},
         name::{self, NameKey},
         note::{Note, credential_id},
     },
@@ -56,6 +57,12 @@ pub(crate) struct Coming {
 }
 
 impl Coming {
+    /// Who has the device that was asked is the owner.
+    pub(super) fn unlock(&self, output: &Secret) -> Result<Recognised, EngineError> {
+        let handle = self.handle.clone().ok_or_else(nobody)?;
+        Ok(Recognised::Device(Box::new((self.agreed.clone(), handle.unlock(output)))))
+    }
+
     /// Tries are counted among those of this wallet.
     pub(crate) fn counted_by(&mut self, wallet: Option<Secret>) {
         self.counter = wallet.map(Counter::Wallet);
@@ -105,7 +112,7 @@ pub(crate) struct CameBack {
     wrong: Vec<String>,
 }
 
-fn nobody() -> EngineError {
+pub(super) fn nobody() -> EngineError {
     EngineError::new(("unknown-name", "Say who you are first.", None))
 }
 
@@ -134,10 +141,12 @@ async fn ask_safe(request: &Request) -> Option<Vec<u8>> {
 impl Driver {
     /// One errand: look, ask, and what it means.
     pub(crate) async fn converse(self: &Rc<Self>, safe: SafeId, errand: Errand) -> Result<(), EngineError> {
-        let stranger = self.with(|open| owner::stranger(&open.state, &safe))?;
+        let barred = self.with(|open| owner::barred(&open.state, &safe, errand))?;
         let visitor = self.visitor.borrow().as_ref().map(|known| known.channel(&safe));
-        if let (Errand::Ticket(_), Some(why), None) = (errand, stranger, &visitor) {
-            return self.owner_hindered(safe, Meaning::Refused(why)).await;
+        match barred.filter(|_| visitor.is_none()) {
+            Some(Meaning::Event(event)) => return self.handle(*event).await,
+            Some(meaning) => return self.owner_hindered(safe, meaning).await,
+            None => {}
         }
         let look = match self.look_at_owner(safe).await? {
             Some(Ok(look)) => look,
@@ -393,7 +402,7 @@ impl Driver {
     pub(crate) async fn come_back(self: &Rc<Self>, typed: &str, label: &str) -> Result<CameBack, EngineError> {
         let coming = self.coming()?;
         let (known, wrong) = self.recognise(&coming, typed).await?;
-        self.come_in(coming, &known, wrong, label).await
+        self.come_in(coming, &known, wrong, label, (&[], false)).await
     }
 
     /// Comes back with what the device has made of [`protocol::owner::device::input`], after [`Self::look_for_device`].
@@ -403,12 +412,11 @@ impl Driver {
         label: &str,
     ) -> Result<CameBack, EngineError> {
         let coming = self.coming()?;
-        let handle = coming.handle.clone().ok_or_else(nobody)?;
-        let known = Recognised::Device(Box::new((coming.agreed.clone(), handle.unlock(&Secret::try_from(output)?))));
-        self.come_in(coming, &known, Vec::new(), label).await
+        let known = coming.unlock(&Secret::try_from(output)?)?;
+        self.come_in(coming, &known, Vec::new(), label, (&[], false)).await
     }
 
-    fn coming(&self) -> Result<Coming, EngineError> {
+    pub(super) fn coming(&self) -> Result<Coming, EngineError> {
         self.coming.borrow().clone().ok_or_else(nobody)
     }
 
@@ -431,13 +439,14 @@ impl Driver {
         self.try_passphrase(&coming.key, &coming.safes, attempt).await
     }
 
-    /// Now it is the owner. Each safe is told so, hands out what it has, and gets to know this device.
-    async fn come_in(
+    /// Now it is the owner. Each safe is told so, hands out what it has, and gets to know this device. `past`: a head of before that he goes back to, and whether he wants that alone.
+    pub(super) async fn come_in(
         self: &Rc<Self>,
         coming: Coming,
         known: &Recognised,
         mut wrong: Vec<String>,
         label: &str,
+        (past, exactly): (&[(SafeId, Head)], bool),
     ) -> Result<CameBack, EngineError> {
         let Coming { name, key, safes, .. } = coming;
         // A credential that it has already stays the same.
@@ -454,21 +463,31 @@ impl Driver {
             return Err(EngineError::new(("device-unknown", text, Some("Use your recovery name and passphrase."))));
         }
         let mine = (credential.clone(), label.to_owned());
-        let (back, liars) = come_back(name, &key, known, mine, told, &mut fresh_rng()?).map_err(login_error)?;
+        let (mut back, liars) =
+            come_back(name, &key, known, mine, told, past, &mut fresh_rng()?).map_err(login_error)?;
         let named = |id: &SafeId| safes.iter().find(|found| found.safe.id == *id).map(|found| found.safe.name.clone());
         wrong.extend(liars.iter().filter_map(named));
-        let entries = back.newest.iter().flat_map(|(_, content)| &content.book.entries);
+        let said = || back.earlier.iter().chain(back.newest.iter().map(|(_, content)| content));
+        let mut values: Vec<&ValueMeta> =
+            said().flat_map(|content| &content.book.entries).flat_map(|entry| &entry.values).collect();
+        values.sort_by_key(|value| value.id);
+        values.dedup_by_key(|value| value.id);
         let came = CameBack {
-            values: entries.flat_map(|entry| &entry.values).map(|value| value.title.clone()).collect(),
-            chapters: back.newest.as_ref().map_or(0, |(_, content)| content.chapters.len()),
+            values: values.into_iter().map(|value| value.title.clone()).collect(),
+            chapters: said().map(|content| content.chapters.len()).max().unwrap_or(0),
             left_out: back.newest.as_ref().map_or(0, |(_, content)| content.left_out),
             wrong,
         };
         self.with(|open| open.session.came_back())?;
-        if self.reads() {
-            *self.visitor.borrow_mut() = Some(known.clone());
+        back.exactly |= exactly;
+        let goes_back = !past.is_empty();
+        *self.visitor.borrow_mut() = (self.reads() || goes_back).then(|| known.clone());
+        self.with(|open| open.session.takes_back = goes_back)?;
+        if let Err(error) = self.handle(Event::OwnerReturned(Box::new(back))).await {
+            *self.visitor.borrow_mut() = None;
+            self.with(|open| open.session.took_back())?;
+            return Err(error);
         }
-        self.handle(Event::OwnerReturned(Box::new(back))).await?;
         *self.coming.borrow_mut() = None;
         self.look_at_safes();
         Ok(came)

@@ -263,11 +263,17 @@ export interface OwnerView {
   outdated: boolean;
   /** Of `backups`, those whose way back whoever had the old passphrase may know: `renewExposed` protects them anew. */
   exposed: number;
-  /** A value of each of them that its owner has to renew by hand. */
+  /** Of `backups`, those that were made before the safes knew their owner: an open device that is stolen lets them go for good. `renewExposed` renews them, too. */
+  unkept: number;
+  /** A value of each of both that its owner has to renew by hand. */
   exposedLeft: string[];
   backups: number;
   /** They are being renewed. */
   renewing: boolean;
+  /** Backups, and parts of the book, that may have been let go and are to be taken back after `goBack`. */
+  takingBack: number;
+  /** It goes on only when the owner has come back once more by `goBack`: the wallet was locked meanwhile, or another window has gone on with it. */
+  takingBackWaits: boolean;
 }
 
 /** A kit that is on paper. */
@@ -388,6 +394,16 @@ export interface CameBack {
   leftOut: number;
   /** Names of safes that answered wrongly. */
   wrong: string[];
+}
+
+/** How the owner's book stands, or stood for some time of the last seven days. Milliseconds. */
+export interface PastHead {
+  /** 0: not known. */
+  from: number;
+  /** Of the one that stands: now. */
+  until: number;
+  /** Names of the safes that have kept it. */
+  safes: string[];
 }
 
 /** The certificate of a piece that its safe did not show, kept as evidence when the backup was renewed: `certificate` gives it. */
@@ -798,6 +814,17 @@ export interface Engine {
    * guess, which is given back if it is the right one.
    */
   comeBack(passphrase: string, label: string): Promise<CameBack>;
+  /**
+   * How the book stands, and stood in the last seven days, the newest first: for whoever knows the passphrase, after a look or on a device that is enrolled. Errors as of `comeBack`.
+   */
+  listPast(passphrase: string): Promise<PastHead[]>;
+  /** The same with a passkey's output, after `lookForDevice`. */
+  listPastWithDevice(output: Uint8Array): Promise<PastHead[]>;
+  /**
+   * Comes back, and has everything taken back that was let go since then: `which` of those listed. What has another backup by now keeps that, unless `exactly`: then what came since is
+   * left out, for it may be somebody else's. Error `past-away`, `safes-contradict`.
+   */
+  goBack(which: number, exactly: boolean, label: string): Promise<CameBack>;
   /** By what the owner is known at the safes. All below changes that, and takes the recovery passphrase: the open wallet alone is not enough. */
   credentials(): Promise<CredentialsReport>;
   /** Forgets one at every safe that answers. */

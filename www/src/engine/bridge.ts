@@ -99,6 +99,9 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     comeBackWithDevice: (output, label) =>
       remote.comeBackWithDevice(transfer(output, [output.buffer]), label),
     comeBack: (passphrase, label) => remote.comeBack(passphrase, label),
+    listPast: (passphrase) => remote.listPast(passphrase),
+    listPastWithDevice: (output) => remote.listPastWithDevice(transfer(output, [output.buffer])),
+    goBack: (which, exactly, label) => remote.goBack(which, exactly, label),
     credentials: () => remote.credentials(),
     revoke: (credential, passphrase) => remote.revoke(credential, passphrase),
     deviceLost: (credential, passphrase, next) => remote.deviceLost(credential, passphrase, next),

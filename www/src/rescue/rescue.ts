@@ -2,8 +2,10 @@ import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { shell } from '../app.styles.ts';
-import type { CameBack, LookReport, ValueView } from '../engine/api.ts';
+import type { CameBack, LookReport, PastHead, ValueView } from '../engine/api.ts';
 import { givenForm } from '../features/recover/given.ts';
+import '../features/recover/past.ts';
+import type { Past } from '../features/recover/past.ts';
 import '../features/value/content.ts';
 import { isText } from '../features/value/content.ts';
 import { download, fileName } from '../shared/download.ts';
@@ -46,6 +48,10 @@ export class Rescue extends Page {
   @state() private way: 'kit' | 'name' = 'kit';
   @state() private found: LookReport | null = null;
   @state() private back: CameBack | null = null;
+  /** How the book stood before, once its owner has shown himself. */
+  @state() private past: PastHead[] | null = null;
+  /** What is shown is of an earlier day. */
+  @state() private went = false;
   /** Values that are to be saved as soon as they are here. */
   @state() private saving: ReadonlySet<string> = new Set();
   /** Values that were saved. */
@@ -130,6 +136,7 @@ export class Rescue extends Page {
   #choose(way: 'kit' | 'name'): void {
     this.way = way;
     this.found = null;
+    this.past = null;
     this.error = null;
   }
 
@@ -182,6 +189,7 @@ export class Rescue extends Page {
 
   #finding(look: () => Promise<LookReport>): void {
     this.found = null;
+    this.past = null;
     void this.act(async () => {
       this.found = await look();
     });
@@ -222,8 +230,10 @@ export class Rescue extends Page {
           <button class="primary" data-testid="rescue-submit" ?disabled=${this.busy}>
             ${this.busy ? 'Asking your safes…' : 'Open'}
           </button>
+          <button name="earlier" value="yes" data-testid="rescue-earlier" ?disabled=${this.busy}>As it was on an earlier day…</button>
         </div>
       </form>
+      ${this.past ? html`<sr-past .past=${this.past} .busy=${this.busy} reads @choose=${this.#goBack}></sr-past>` : nothing}
     </section>`;
   }
 
@@ -231,12 +241,21 @@ export class Rescue extends Page {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const passphrase = field(event, 'recovery');
+    const earlier = (event.submitter as HTMLButtonElement | null)?.name === 'earlier';
     void this.act(async () => {
       try {
-        this.back = await session.engine.comeBack(passphrase);
+        if (earlier) this.past = await session.engine.listPast(passphrase);
+        else this.back = await session.engine.comeBack(passphrase);
       } finally {
         form.reset();
       }
+    });
+  }
+
+  #goBack({ detail }: CustomEvent<Past>): void {
+    void this.act(async () => {
+      this.back = await session.engine.goBack(detail.which);
+      this.went = true;
     });
   }
 
@@ -284,7 +303,13 @@ export class Rescue extends Page {
       <div class="notice">
         ${icon('info')}
         <div class="stack tight">
-          <p>Your devices stay as they are: this page leaves nothing at your safes, and on this machine only what you save.</p>
+          <p>
+            ${
+              this.went
+                ? 'Your devices stay as they are. What you get here of an earlier day your safes keep again, but your book does not name it: save it, or go back to that day in the wallet.'
+                : 'Your devices stay as they are: this page leaves nothing at your safes, and on this machine only what you save.'
+            }
+          </p>
           <div>
             <button type="button" class="small" data-testid="rescue-forget" @click=${() => location.reload()}>Forget everything now</button>
           </div>

@@ -63,6 +63,8 @@ const host = {
   lookForOwner: (name: string, addresses: string[]) => engine().lookForOwner(name, addresses),
   lookWithKit: (text: string) => engine().lookWithKit(text),
   comeBack: (passphrase: string) => engine().comeBack(passphrase, ''),
+  listPast: (passphrase: string) => engine().listPast(passphrase),
+  goBack: (which: number) => engine().goBack(which, true, ''),
   recover: (ids: string[], { words, file }: Given = {}) => engine().recover(ids, words, file),
   cancel: (id: string) => engine().cancel(id),
   retry: () => engine().retry(),

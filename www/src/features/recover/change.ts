@@ -47,7 +47,7 @@ export class Change extends Page {
   protected override render(): TemplateResult {
     const { owner } = this;
     const busy = owner.change !== null && !owner.change.inForce;
-    return html`<div class="stack" data-testid="change" data-exposed=${owner.exposed} data-changing=${owner.change !== null} data-leaving=${owner.leaving.length}>
+    return html`<div class="stack" data-testid="change" data-exposed=${owner.exposed} data-unkept=${owner.unkept} data-changing=${owner.change !== null} data-leaving=${owner.leaving.length}>
       ${owner.change ? this.#progress(owner.change) : nothing} ${this.#leaving()} ${this.#exposed()}
       ${owner.changeElsewhere ? this.#elsewhere() : nothing}
       ${busy || owner.superseded || (owner.changeElsewhere && !this.instead) ? nothing : this.#choice()} ${this.errorBox()}
@@ -251,14 +251,28 @@ export class Change extends Page {
   }
 
   #exposed(): TemplateResult | typeof nothing {
-    const { exposed, exposedLeft, backups, renewing } = this.owner;
-    if (exposed === 0) return nothing;
+    const { exposed, unkept, exposedLeft, backups, renewing } = this.owner;
+    if (exposed + unkept === 0) return nothing;
     return html`<div class="notice warn" role="status" data-testid="change-exposed" data-exposed=${exposed}>
       ${icon('alert')}
       <div class="stack tight">
-        <p data-testid="change-count">${exposed} of ${count(backups, 'backup')} still to be renewed.</p>
+        ${
+          exposed > 0
+            ? html`<p data-testid="change-count">${exposed} of ${count(backups, 'backup')} still to be renewed.</p>
+                <p class="small">
+                  Whoever has the passphrase before, and has read your book by it, knows how these come back. Under new keys they do not.
+                </p>`
+            : nothing
+        }
+        ${
+          unkept > 0
+            ? html`<p data-testid="change-unkept">${unkept} of ${count(backups, 'backup')} can be deleted for good by whoever has an open device of yours.</p>
+                <p class="small">
+                  They were made before your safes knew you. Once they are renewed, your passphrase brings back for seven days what a device lets go.
+                </p>`
+            : nothing
+        }
         <p class="small">
-          Whoever has the passphrase before, and has read your book by it, knows how these come back. Under new keys they do not.
           ${
             exposedLeft.length > 0
               ? html`${exposedLeft.length} of them you have to renew yourself:

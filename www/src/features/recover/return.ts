@@ -1,6 +1,6 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
-import type { CameBack, LookReport, OwnerView } from '../../engine/api.ts';
+import type { CameBack, LookReport, OwnerView, PastHead } from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import { count } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
@@ -8,6 +8,8 @@ import { field, Page } from '../../shared/page.ts';
 import { base } from '../../shared/styles.ts';
 import { thisDevice } from '../owner/label.ts';
 import { answer, discover, obstacle, wipe } from '../unlock/webauthn.ts';
+import './past.ts';
+import type { Past } from './past.ts';
 
 /** Coming back on a new device: name and safes first, which costs nothing; then the passphrase, which costs a guess. */
 @customElement('sr-return')
@@ -33,6 +35,10 @@ export class Return extends Page {
   @property({ attribute: false }) owner: OwnerView | null = null;
   @state() private found: LookReport | null = null;
   @state() private back: CameBack | null = null;
+  /** How the book stood before, once its owner has shown himself. */
+  @state() private past: PastHead[] | null = null;
+  /** He has gone back to one of these. */
+  @state() private went = false;
   /** The passkey that has said whose it is. */
   @state() private device: string | null = null;
   readonly #obstacle = obstacle();
@@ -41,10 +47,10 @@ export class Return extends Page {
   protected override firstUpdated(): void {}
 
   protected override render(): TemplateResult {
-    if (this.back) return this.#report(this.back);
     const { owner } = this;
+    if (this.back) return this.went ? this.#taken(this.back) : this.#report(this.back);
     const again = owner?.superseded || owner?.seats.some(({ known }) => !known);
-    if (owner && !again) return html`${nothing}`;
+    if (owner && !again) return owner.enrolled ? this.#earlier(owner) : html`${nothing}`;
     return html`<section class="card stack" aria-labelledby="return">
       <div class="stack tight">
         <h2 id="return">Come back with your recovery name</h2>
@@ -95,8 +101,50 @@ export class Return extends Page {
               </form>`
         }
       </details>
-      ${this.found ? (this.device ? this.#touch(this.found) : this.#ask(this.found)) : nothing} ${this.errorBox()}
+      ${this.found ? (this.device ? this.#touch(this.found) : this.#ask(this.found)) : nothing}
+      ${this.found ? this.#choice() : nothing} ${this.errorBox()}
     </section>`;
+  }
+
+  /** On a device that is enrolled: something is gone from it, and from the safes. */
+  #earlier({ takingBack, takingBackWaits }: OwnerView): TemplateResult {
+    return html`<section class="card stack" aria-labelledby="earlier" data-testid="earlier" data-taking-back=${takingBack} data-waits=${takingBackWaits}>
+      <div class="stack tight">
+        <h2 id="earlier">Something was deleted, or a device was stolen</h2>
+        <p class="muted">
+          What a device of yours lets go, your safes keep for seven more days, and how your book stood. Only your passphrase brings it back: whoever has a
+          device of yours cannot.
+        </p>
+      </div>
+      ${
+        takingBack > 0
+          ? html`<p role="status" data-testid="taking-back">
+              ${
+                takingBackWaits
+                  ? `${count(takingBack, 'backup')} may still be gone: the wallet was locked, or another window went on with it, before all was taken back. Choose the same day once more.`
+                  : `${count(takingBack, 'backup')} still to be taken back. It goes on as long as the wallet is open.`
+              }
+            </p>`
+          : nothing
+      }
+      ${
+        this.past
+          ? nothing
+          : html`<form class="stack" @submit=${this.#listPast}>
+              <div class="stack tight">
+                <label for="earlier-passphrase">Recovery passphrase</label>
+                <input id="earlier-passphrase" name="recovery" type="password" autocomplete="off" required data-testid="earlier-passphrase" />
+              </div>
+              <div><button data-testid="earlier-list" ?disabled=${this.busy}>${this.busy ? 'Asking your safes…' : 'See the last seven days'}</button></div>
+            </form>`
+      }
+      ${this.#choice()} ${this.errorBox()}
+    </section>`;
+  }
+
+  #choice(): TemplateResult | typeof nothing {
+    if (!this.past) return nothing;
+    return html`<sr-past .past=${this.past} .busy=${this.busy} @choose=${this.#goBack}></sr-past>`;
   }
 
   #touch({ threshold, seats, answered, silent }: LookReport): TemplateResult {
@@ -114,6 +162,9 @@ export class Return extends Page {
       <div>
         <button type="button" class="primary" data-testid="return-device-submit" ?disabled=${this.busy} @click=${this.#comeBackWithDevice}>
           ${this.busy ? 'Asking the key and your safes…' : 'Come back'}
+        </button>
+        <button type="button" data-testid="return-device-earlier" ?disabled=${this.busy} @click=${this.#listPastWithDevice}>
+          Go back to an earlier day…
         </button>
       </div>
     </div>`;
@@ -156,7 +207,9 @@ export class Return extends Page {
           <button class="primary" data-testid="return-submit" ?disabled=${this.busy}>
             ${this.busy ? 'Asking your safes…' : 'Come back'}
           </button>
+          <button name="earlier" value="yes" data-testid="return-earlier" ?disabled=${this.busy}>Go back to an earlier day…</button>
         </div>
+        <p class="small muted">To an earlier day, if somebody has deleted something, or had a device of yours in the last seven days.</p>
       </form>
     </div>`;
   }
@@ -183,6 +236,33 @@ export class Return extends Page {
           <li>If somebody may have your old device, revoke it under <a href="#/returning">Ways to come back</a>, and renew what is backed up.</li>
           <li>See under <a href="#/safes">Safes</a> that they still show every piece.</li>
           <li><a href="#/kit">Print a kit</a>, so that you come back the next time, too.</li>
+        </ol>
+      </div>
+    </div>`;
+  }
+
+  /** What was let go since the chosen day is on its way back. */
+  #taken({ values, wrong }: CameBack): TemplateResult {
+    const left = this.owner?.takingBack ?? 0;
+    return html`<div class="notice" role="status" data-testid="return-report" data-taking-back=${left}>
+      ${icon('check')}
+      <div class="stack tight">
+        <p>
+          You have gone back to that day.
+          ${
+            left > 0
+              ? `${count(left, 'part')} of what stood there may have been let go since, and your safes are asked to take that back. Leave this page open.`
+              : 'What your safes had let go of it, and still had, is taken back.'
+          }
+        </p>
+        <p class="small">
+          Your book of that day and of now has ${count(values.length, 'value')}. What could not be taken back says so above.
+        </p>
+        ${wrong.length > 0 ? html`<p class="small">These safes answered wrongly and were left out: ${wrong.join(', ')}.</p>` : nothing}
+        <p class="small">Then, in this order:</p>
+        <ol class="names small" data-testid="return-next">
+          <li>If somebody has a device of yours, say so under <a href="#/returning">Ways to come back</a>: it is shut out, and everything is protected anew.</li>
+          <li>See under <a href="#/safes">Safes</a> that they show every piece.</li>
         </ol>
       </div>
     </div>`;
@@ -215,6 +295,7 @@ export class Return extends Page {
   #finding(look: () => Promise<LookReport>): void {
     this.found = null;
     this.device = null;
+    this.past = null;
     void this.act(async () => {
       this.found = await look();
     });
@@ -222,20 +303,53 @@ export class Return extends Page {
 
   #comeBack(event: SubmitEvent): void {
     event.preventDefault();
+    if ((event.submitter as HTMLButtonElement | null)?.name === 'earlier') {
+      this.#listPast(event);
+      return;
+    }
     const passphrase = field(event, 'recovery');
     void this.act(async () => {
       this.back = await session.engine.comeBack(passphrase, thisDevice());
     });
   }
 
+  #listPast(event: SubmitEvent): void {
+    event.preventDefault();
+    const passphrase = field(event, 'recovery');
+    void this.act(async () => {
+      this.past = await session.engine.listPast(passphrase);
+    });
+  }
+
+  #listPastWithDevice(): void {
+    this.#asking(async (output) => {
+      this.past = await session.engine.listPastWithDevice(output);
+    });
+  }
+
+  #goBack({ detail: { which, exactly } }: CustomEvent<Past>): void {
+    void this.act(async () => {
+      this.back = await session.engine.goBack(which, exactly, thisDevice());
+      this.past = null;
+      this.went = true;
+    });
+  }
+
   #comeBackWithDevice(): void {
+    this.#asking(async (output) => {
+      this.back = await session.engine.comeBackWithDevice(output, thisDevice());
+    });
+  }
+
+  /** Asks the passkey for its output, which is wiped after it was used. */
+  #asking(use: (output: Uint8Array) => Promise<void>): void {
     const id = this.device;
     if (id === null) return;
     void this.act(async () => {
       const input = new Uint8Array(await session.engine.deviceInput());
       const output = await answer(id, input, this.#leaving.signal);
       try {
-        this.back = await session.engine.comeBackWithDevice(output, thisDevice());
+        await use(output);
       } finally {
         wipe(output);
       }

@@ -416,7 +416,14 @@ export class Value extends Page {
       case 'remove':
         return html`<sr-dialog heading="Delete this value?" @dismiss=${() => this.#ask(null)}>
           <div class="stack">
-            <p>“${value.title}” is on this device only. Once deleted, nobody can bring it back.</p>
+            <p>
+              “${value.title}” is on this device only.
+              ${
+                this.view.owner?.enrolled
+                  ? 'Once it is deleted, nothing brings it back but what your safes have let go in the last seven days: see under Recover.'
+                  : 'Once deleted, nobody can bring it back.'
+              }
+            </p>
             <div class="row">
               <button
                 type="button"
