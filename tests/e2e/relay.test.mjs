@@ -43,6 +43,9 @@ test('one conversation with one safe recovers the value, and no exposed key stay
   await unblock();
   await second.click('retry');
   await second.waitForState(again, 'protected');
+  // The safe that was away does not know this device yet, and lets go for its owner only.
+  await second.lookFor(name);
+  await second.comeBack(RECOVERY);
   await second.click('nav-activity');
   await second.find('activity-row').filter({ hasText: 'have let the old pieces of' }).waitFor();
   const thief = await Wallet.fresh(product);

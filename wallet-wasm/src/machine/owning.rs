@@ -333,7 +333,9 @@ impl Transition<'_> {
                 if parted.operation.is_some() || parted.lives_once() {
                     continue;
                 }
-                let gone = self.unused_without(parted, &ids).filter(|key| !self.changes.remove.contains(key));
+                // A book may have two backups of one value.
+                let told = book.entries.iter().any(|entry| entry.backup == other);
+                let gone = self.unused_without(parted, &ids).filter(|key| !told && !self.changes.remove.contains(key));
                 self.changes.put.push(Row::Value(Box::new(Value { backup: None, ..value.clone() })));
                 self.changes.remove.extend(gone);
             }
