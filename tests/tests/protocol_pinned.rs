@@ -1012,7 +1012,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
     };
     let making = backup([Stage::Planned, Stage::Prepared, Stage::Offered], Some(Operation::Register), None);
     let of_book =
-        Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])], restore: None };
+        Chapter { names: Some(vec![BackupId([0xcc; 16])]), replaces: vec![BackupId([0xbb; 16])], ..Chapter::default() };
     let chapter = Backup { chapter: Some(of_book), ..making.clone() };
     let ending = backup([Stage::Held, Stage::Held, Stage::Released], Some(Operation::Release), Some(NOW + 200));
     let mut keeping = backup([Stage::Held; 3], Some(Operation::Register), None);

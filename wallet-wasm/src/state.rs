@@ -335,6 +335,9 @@ pub struct Chapter {
     /// Its owner goes back to a time in which it stood in the book, and what it names may have been let go since, save what was no more by then.
     #[n(2)]
     pub restore: Option<Vec<BackupId>>,
+    /// `true`: he wants it exactly as it was then; else left out.
+    #[n(3)]
+    pub exactly: Option<bool>,
 }
 
 /// A backup: one bundle of values under one plan.

@@ -31,7 +31,7 @@ impl Transition<'_> {
         let Some((meta, content)) = content else { return self.let_chapters_go(&replaces) };
         self.changes.needs.push(content.blob.clone());
         let begun = self.begin(BackupId::make_random(rng), vec![meta], vec![content], plan, rng)?;
-        self.put(Backup { chapter: Some(Chapter { names: Some(names), replaces, restore: None }), ..begun });
+        self.put(Backup { chapter: Some(Chapter { names: Some(names), replaces, ..Chapter::default() }), ..begun });
         Ok(())
     }
 
@@ -58,7 +58,7 @@ impl Transition<'_> {
         };
         let Some(mut book) = book else { return self.recovery_failed(id, "it is no part of a book") };
         chapter.names = Some(book.entries.iter().map(|entry| entry.backup).collect());
-        let restore = chapter.restore.take();
+        let (restore, exactly) = (chapter.restore.take(), chapter.exactly.take() == Some(true));
         backup.operation = None;
         self.put(backup);
         let gone = self.state.owner.as_ref().map_or(&[][..], |owner| &owner.gone);
@@ -70,6 +70,9 @@ impl Transition<'_> {
         );
         let held = self.state.owner.as_ref().map_or(Vec::new(), |owner| owner.held.clone());
         if restore.is_some() {
+            if exactly {
+                self.part_from(&book);
+            }
             self.take_back(book, &held);
             return Ok(());
         }
@@ -78,10 +81,11 @@ impl Transition<'_> {
     }
 
     /// The chapters of a head that was in force before: all are read again, for what they name may have been let go since.
-    pub(super) fn restore_chapters(&mut self, known: Vec<Backup>, gone: &[BackupId]) {
+    pub(super) fn restore_chapters(&mut self, known: Vec<Backup>, gone: &[BackupId], exactly: bool) {
         for backup in known {
             let backup = self.lost(backup);
-            let chapter = Chapter { restore: Some(gone.to_vec()), ..Chapter::default() };
+            let restore = Some(gone.to_vec());
+            let chapter = Chapter { restore, exactly: exactly.then_some(true), ..Chapter::default() };
             self.put(Backup { operation: Some(Operation::Recover), chapter: Some(chapter), ..backup });
         }
     }

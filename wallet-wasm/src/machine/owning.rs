@@ -284,7 +284,7 @@ impl Transition<'_> {
                 self.part_from(&book);
             }
             self.take_back(book, &held);
-            self.restore_chapters(chapters.into_iter().map(backup_of).collect(), &gone);
+            self.restore_chapters(chapters.into_iter().map(backup_of).collect(), &gone, exactly);
         }
         // What it had begun came to its end at the safes while another device had the turn.
         self.switch_owner(&mut owner);
@@ -324,7 +324,7 @@ impl Transition<'_> {
     }
 
     /// Its owner wants everything as it stood in this book: of a value that has another backup by now, that one is known no more. What is on this device stays.
-    fn part_from(&mut self, book: &Book) {
+    pub(super) fn part_from(&mut self, book: &Book) {
         let ids: Vec<ValueId> = book.entries.iter().flat_map(|entry| &entry.values).map(|meta| meta.id).collect();
         for entry in &book.entries {
             for value in entry.values.iter().filter_map(|meta| self.state.values.get(&meta.id)) {

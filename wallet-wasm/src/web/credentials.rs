@@ -118,7 +118,7 @@ fn nothing_pending() -> EngineError {
     EngineError::new(("not-begun", "This was not begun, or the wallet was locked since.", Some("Begin again.")))
 }
 
-fn milliseconds(seconds: u64) -> f64 {
+pub(super) fn milliseconds(seconds: u64) -> f64 {
     seconds as f64 * 1000.0
 }
 

@@ -15,6 +15,7 @@ use protocol::{
 use serde::Serialize;
 
 use crate::web::{
+    credentials::milliseconds,
     driver::Driver,
     error::EngineError,
     owner::{CameBack, Coming, Found, nobody},
@@ -41,10 +42,6 @@ pub(crate) struct PastView {
     until: f64,
     /// The safes that have kept it.
     safes: Vec<String>,
-}
-
-fn milliseconds(seconds: u64) -> f64 {
-    seconds as f64 * 1000.0
 }
 
 impl Driver {
