@@ -139,11 +139,9 @@ async function guarded() {
     await next.lookFor(name);
     back.push(
       await time(async () => {
+        const rows = shown(next.page, 'recover-row', MANY);
         await next.comeBack(RECOVERY);
-        await next
-          .find('recover-row')
-          .nth(MANY - 1)
-          .waitFor();
+        await rows;
       }),
     );
     all.push(
@@ -157,6 +155,28 @@ async function guarded() {
   const note = `${MANY} values, five local safes, Argon2id in it, from the click to the page, median of ${RUNS}`;
   rows.push({ name: 'come back on a new device', value: median(back), unit: 'ms', target: '≤ 1500', note });
   rows.push({ name: '  and have all contents there', value: median(all), unit: 'ms', note: 'after that' });
+}
+
+/**
+ * Until the page shows so many of something. The page itself looks at every frame: the driver of this test asks half a second apart when it
+ * has to wait for long.
+ */
+async function shown(page, testid, count) {
+  await page.waitForFunction(
+    ([testid, count]) => {
+      const within = (root) => {
+        const here = root.querySelectorAll(`[data-testid="${testid}"]`);
+        if (here.length > 0) return here.length;
+        return [...root.querySelectorAll('*')].reduce(
+          (n, { shadowRoot }) => n + (shadowRoot ? within(shadowRoot) : 0),
+          0,
+        );
+      };
+      return within(document) >= count;
+    },
+    [testid, count],
+    { polling: 'raf' },
+  );
 }
 
 /** Backs up many values at once by what the form begins with; says what was asked of each safe. */

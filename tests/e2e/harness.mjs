@@ -722,12 +722,18 @@ export class Wallet {
 
   /** Comes back with the passkey of this window, or is told with this code why not. */
   async returnByDevice(code) {
+    await this.beginReturnByDevice();
+    await this.click('return-device-submit');
+    await (code ? this.find('error-message', { code }) : this.find('return-report')).waitFor();
+  }
+
+  /** The passkey of this window says whose it is, and the safes show themselves. */
+  async beginReturnByDevice() {
     await this.click('nav-recover');
     await this.find('return-device-open').locator('summary').click();
     await this.fill('return-device-addresses', this.#product.safes.join('\n'));
     await this.click('return-device');
-    await this.click('return-device-submit');
-    await (code ? this.find('error-message', { code }) : this.find('return-report')).waitFor();
+    await this.find('return-device-submit').waitFor();
   }
 
   /** Another wallet in the same browser, which does not exist yet. */

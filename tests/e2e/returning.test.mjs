@@ -250,14 +250,48 @@ test('what a thief of an open wallet lets go comes back with the passphrase: on 
   await hasEverything(third);
 });
 
-/** Goes back to how the book stood at a time. */
-async function choosePast(on, time) {
+test('what was written over is as it was for whoever goes back exactly, with a passkey', async (t) => {
+  const { wallet: first, name } = await owner(t, 'Ida');
+  const title = 'Door code';
+  await first.backUp(await first.addText(title, '4711 and then the hash key'));
+  await first.plug();
+  await first.openReturning();
+  await first.addDevice('the blue key', RECOVERY);
+  await first.settledBook();
+  // On another device somebody writes over what there is.
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(RECOVERY);
+  const id = await second.recoverableId(title);
+  await second.recover(id);
+  await second.change(id, { text: 'nothing that opens anything' });
+  await second.openValue(id);
+  await second.click('renew-change');
+  await second.waitForState(id, 'protected');
+  await second.settledBook();
+
+  await first.openAnother('third');
+  await first.create('a third wallet');
+  await first.beginReturnByDevice();
+  await first.click('return-device-earlier');
+  await choosePast(first, undefined, { exactly: true });
+  await first.find('return-report', { 'taking-back': 0 }).waitFor();
+  const again = await first.recoverableId(title);
+  await first.recover(again);
+  assert.equal(await first.reveal(again), '4711 and then the hash key');
+});
+
+/** Goes back to how the book stood at a time, or as long ago as the safes have kept it. */
+async function choosePast(on, time, { exactly = false } = {}) {
   await on.find('past').waitFor();
   const all = await on.find('past-one').all();
   const untils = await Promise.all(all.map(async (one) => Number(await one.getAttribute('data-until'))));
   // The safes' clocks count seconds.
-  const at = untils.findIndex((until) => until <= time);
+  const at = time === undefined ? all.length - 1 : untils.findIndex((until) => until <= time);
   assert.ok(at >= 0, `kept until ${untils}, wanted ${time}`);
   await all[at].check();
+  if (exactly) await on.find('past-exactly').check();
   await on.click('past-go');
 }

@@ -30,7 +30,7 @@ pub fn leak() -> &'static MemoryStore {
 pub fn state_of(wallet: &Wallet<'_>, value: ValueId) -> (&'static str, Option<&'static str>) {
     let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
     let shown = view.values.into_iter().find(|v| v.id == value.to_string()).unwrap();
-    (shown.state, shown.operation.map(|operation| operation.kind))
+    (shown.state, shown.operation.map(|at| view.operations[at].kind))
 }
 
 /// How many safes have what they signed for.

@@ -1,16 +1,19 @@
 //! Changes: a value is edited while safes have it as it was, and neither the old nor the new version is lost by that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use protocol::ids::{BackupId, ValueId};
+use protocol::{
+    ids::{BackupId, ValueId},
+    plan::Plan,
+};
 use tests::{
-    plug::{N, TICKET, begin, leak, moved, protected, state_of},
+    plug::{K, N, TICKET, begin, leak, moved, protected, state_of},
     world::{Safes, Trouble, Wallet},
 };
 use wallet_wasm::{
     machine::{Event, WalletError, book_of},
     session::{Action, Errand},
     state::Next,
-    view::draw,
+    view::{WalletView, draw},
 };
 
 const CHANGED: &[u8] = b"row 7, seat 13";
@@ -33,6 +36,30 @@ fn elsewhere(wallet: &Wallet<'_>, safes: &Safes, value: ValueId) -> Option<Vec<u
     other.handle(Event::Recover(other.backup_of(&value), Vec::new())).unwrap();
     other.run(safes, 1000);
     other.content(&value)
+}
+
+#[test]
+fn what_is_together_in_a_backup_is_drawn_once() {
+    let safes = Safes::new(N);
+    let mut wallet = Wallet::create(leak(), 1);
+    let ids = wallet.trust(&safes);
+    let values: Vec<ValueId> = (0..50).map(|at| wallet.add(&format!("Ticket {at}"), TICKET)).collect();
+    let alone = wallet.add("Alone", TICKET);
+    let plan = || Plan::spread(K, &ids).unwrap();
+    wallet.back_up(&values, plan(), None).unwrap();
+    wallet.back_up(&[alone], plan(), None).unwrap();
+    let of = |view: &WalletView, value: &ValueId| {
+        let shown = view.values.iter().find(|shown| shown.id == value.to_string()).unwrap();
+        (shown.backup.unwrap(), shown.operation)
+    };
+    let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
+    let (backup, operation) = of(&view, &values[0]);
+    assert!(values.iter().all(|value| of(&view, value) == (backup, operation)) && of(&view, &alone).0 != backup);
+    assert_eq!((view.backups.len(), view.backups[backup].values.len(), view.operations.len()), (2, 50, 2));
+    assert_eq!(view.operations[operation.unwrap()].kind, "register");
+    wallet.run(&safes, 1000);
+    let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
+    assert_eq!((view.backups.len(), view.operations.len()), (2, 0));
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn second(first: &Wallet<'_>, safes: &Safes, value: ValueId, salt: u64) -> Walle
 /// What the claim of a value's backup has come to.
 fn claim(wallet: &Wallet<'_>, value: ValueId) -> Option<&'static str> {
     let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
-    view.values.into_iter().find(|v| v.id == value.to_string())?.backup?.claim
+    let backup = view.values.into_iter().find(|v| v.id == value.to_string())?.backup?;
+    view.backups[backup].claim
 }
 
 /// Acts, with the pauses that claims and safes need, until nothing is left to do.
@@ -296,7 +297,7 @@ fn so_many_safes_must_agree_and_no_more() {
     run(&mut wallet, &safes);
     assert_eq!((wallet.content(&value), state_of(&wallet, value)), (None, ("moved", Some("recover"))));
     let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
-    let waiting = view.values[0].operation.as_ref().unwrap().waiting.clone().unwrap();
+    let waiting = view.operations[view.values[0].operation.unwrap()].waiting.clone().unwrap();
     assert!(waiting.contains("4 of 5 safes must agree"), "{waiting}");
     assert!(view.values[0].reason.contains("any 4 of 5"), "{}", view.values[0].reason);
     safes.away = vec![1];

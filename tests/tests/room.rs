@@ -84,7 +84,8 @@ fn run(wallet: &mut Wallet<'_>, safes: &Safes) {
 
 fn waits_for(wallet: &Wallet<'_>, value: &ValueId) -> Option<String> {
     let view = draw(&wallet.state, &wallet.session, wallet.now(), true);
-    view.values.into_iter().find(|v| v.id == value.to_string()).unwrap().operation?.waiting
+    let operation = view.values.into_iter().find(|v| v.id == value.to_string()).unwrap().operation?;
+    view.operations[operation].waiting.clone()
 }
 
 #[test]

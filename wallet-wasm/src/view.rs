@@ -2,13 +2,15 @@
 //!
 //! The shape is the JavaScript API's (`www/src/engine/api.ts`); times are milliseconds there.
 
+use std::collections::BTreeMap;
+
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use protocol::{
     book::KnownSafe,
     certificate::read_unverified,
     crypto::CryptoError,
     identity::Whereabouts,
-    ids::{SafeId, Seconds},
+    ids::{BackupId, SafeId, Seconds},
     layout::{Layout, Slot},
     owner::budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
     plan::Place,
@@ -37,6 +39,10 @@ pub struct WalletView {
     pub safes: Vec<SafeView>,
     /// Values, newest first.
     pub values: Vec<ValueView>,
+    /// The backups of values. What holds a thousand values together is drawn once; each of them says only where it stands here.
+    pub backups: Vec<BackupView>,
+    /// What is done with values, in the same way.
+    pub operations: Vec<OperationView>,
     /// Activity, newest first.
     pub activity: Vec<ActivityView>,
     /// Whether the browser promised to keep the storage.
@@ -242,8 +248,8 @@ pub struct ValueView {
     pub state: &'static str,
     pub reason: String,
     pub next_step: Option<String>,
-    pub backup: Option<BackupView>,
-    pub operation: Option<OperationView>,
+    pub backup: Option<usize>,
+    pub operation: Option<usize>,
 }
 
 /// A backup.
@@ -348,7 +354,17 @@ pub fn sentence(text: &str) -> String {
 
 /// Draws the view.
 pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: bool) -> WalletView {
-    let mut values: Vec<ValueView> = state.values.values().map(|v| draw_value(state, session, now, v)).collect();
+    let (mut backups, mut operations) = (Once::default(), Once::default());
+    let draw_value = |value: &Value| {
+        let backup = value.backup.and_then(|id| state.backups.get(&id));
+        let at_work = state.at_work(&value.meta.id);
+        ValueView {
+            backup: backup.and_then(|b| backups.place(b, || Some(draw_backup(state, session, now, b)))),
+            operation: at_work.and_then(|b| operations.place(b, || draw_operation(state, session, now, b))),
+            ..draw_value(state, session, now, value)
+        }
+    };
+    let mut values: Vec<ValueView> = state.values.values().map(draw_value).collect();
     values.sort_unstable_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     let mut safes: Vec<SafeView> = state.safes.keys().map(|id| draw_safe(state, session, id)).collect();
     // Ids are in no order that a person knows.
@@ -356,6 +372,8 @@ pub fn draw(state: &State, session: &Session, now: Seconds, storage_persistent: 
     WalletView {
         safes,
         values,
+        backups: backups.drawn,
+        operations: operations.drawn,
         activity: state.activity.iter().rev().map(draw_activity).collect(),
         storage_persistent,
         rules: state.rules.iter().map(|rule| drafts::draw(state, rule)).collect(),
@@ -558,6 +576,29 @@ fn draw_safe(state: &State, session: &Session, id: &SafeId) -> SafeView {
     }
 }
 
+/// What is drawn once for all values of a backup.
+struct Once<T> {
+    drawn: Vec<T>,
+    places: BTreeMap<BackupId, Option<usize>>,
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self { drawn: Vec::new(), places: BTreeMap::new() }
+    }
+}
+
+impl<T> Once<T> {
+    fn place(&mut self, backup: &Backup, draw: impl FnOnce() -> Option<T>) -> Option<usize> {
+        let Self { drawn, places } = self;
+        *places.entry(backup.id).or_insert_with(|| {
+            drawn.push(draw()?);
+            Some(drawn.len() - 1)
+        })
+    }
+}
+
+/// But for its backup and what is done with it.
 fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> ValueView {
     let backup = value.backup.and_then(|id| state.backups.get(&id));
     let (label, reason, next) = condition(state, session, now, value, backup);
@@ -578,8 +619,8 @@ fn draw_value(state: &State, session: &Session, now: Seconds, value: &Value) -> 
         state: label,
         reason,
         next_step,
-        backup: backup.map(|b| draw_backup(state, session, now, b)),
-        operation: state.at_work(&value.meta.id).and_then(|b| draw_operation(state, session, now, b)),
+        backup: None,
+        operation: None,
     }
 }
 
@@ -616,7 +657,12 @@ fn condition(
         Some(Operation::Release) => ("at-risk", "The safes are letting it go.".to_owned(), None),
         _ if value.content.is_none() && lost(session, backup) => {
             let reason = "Too few safes still hold their piece.".to_owned();
-            ("unrecoverable", reason, Some("Look for another certificate file or another device that has it."))
+            let next = if state.owner.is_some() {
+                "If it was let go in the last seven days, go back to an earlier day under Recover. Or look for another certificate file or another device that has it."
+            } else {
+                "Look for another certificate file or another device that has it."
+            };
+            ("unrecoverable", reason, Some(next))
         }
         _ if backup.is_lost() && session.takes_back && state.owner.as_ref().is_some_and(Owner::only_reads) => {
             let reason = "It may have been let go since; it is asked back when you want it.".to_owned();
@@ -1033,9 +1079,13 @@ fn why_waiting(state: &State, session: &Session, backup: &Backup, recovery: &Rec
     let failures = session.failures(state, backup);
     if !failures.is_empty() {
         let failures = failures.join("; ");
-        why.push(format!(
-            "Too few safes gave their pieces: {failures}. Nothing is lost; it goes on by itself when they are back."
-        ));
+        why.push(if lost(session, backup) {
+            format!("Too few safes still hold their piece: {failures}.")
+        } else {
+            format!(
+                "Too few safes gave their pieces: {failures}. Nothing is lost; it goes on by itself when they are back."
+            )
+        });
     }
     why.join(" ")
 }

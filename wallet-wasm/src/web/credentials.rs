@@ -135,8 +135,11 @@ impl Driver {
     fn home(&self) -> Result<(String, NameKey, Vec<Found>), EngineError> {
         let home = self.with(|open| {
             let owner = open.state.owner.as_ref()?;
-            let seats = owner.seats.iter().filter_map(|seat| open.state.safes.get(&seat.safe));
-            let safes = seats.map(|safe| Found::of(safe.clone())).collect();
+            let found = |id| {
+                let identity = open.state.identity(id)?.ok()?;
+                Some(Found::of(open.state.safes.get(id)?.clone(), identity))
+            };
+            let safes = owner.seats.iter().filter_map(|seat| found(&seat.safe)).collect();
             Some((owner.name.clone(), NameKey::new(owner.name_key.clone()), safes))
         })?;
         home.ok_or(EngineError::new((

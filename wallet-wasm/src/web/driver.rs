@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{future::LocalBoxFuture, lock::Mutex};
-use js_sys::{Array, Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use litemap::LiteMap as Map;
 use protocol::{
     crypto::{PassphraseCost, Secret, expand_seed},
@@ -20,7 +20,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 use serde::Serialize;
-use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen::{JsCast as _, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Blob;
 use zeroize::Zeroizing;
@@ -249,7 +249,10 @@ impl Driver {
         let passkeys = self.with(|open| view::PasskeyView::of(&open.vault))??;
         let view = view::WalletView { leading, passkeys, ..view };
         let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
-        view.serialize(&serializer).map_err(|_| EngineError::new(("internal", "The view could not be drawn.", None)))
+        let drawn = view.serialize(&serializer).map_err(JsValue::from);
+        drawn
+            .and_then(|drawn| share(&drawn, &[("backup", "backups"), ("operation", "operations")]).map(|()| drawn))
+            .map_err(|_| EngineError::new(("internal", "The view could not be drawn.", None)))
     }
 
     /// Pushes a view soon.
@@ -263,11 +266,13 @@ impl Driver {
             let begun = js_sys::Date::now();
             let listener = driver.listener.borrow().clone();
             let Some((listener, view)) = listener.zip(driver.view().ok()) else { return };
+            let drew = js_sys::Date::now() - begun;
             // A listener that fails has gone with its page.
             let Ok(taken) = listener.call1(&JsValue::NULL, &view) else { return };
             spawn_local(async move {
-                let _ = JsFuture::from(Promise::resolve(&taken)).await;
-                let took = (js_sys::Date::now() - begun) as i32;
+                // The page says how long it took. What else is at work here meanwhile is no reason to show less.
+                let page = JsFuture::from(Promise::resolve(&taken)).await.ok().and_then(|took| took.as_f64());
+                let took = (drew + page.unwrap_or(0.0)) as i32;
                 driver.view_pause.set(took.saturating_mul(VIEW_PAUSES).clamp(VIEW_PAUSE_MS, MAX_VIEW_PAUSE_MS));
             });
         });
@@ -703,4 +708,22 @@ impl Bulk {
         self.sources.retain(|blob, _| needed(blob));
         self.unpacked.retain(|id, _| gathering(id));
     }
+}
+
+/// Gives each value of a view what it names by its place in one of the lists, which go. One object stays one on its way to the page, too:
+/// so a backup of a thousand values is there once, not a thousand times.
+fn share(view: &JsValue, lists: &[(&str, &str)]) -> Result<(), JsValue> {
+    let values = Reflect::get(view, &"values".into())?;
+    for (name, list) in lists {
+        let (name, list) = (JsValue::from_str(name), JsValue::from_str(list));
+        let all = Reflect::get(view, &list)?;
+        for value in Array::from(&values) {
+            let place = Reflect::get(&value, &name)?;
+            if !place.is_null() {
+                Reflect::set(&value, &name, &Reflect::get(&all, &place)?)?;
+            }
+        }
+        Reflect::delete_property(view.unchecked_ref::<js_sys::Object>(), &list)?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use protocol::{
     bundle::ValueMeta,
     codec,
     crypto::{PassphraseCost, Secret},
+    identity::Identity,
     ids::SafeId,
     owner::{
         device::Handle,
@@ -35,7 +36,7 @@ use crate::{
         error::EngineError,
         net::{self, Received},
         nfc,
-        safes::ask,
+        safes::{Asked, ask},
     },
 };
 
@@ -73,14 +74,16 @@ impl Coming {
 #[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) safe: KnownSafe,
+    /// Its chain, checked: that takes longer than all else that is said in a question.
+    identity: Identity,
     /// What is left of the guesses: by name, or of the kit.
     left: Guesses,
 }
 
 impl Found {
     /// One that is known already, and was not asked yet.
-    pub(crate) const fn of(safe: KnownSafe) -> Self {
-        Self { safe, left: Guesses { now: 0, ever: 0, wait: None } }
+    pub(crate) const fn of(safe: KnownSafe, identity: Identity) -> Self {
+        Self { safe, identity, left: Guesses { now: 0, ever: 0, wait: None } }
     }
 }
 
@@ -297,10 +300,10 @@ impl Driver {
         let looks = join_all(urls.iter().map(|url| {
             let key = key.clone();
             async move {
-                let (safe, ..) = ask(url, None, "").await.ok()?;
+                let Asked { safe, identity, .. } = ask(url, None, "").await.ok()?;
                 let request = look_request(url, key.expose(), &safe.id);
                 let look = read_look(net::send_request(&request, None).await.map(Received::into_answer)).ok()?;
-                Some((Found { safe, left: look.left }, look))
+                Some((Found { safe, identity, left: look.left }, look))
             }
         }))
         .await;
@@ -381,8 +384,7 @@ impl Driver {
         let (safe, account) = (&found.safe.id, key.account(&found.safe.id));
         let request = look_request(&found.safe.url, key.expose(), safe);
         let look = read_look(net::send_request(&request, None).await.map(Received::into_answer)).ok()?;
-        let identity = found.safe.verify().ok()?;
-        let entry = identity.current(look.time).ok()?;
+        let entry = found.identity.current(look.time).ok()?;
         let address = Address { safe, account: &account, topic };
         let mut rng = fresh_rng().ok()?;
         let proof = channel.map(ChannelKey::proof);

@@ -72,11 +72,16 @@ pub(crate) async fn fetch_descriptor(url: &str) -> Result<Option<Vec<u8>>, Engin
     if answer.status == 200 { Ok(Some(answer.body)) } else { Err(EngineError::new(stranger)) }
 }
 
-pub(crate) async fn ask(
-    url: &str,
-    pinned: Option<SafeId>,
-    nickname: &str,
-) -> Result<(KnownSafe, Admission, Seconds), EngineError> {
+/// What a safe says of itself, checked.
+pub(crate) struct Asked {
+    pub(crate) safe: KnownSafe,
+    pub(crate) identity: Identity,
+    pub(crate) admission: Admission,
+    /// Its clock.
+    pub(crate) time: Seconds,
+}
+
+pub(crate) async fn ask(url: &str, pinned: Option<SafeId>, nickname: &str) -> Result<Asked, EngineError> {
     let away = ("safe-away", "Nobody answers at this address.", Some("Check the address and your connection."));
     let served = fetch_descriptor(url).await?.ok_or_else(|| EngineError::new(away))?;
     let (descriptor, identity) = Identity::of_descriptor(&served, pinned)?;
@@ -91,13 +96,13 @@ pub(crate) async fn ask(
         token: None,
         whereabouts: descriptor.whereabouts,
     };
-    Ok((safe, descriptor.admission, descriptor.time))
+    Ok(Asked { safe, identity, admission: descriptor.admission, time: descriptor.time })
 }
 
 impl Driver {
     pub(crate) async fn probe(&self, url: &str) -> Result<SafeProbe, EngineError> {
         let url = check_address(url)?;
-        let (safe, admission, _) = ask(&url, None, "").await?;
+        let Asked { safe, admission, .. } = ask(&url, None, "").await?;
         let known = self.with(|open| open.state.safes.contains_key(&safe.id))?;
         Ok(SafeProbe {
             id: safe.id.to_string(),
@@ -120,7 +125,7 @@ impl Driver {
     ) -> Result<(), EngineError> {
         let url = check_address(url)?;
         let nickname = protocol::deposit::cut_text(nickname.trim(), MAX_NAME_LEN);
-        let (mut safe, _, clock) = ask(&url, Some(id), nickname).await?;
+        let Asked { mut safe, time: clock, .. } = ask(&url, Some(id), nickname).await?;
         safe.token = given(token);
         if safe.nickname.is_empty() {
             safe.nickname.clone_from(&safe.name);
@@ -178,7 +183,7 @@ impl Driver {
     async fn look_at(self: Rc<Self>, known: KnownSafe) -> Result<(), EngineError> {
         let id = known.id;
         match ask(&known.url, Some(id), &known.nickname).await {
-            Ok((mut seen, _, clock)) => {
+            Ok(Asked { safe: mut seen, time: clock, .. }) => {
                 seen.token.clone_from(&known.token);
                 self.with(|open| {
                     open.session.reached(id);

@@ -42,7 +42,18 @@ pub async fn commits_whole(store: &impl Store, other: &impl Store) {
     // Put, replaced and removed in one commit.
     other.commit(&commit(1, &[("b", b"22"), ("d", b"4")], &["a", "none"])).await.unwrap();
     let rows = rows(&[("b", b"22"), ("c", b""), ("d", b"4")]);
-    assert_eq!(store.load().await, Ok(Stored { epoch: 2, root: Some(b"root 2".to_vec()), rows, ..expected }));
+    let expected = Stored { epoch: 2, root: Some(b"root 2".to_vec()), rows, ..expected };
+    assert_eq!(store.load().await, Ok(expected.clone()));
+    // As many as a wallet has that comes back.
+    let many: Vec<(String, Vec<u8>)> = (0..700_u32)
+        .map(|i| (format!("value/{:08x}", i.wrapping_mul(0x9e37_79b9)), i.to_be_bytes().to_vec()))
+        .collect();
+    let all = Commit { put: many.clone(), ..commit(2, &[], &["c"]) };
+    store.commit(&all).await.unwrap();
+    let mut rows = [expected.rows, many].concat();
+    rows.retain(|(name, _)| name != "c");
+    rows.sort();
+    assert_eq!(other.load().await, Ok(Stored { epoch: 3, root: Some(b"root 3".to_vec()), rows, ..expected }));
 }
 
 /// Who has not seen the last commit changes nothing and learns where the store is.

@@ -5,6 +5,7 @@ import { proxy, transfer, wrap } from 'comlink';
 import type { Engine } from './api.ts';
 import { carryEngineErrors, EngineError } from './errors.ts';
 import type { Estimate } from './guesses.ts';
+import { timed } from './timed.ts';
 import { trust } from './trusted.ts';
 import type { Host } from './worker.ts';
 import workerUrl from './worker.ts?worker&url';
@@ -48,7 +49,7 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     removePasskey: (id) => remote.removePasskey(id),
     lock: () => remote.lock(),
     view: () => remote.view(),
-    subscribe: (listener) => remote.subscribe(proxy(listener)),
+    subscribe: (listener) => remote.subscribe(proxy(timed(listener))),
     probeSafe: (url) => remote.probeSafe(url),
     addSafe: (url, id, nickname, token) => remote.addSafe(url, id, nickname, token),
     setToken: (id, token) => remote.setToken(id, token),

@@ -19,6 +19,7 @@ interface WasmEngine
   setLeading(leading: boolean): Promise<void>;
   /** Takes over what another window has committed. */
   follow(): Promise<void>;
+  /** The listener says how many milliseconds the page took. */
   subscribe(listener: (view: WalletView) => Promise<unknown>): void;
   parsePlan(text: string): Promise<PlanReading>;
   analysePlan(

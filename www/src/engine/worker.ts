@@ -105,7 +105,7 @@ const host = {
     windows?.leave();
   },
   view: () => engine().view(),
-  // The listener is a comlink proxy; the engine gets a plain function that tells when the page has drawn, and a page that has gone away is no
+  // The listener is a comlink proxy; the engine gets a plain function that tells how long the page took, and a page that has gone away is no
   // error of the engine.
   subscribe: async (listener: (view: WalletView) => unknown) =>
     engine().subscribe((view) => Promise.resolve(listener(view)).catch(() => undefined)),

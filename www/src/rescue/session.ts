@@ -8,6 +8,7 @@ import script from 'rescue:worker';
 import { proxy, type Remote, wrap } from 'comlink';
 import type { WalletView } from '../engine/api.ts';
 import { carryEngineErrors, EngineError, toEngineError } from '../engine/errors.ts';
+import { timed } from '../engine/timed.ts';
 import { trust } from '../engine/trusted.ts';
 import type { RescueHost } from './worker.ts';
 
@@ -52,7 +53,7 @@ class RescueSession extends EventTarget {
       const remote = wrap<RescueHost>(worker);
       await Promise.race([remote.open(module, own), broken]);
       this.#engine = remote;
-      await remote.subscribe(proxy((view: WalletView) => this.#show(view)));
+      await remote.subscribe(proxy(timed((view: WalletView) => this.#show(view))));
       this.#show(await remote.view());
     } catch (thrown) {
       this.#fail(toEngineError(thrown));

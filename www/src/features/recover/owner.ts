@@ -10,9 +10,9 @@ import { base } from '../../shared/styles.ts';
 import { thisDevice } from '../owner/label.ts';
 import { least } from './change.ts';
 
-/** Whether all of the owner's safes have the newest book. */
+/** Whether all of the owner's safes have the newest book, and everything stands in it. */
 const settled = (owner: OwnerView | null): boolean =>
-  owner?.enrolled === true && owner.written === owner.seats.length;
+  owner?.enrolled === true && owner.written === owner.seats.length && owner.leftOut === 0;
 
 /** What an owner needs to come back without this device: how to get it, and how it stands. */
 @customElement('sr-owner')

@@ -23,6 +23,9 @@ export class Recover extends Page {
       .value {
         display: grid;
         gap: 0.75rem;
+        /* Of a thousand rows a browser lays out those that are seen. */
+        content-visibility: auto;
+        contain-intrinsic-height: auto 7rem;
       }
       .what {
         display: grid;
