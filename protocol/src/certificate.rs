@@ -118,10 +118,13 @@ impl Registration {
 
     /// Whether it is the same promise as an earlier one, at least as far into the future: what a renewed certificate must be.
     pub fn renews(&self, earlier: &Self) -> bool {
+        self.lease_end >= earlier.lease_end && self.issued >= earlier.issued && self.is_same_promise(earlier)
+    }
+
+    /// Whether it is the same promise as another one, whichever was signed first.
+    pub fn is_same_promise(&self, other: &Self) -> bool {
         let Self { entry, issued, lease_end, .. } = *self;
-        lease_end >= earlier.lease_end
-            && issued >= earlier.issued
-            && Self { entry, issued, lease_end, ..earlier.clone() } == *self
+        Self { entry, issued, lease_end, ..other.clone() } == *self
     }
 
     /// Signs it as an offer or a certificate.

@@ -997,6 +997,19 @@ impl Transition<'_> {
         Ok(())
     }
 
+    /// The certificate as its safe has it now. It may be older than the one that is known, where the safe was set back and holds the piece all the same: then that one stays.
+    fn shows_again(&mut self, id: &BackupId, deposit: &DepositId, signed: Vec<u8>) -> Result<(), WalletError> {
+        let backup = self.backup(id)?;
+        let entry = backup.deposit(deposit).ok_or(WalletError::Unknown("deposit"))?;
+        let held = certificate::verify(&signed, &self.identity(&entry.safe)?, None)?;
+        let known = entry.certificate.as_ref().and_then(|known| certificate::read_unverified(known).ok());
+        match known {
+            Some(known) if held.registration().renews(&known) => self.renewed(id, deposit, signed),
+            Some(known) if held.registration().is_same_promise(&known) => Ok(()),
+            _ => Err(CertificateError::Differs.into()),
+        }
+    }
+
     fn restored(
         &mut self,
         id: &BackupId,
@@ -1007,8 +1020,7 @@ impl Transition<'_> {
         let Some(backup) = self.state.backups.get(id).filter(|backup| known(backup)) else { return Ok(()) };
         let gone = certificate.is_none();
         if let Some(signed) = certificate {
-            // As it stands now: it is checked as any other that is newer than the one that is known.
-            self.renewed(id, deposit, signed)?;
+            self.shows_again(id, deposit, signed)?;
         }
         let mut backup = self.changed(id).unwrap_or(backup).clone();
         let title = Self::title(&backup);

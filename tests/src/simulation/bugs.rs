@@ -54,10 +54,12 @@ pub enum Bug {
     ForgetsGuesses,
     /// A safe lets a device write the owner's book whose turn is over.
     IgnoresTurns,
+    /// A safe does not keep what a device of an owner lets go.
+    LetsGoAtOnce,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 22] = [
+pub const BUGS: [Bug; 23] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -80,6 +82,7 @@ pub const BUGS: [Bug; 22] = [
     Bug::IgnoresBook,
     Bug::ForgetsGuesses,
     Bug::IgnoresTurns,
+    Bug::LetsGoAtOnce,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.

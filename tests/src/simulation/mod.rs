@@ -1,7 +1,7 @@
 //! A small world that runs through its own bad days, again and again, each time from another seed.
 //!
 //! Several wallets, each in one or two windows on a disk of its own, use up to seven safes, with rules, little room and few tokens, and carry
-//! certificates of what may live only once to each other. In one of four runs somebody is enrolled, and has more devices than one ([`owning`]). Whatever a network, a disk, a safe or a person may
+//! certificates of what may live only once to each other. In one of four runs somebody is enrolled, and has more devices than one ([`owning`]), and one of them is stolen in the end ([`robbing`]). Whatever a network, a disk, a safe or a person may
 //! do is drawn from the seed, one step at a time, and after every step everything is looked at ([`check`]). Then the faults end, and all has to
 //! come to rest: operations end, values are rebuilt from what the safes have, and safes hold what the wallets have certificates for and nothing
 //! else. The same seed gives the same run.
@@ -11,6 +11,7 @@ mod check;
 mod disk;
 mod network;
 mod owning;
+mod robbing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -971,6 +972,7 @@ impl<'a, 'r> World<'a, 'r> {
         self.prove_owner();
         self.settle(&mut left);
         self.look_into_everything();
+        self.rob(&mut left);
     }
 
     fn want_everywhere(&mut self, event: &Event) {

@@ -106,8 +106,24 @@ fn enrolling(number: u64, safes: &[SafeId], threshold: u8, phrase: &str) -> Enro
     Enrolling::start(&seed, safes, threshold, phrase, PassphraseCost::LEAST).unwrap()
 }
 
+impl Person {
+    pub(super) const fn name(&self) -> &NameKey {
+        &self.name
+    }
+
+    /// Whether a safe of his was set back.
+    pub(super) const fn was_set_back(&self) -> bool {
+        self.set_back > 0
+    }
+
+    /// Whether strangers had passphrases answered.
+    pub(super) const fn has_been_guessed(&self) -> bool {
+        self.guesses > 0
+    }
+}
+
 impl World<'_, '_> {
-    fn person(&self) -> &Person {
+    pub(super) fn person(&self) -> &Person {
         self.person.as_ref().expect("somebody is enrolled")
     }
 
@@ -411,7 +427,7 @@ impl World<'_, '_> {
     }
 
     /// A question to a safe, with a fresh challenge.
-    fn ask_at(
+    pub(super) fn ask_at(
         &mut self,
         safe: &SafeId,
         topic: Topic,
@@ -447,7 +463,7 @@ impl World<'_, '_> {
     }
 
     /// The owner at these safes, by whichever of his passphrases is in force.
-    fn log_in(&mut self, group: &[usize], counter: Option<Counter>) -> Option<Known> {
+    pub(super) fn log_in(&mut self, group: &[usize], counter: Option<Counter>) -> Option<Known> {
         let agreed = self.look_around(group)?;
         let phrase = self.person().phrases.get(&agreed.enrolment.id).cloned();
         let phrase = phrase.expect("safes show what nobody enrolled");
@@ -467,7 +483,7 @@ impl World<'_, '_> {
     }
 
     /// The first channel to a safe; without a credential, of a device that only reads.
-    fn arrive(&mut self, known: &Recognised, safe: &SafeId, credential: Option<&Secret>) -> Option<Told> {
+    pub(super) fn arrive(&mut self, known: &Recognised, safe: &SafeId, credential: Option<&Secret>) -> Option<Told> {
         let (channel, mut without) = (known.channel(safe), None);
         let (door, _) = self.safes.find(safe, self.now)?;
         for _ in 0..2 {
@@ -835,16 +851,18 @@ impl World<'_, '_> {
         }
     }
 
+    /// A wallet of its own, beside those of this world, comes to rest.
+    pub(super) fn settle_wallet(&self, wallet: &mut Wallet<'_, Disk>) {
+        for _ in 0..4 {
+            wallet.run(&self.safes, 2_000);
+            wallet.wait(61);
+            wallet.session.retry();
+        }
+    }
+
     /// Everything that a new device is told of and that the safes have comes back there. How many values did.
     fn prove_values(&self, mut wallet: Wallet<'_, Disk>, told: &BTreeSet<BackupId>) -> u64 {
-        let settle = |wallet: &mut Wallet<'_, Disk>| {
-            for _ in 0..4 {
-                wallet.run(&self.safes, 2_000);
-                wallet.wait(61);
-                wallet.session.retry();
-            }
-        };
-        settle(&mut wallet);
+        self.settle_wallet(&mut wallet);
         let by_itself = |backup: &Backup| {
             let places = backup.plan.places();
             backup.chapter.is_none()
@@ -856,7 +874,7 @@ impl World<'_, '_> {
         for id in &all {
             wallet.handle(Event::Recover(*id, Vec::new())).unwrap();
         }
-        settle(&mut wallet);
+        self.settle_wallet(&mut wallet);
         let mut proven = 0;
         for at in &self.person().devices {
             let place = &self.owners[*at];

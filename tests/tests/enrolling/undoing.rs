@@ -13,6 +13,8 @@ use wallet_wasm::{
     machine::book_of,
 };
 
+use protocol::{certificate::CertificateError, codec::Bytes};
+
 use super::*;
 
 const ALL: [usize; N] = [0, 1, 2, 3, 4];
@@ -396,4 +398,31 @@ fn chapters_that_a_wallet_could_let_go_for_good_are_written_anew() {
     back.set_now(wallet.now());
     settle(&mut back, &safes);
     recover_all(&mut back, &safes, &values);
+}
+
+#[test]
+fn a_safe_that_was_set_back_shows_an_older_certificate_of_what_it_takes_back() {
+    let safes = Safes::new(N);
+    let (mut wallet, value) = enrolled(leak(), &safes);
+    let other = one_more(&mut wallet, &safes, "Another");
+    let (backup, another) = (wallet.backup_of(&value), wallet.backup_of(&other));
+    let safe = wallet.state.backups[&backup].deposits[0].safe;
+    let certificate = |wallet: &Wallet<'_>, backup: &BackupId| {
+        let there = wallet.state.backups[backup].deposits.iter().find(|deposit| deposit.safe == safe);
+        there.unwrap().certificate.clone().unwrap()
+    };
+    let (deposit, older) = (wallet.state.backups[&backup].deposits[0].id, certificate(&wallet, &backup));
+    wallet.wait(400 * DAY);
+    wallet.handle(Event::Audit(None)).unwrap();
+    settle(&mut wallet, &safes);
+    let newer = certificate(&wallet, &backup);
+    assert_ne!(older, newer, "its lease was renewed");
+    wallet.state.backups.get_mut(&backup).unwrap().deposits[0].restore = Some(true);
+    let says = |certificate: Bytes| Event::Restored(backup, deposit, Some(certificate.to_vec()));
+    let of_another = certificate(&wallet, &another);
+    assert_eq!(wallet.handle(says(of_another)), Err(CertificateError::Differs.into()));
+    assert!(wallet.state.backups[&backup].is_lost());
+    wallet.handle(says(older)).unwrap();
+    assert!(!wallet.state.backups[&backup].is_lost());
+    assert_eq!(certificate(&wallet, &backup), newer, "the one that promises more stays");
 }
