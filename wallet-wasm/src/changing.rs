@@ -607,7 +607,8 @@ pub(crate) fn understand(
                 }
                 // Others have used up the tries. Its share was proven before it was in force.
                 Evaluated::Locked(_) if step == Step::Committed => stepped(to, None),
-                _ => wrong("answers no more guesses"),
+                // Of what is staged no try is counted: the safe was set back, and was asked too often by a device that could not store what it heard.
+                _ => back_to(changing, safe, step, Step::Opened),
             }
         }
         _ => {

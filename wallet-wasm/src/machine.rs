@@ -1129,9 +1129,15 @@ impl Transition<'_> {
                 others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
             let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
             let given_up: Vec<Backup> = given_up.into_iter().chain(next).cloned().collect();
-            self.changes
-                .remove
-                .extend(stale.into_iter().filter_map(|backup| self.unused_without(backup, &ids)).collect::<Vec<_>>());
+            // What was made here may never have stood in a book that another device has read: nobody else would let it go. If somebody has, it is gone already.
+            let mut unused: Vec<&Backup> =
+                stale.into_iter().filter(|backup| self.unused_without(backup, &ids).is_some()).collect();
+            unused.sort_by_key(|backup| backup.id);
+            unused.dedup_by_key(|backup| backup.id);
+            let (made_here, told): (Vec<&Backup>, Vec<&Backup>) =
+                unused.into_iter().partition(|b| succeeded(b) && b.begun.is_some() && !b.lives_once());
+            let given_up: Vec<Backup> = given_up.into_iter().chain(made_here.into_iter().cloned()).collect();
+            self.changes.remove.extend(told.into_iter().map(|backup| Key::Backup(backup.id)));
             if !others.is_empty() {
                 imported.older = true;
                 continue;

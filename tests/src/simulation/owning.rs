@@ -33,7 +33,7 @@ use wallet_wasm::{
         Arrived, Making, Owner as Enrolled, Told, arrival, arrived, come_back, epoch_after, look_request, visit,
         visited,
     },
-    state::{Backup, FaceWish},
+    state::{Backup, FaceWish, Stage},
 };
 use zeroize::Zeroizing;
 
@@ -66,8 +66,9 @@ pub(super) struct Person {
     counted: Option<Counted>,
     /// Turns in which a book counted, and where it had stood before.
     turns: BTreeMap<Epoch, Option<Stand>>,
-    /// How often a safe of his was set back.
+    /// How often a safe of his was set back, and which were.
     set_back: usize,
+    forgetful: BTreeSet<usize>,
     /// How many passphrases strangers had answered, and since when.
     guesses: u32,
     guessed: Option<Seconds>,
@@ -197,6 +198,7 @@ impl World<'_, '_> {
             counted: None,
             turns: BTreeMap::new(),
             set_back: 0,
+            forgetful: BTreeSet::new(),
             guesses: 0,
             guessed: None,
             made: 1,
@@ -536,6 +538,7 @@ impl World<'_, '_> {
     pub(super) fn was_set_back(&mut self, index: usize) {
         if let Some(person) = self.person.as_mut().filter(|person| person.seats.contains(&index)) {
             person.set_back += 1;
+            person.forgetful.insert(index);
             self.book_moved = true;
         }
     }
@@ -721,7 +724,14 @@ impl World<'_, '_> {
         let bound = backup.deposits.iter().any(|deposit| deposit.asks_owner(Right::Release));
         match backup.operation {
             Some(Operation::Vacate | Operation::Release) if owner.is_behind() => true,
-            Some(Operation::Release) => bound && owner.seats.iter().any(|seat| seat.turned || !seat.promised),
+            Some(Operation::Release) => {
+                // A safe that was set back may not know its owner any more, nor the piece.
+                let forgetful = self.person.iter().flat_map(|person| &person.forgetful).map(|at| self.ids[*at]);
+                let forgetful: BTreeSet<SafeId> = forgetful.collect();
+                let open = || backup.deposits.iter().filter(|deposit| deposit.stage < Stage::Released);
+                let waits = open().all(|deposit| forgetful.contains(&deposit.safe));
+                bound && (waits || owner.seats.iter().any(|seat| seat.turned || !seat.promised))
+            }
             Some(Operation::Recover | Operation::Drill) => {
                 // Another device of his may have let it go.
                 self.is_stranded(wallet, backup) || self.is_shared(wallet) && !self.is_recoverable(backup)
@@ -757,8 +767,9 @@ impl World<'_, '_> {
         open.then(|| format!("owner at wallet {wallet}: {:?}, {:?}, {:?}", seats(), sites(), refusals()))
     }
 
-    /// Once more for everything that waited for safes to be there, on all windows.
-    fn try_again(&mut self, left: &mut usize) {
+    /// Once more for everything that waited for safes to be there, on all windows. What waits for a device whose turn has not come yet does not use up all the rounds there are.
+    fn try_again(&mut self) {
+        let left = &mut 1_000;
         self.move_on(61);
         for owner in 0..self.owners.len() {
             for tab in 0..self.owners[owner].tabs.len() {
@@ -773,7 +784,7 @@ impl World<'_, '_> {
     }
 
     /// The faults have ended: the owner comes back on each of his devices in turn, and what waited there comes to its end.
-    pub(super) fn rest_owner(&mut self, left: &mut usize) {
+    pub(super) fn rest_owner(&mut self) {
         let Some(devices) = self.person.as_ref().map(|person| person.devices.clone()) else { return };
         for _ in 0..12 {
             // An enrolment ends by itself.
@@ -783,7 +794,7 @@ impl World<'_, '_> {
             {
                 break;
             }
-            self.try_again(left);
+            self.try_again();
         }
         for at in devices {
             let making = self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.making.is_some());
@@ -798,7 +809,7 @@ impl World<'_, '_> {
                 if self.open_of(at).is_none() {
                     break;
                 }
-                self.try_again(left);
+                self.try_again();
             }
             // One that shows an enrolment before this one does not get to know this device.
             let open = self.open_of(at);

@@ -222,6 +222,8 @@ impl Transition<'_> {
         }
         match turn {
             Some(turn) => {
+                // It is of this turn or before: what stands in it and is not known here was let go here since.
+                book.entries.clear();
                 self.take_over_book(book, Some(&turn.held))?;
                 self.read_chapters_again();
             }
