@@ -49,6 +49,8 @@ use wallet_wasm::{
 
 #[path = "enrolling/changing.rs"]
 mod changing;
+#[path = "enrolling/devices.rs"]
+mod devices;
 #[path = "enrolling/relaying.rs"]
 mod relaying;
 #[path = "enrolling/undoing.rs"]
