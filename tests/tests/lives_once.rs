@@ -387,6 +387,34 @@ fn what_another_device_moved_out_anew_takes_the_place_of_what_is_known() {
 }
 
 #[test]
+fn which_generation_is_later_is_said_by_the_safes_and_not_by_the_clocks_of_devices() {
+    let safes = Safes::new(N);
+    let (mut first, value, old) = moved(leak(), &safes);
+    let stale = book_of(&first.state, &[value], first.now()).unwrap();
+    let mut other = second(&first, &safes, value, 2);
+    // The clock of the other device is a day behind.
+    let day = 86_400;
+    other.ahead = day;
+    other.set_now(first.now() + 100 - day);
+    other.handle(Event::Recover(old, Vec::new())).unwrap();
+    other.run(&safes, 1000);
+    other.wait(60);
+    other.handle(Event::Move(old)).unwrap();
+    other.run(&safes, 1000);
+    let newer = other.backup_of(&value);
+    assert!(newer != old && other.state.backups[&newer].finished < first.state.backups[&old].finished);
+    // Whoever gives it the certificates of before once more does not make it forget where the ticket is.
+    other.handle(Event::Import(stale)).unwrap();
+    assert_eq!(other.backup_of(&value), newer);
+    first.wait(1000);
+    first.handle(Event::Import(book_of(&other.state, &[value], other.now()).unwrap())).unwrap();
+    assert_eq!(first.backup_of(&value), newer);
+    first.handle(Event::Recover(newer, Vec::new())).unwrap();
+    run(&mut first, &safes);
+    assert_eq!(first.content(&value).as_deref(), Some(TICKET));
+}
+
+#[test]
 fn tickets_are_coupled_with_tickets_only() {
     let safes = Safes::new(N);
     let mut wallet = Wallet::create(leak(), 1);

@@ -1107,11 +1107,10 @@ impl Transition<'_> {
             };
             let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
             // Whoever made the newer one has let this one go.
-            let succeeded =
-                |backup: &Backup| own && !named.contains(&backup.id) && backup.finished < Some(entry.finished);
+            let succeeded = |backup: &Backup| own && !named.contains(&backup.id) && is_later(&entry, backup);
             // What lives once and is elsewhere may have come to the safes anew.
             let elsewhere = |backup: &Backup| {
-                let older = backup.is_taken() || backup.finished < Some(entry.finished);
+                let older = backup.is_taken() || is_later(&entry, backup);
                 let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
                 let moved_on = backup.lives_once() && older && !here;
                 match backup.operation {
@@ -1167,6 +1166,19 @@ struct Imported {
     new: Vec<BackupId>,
     /// It names backups of values that have another one here.
     older: bool,
+}
+
+/// Whether an entry is of a backup that was made after another one. Safes say so, whose clocks both have on their certificates: those of two devices may be days apart, and whoever takes
+/// the older one for the newer forgets where the value is. Some leases may have been renewed since, so more than half of the certificates count.
+fn is_later(entry: &BookEntry, than: &Backup) -> bool {
+    let issued = |certificate: &Bytes| Some(certificate::read_unverified(certificate).ok()?.issued);
+    let both = entry.deposits.iter().filter_map(|deposit| {
+        let other = than.deposits.iter().find(|other| other.safe == deposit.safe)?;
+        Some((issued(&deposit.certificate)?, issued(other.certificate.as_ref()?)?))
+    });
+    let (later, all) =
+        both.fold((0_usize, 0_usize), |(later, all), (entry, other)| (later + usize::from(entry > other), all + 1));
+    if all > 0 { later * 2 > all } else { than.finished < Some(entry.finished) }
 }
 
 fn backup_of(entry: BookEntry) -> Backup {
