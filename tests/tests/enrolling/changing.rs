@@ -688,3 +688,26 @@ fn what_is_bound_stays_with_its_owner_when_he_leaves_its_safe() {
         wallet.session.actions(&wallet.state, wallet.now()).iter().all(|action| !matches!(action, Action::Owner(..)))
     );
 }
+
+#[test]
+fn a_safe_that_joins_and_has_another_turn_is_asked_once() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, _) = changing(store, &safes, &[0, 1, 2, 3, 5]);
+    let safe = safes.all[5].id();
+    let joins = |wallet: &Wallet<'_>| {
+        let owner = wallet.state.owner.as_ref().unwrap();
+        owner.changing.as_ref().unwrap().joining.iter().any(|seat| seat.safe == safe && seat.number.is_some())
+    };
+    while !joins(&wallet) {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, &safes, Fault::None).unwrap();
+    }
+    let epoch = wallet.state.owner.as_ref().unwrap().epoch;
+    wallet.handle(Event::OwnerSuperseded(safe, epoch)).unwrap();
+    let asks = |wallet: &Wallet<'_>| {
+        wallet.session.actions(&wallet.state, wallet.now()).contains(&Action::Owner(safe, Errand::Ask))
+    };
+    assert!(asks(&wallet));
+    wallet.act(&Action::Owner(safe, Errand::Ask), &safes, Fault::None).unwrap();
+    assert!(!asks(&wallet), "it would be asked again at once, and without end");
+}

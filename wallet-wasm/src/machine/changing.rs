@@ -151,7 +151,8 @@ impl Transition<'_> {
     pub(super) fn owner_generation(&mut self, safe: &SafeId, generation: u32) -> Result<(), WalletError> {
         let mut owner = self.owner()?;
         let before = owner.is_outdated();
-        let seats = owner.seats.iter_mut().filter(|seat| seat.safe == *safe && seat.turned);
+        // One that joins has its answer, too: it would be asked without a pause, and without end.
+        let seats = owner.writing_mut().filter(|seat| seat.safe == *safe && seat.turned);
         seats.for_each(|seat| seat.generation = Some(generation));
         if owner.is_outdated() && !before {
             let text = "Your passphrase or your safes were changed on another device. Come back here with the passphrase of now.";
