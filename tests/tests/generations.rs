@@ -11,7 +11,7 @@ use tests::{
 };
 use wallet_wasm::{
     machine::{Event, WalletError},
-    state::{Next, Operation, Stage},
+    state::{Activity, Next, Operation, Stage},
 };
 
 /// The id of every next generation here.
@@ -84,6 +84,29 @@ fn nothing_is_let_go_before_the_next_generation_was_rebuilt() {
         }
     }
     assert!(before > N && after >= N, "{before} steps before, {after} after");
+}
+
+/// A value that is not here is fetched first: by then its owner may have taken a safe of the next plan out.
+#[test]
+fn what_cannot_be_protected_anew_any_more_is_here_and_as_it_was() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let mut wallet = Wallet::create(store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Ticket", TICKET);
+    let backup = wallet.back_up_as(&[value], Plan::spread(K, &ids[..N]).unwrap(), None, true).unwrap();
+    wallet.run(&safes, 1000);
+    let plan = Plan::spread(K, &ids[1..]).unwrap();
+    renew(&mut wallet, backup, plan.clone()).unwrap();
+    wallet.handle(Event::RemoveSafe(ids[N])).unwrap();
+    assert!(wallet.run(&safes, 1000) < 1000, "it comes to an end");
+    assert_eq!((wallet.content(&value).as_deref(), wallet.backup_of(&value)), (Some(TICKET), backup));
+    assert_eq!(state_of(&wallet, value), ("protected", None));
+    let told = |line: &Activity| line.text.contains("was not protected anew: there is no such safe");
+    assert!(wallet.state.activity.iter().any(told));
+    // Nor is that begun where it is plain from the beginning.
+    wallet.handle(Event::Move(backup)).unwrap();
+    wallet.run(&safes, 1000);
+    assert_eq!(renew(&mut wallet, backup, plan), Err(WalletError::Unknown("safe")));
 }
 
 #[test]

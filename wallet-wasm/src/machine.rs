@@ -679,7 +679,7 @@ impl Transition<'_> {
         if values.iter().any(|meta| meta.lives_once() != once) {
             return Err(WalletError::Mixed);
         }
-        check_bound(self.state, &plan)?;
+        check_places(self.state, &plan)?;
         let begun = self.begin(backup, values, sources, plan, rng)?;
         if once && begun.comes_back_unasked() {
             return Err(WalletError::Unasked);
@@ -1219,14 +1219,17 @@ fn backup_of(entry: BookEntry) -> Backup {
     }
 }
 
-/// Whether all safes that are to give something to its owner only know him.
+/// Whether this wallet knows all safes of a plan, and those that are to give something to its owner only know him.
 ///
 /// # Errors
-/// [`WalletError::NotEnrolled`] with the name of one that does not.
-pub fn check_bound(state: &State, plan: &Plan<SafeId>) -> Result<(), WalletError> {
+/// [`WalletError::Unknown`] if there is no such safe; [`WalletError::NotEnrolled`] with the name of one that does not know its owner.
+pub fn check_places(state: &State, plan: &Plan<SafeId>) -> Result<(), WalletError> {
     for (_, place) in plan.places() {
-        let Place::Safe { safe, owner: true } = place else { continue };
-        if !knows_owner(state, safe) {
+        let Place::Safe { safe, owner } = place else { continue };
+        if !state.safes.contains_key(safe) {
+            return Err(WalletError::Unknown("safe"));
+        }
+        if *owner && !knows_owner(state, safe) {
             return Err(WalletError::NotEnrolled(state.nickname(safe)));
         }
     }

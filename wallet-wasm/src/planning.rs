@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     claiming,
-    machine::{WalletError, check_bound},
+    machine::{WalletError, check_places},
     state::State,
     view::sentence,
 };
@@ -226,7 +226,7 @@ pub fn weigh(state: &State, text: &str, values: &[ValueId], case: &Case) -> Outl
         scenario: None,
     };
     let Ok(plan) = bind(state, text) else { return outlook };
-    match check_bound(state, &plan).and_then(|()| cost(state, &plan, values)) {
+    match check_places(state, &plan).and_then(|()| cost(state, &plan, values)) {
         Ok(cost) => outlook.cost = Some(cost),
         Err(error) => outlook.refusal = Some(sentence(&error.to_string())),
     }

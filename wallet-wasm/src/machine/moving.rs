@@ -7,7 +7,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, Wish, check_bound};
+use super::{Transition, WalletError, Wish, check_places};
 use crate::{
     owner::Owner,
     state::{Backup, Content, Deposit, Level, Next, Operation, Row, Stage, Then, Value},
@@ -157,7 +157,7 @@ impl Transition<'_> {
         if backup.finished.is_none() {
             return Err(WalletError::NoBackup);
         }
-        check_bound(self.state, &next.plan)?;
+        check_places(self.state, &next.plan)?;
         if backup.operation.is_some() || backup.replaces.is_some() {
             return Err(WalletError::Busy);
         }

@@ -9,7 +9,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, check_bound};
+use super::{Transition, WalletError, check_places};
 use crate::{
     relaying::carriers,
     state::{Backup, Content, Deposit, Key, Level, Next, Operation, Row, Stage, Then, Value},
@@ -63,7 +63,7 @@ impl Transition<'_> {
             return Err(WalletError::NotEnrolled(self.state.nickname(through)));
         }
         if let Some(next) = &next {
-            check_bound(self.state, &next.plan)?;
+            check_places(self.state, &next.plan)?;
         }
         self.leave_alone(&backup);
         (backup.operation, backup.through) = (Some(Operation::Recover), Some(*through));
@@ -133,15 +133,12 @@ impl Transition<'_> {
         match (backup.then.take(), next) {
             // They are asked when this is durable, and not before.
             (Some(Then::Release), _) => self.begin_release(backup),
-            (Some(Then::Renew), Some(next)) => {
+            (Some(then @ (Then::Renew | Then::Rotate)), Some(next)) => {
                 // What was nowhere here before does not stay.
-                let moving = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
                 self.put(backup.clone());
-                self.make_next(&backup, next, moving, rng)
-            }
-            (Some(Then::Rotate), Some(next)) => {
-                self.put(backup.clone());
-                self.make_next(&backup, next, false, rng)
+                self.follow_up(&backup, next, then == Then::Renew && !here, rng);
+                Ok(())
             }
             _ => {
                 if let Some(through) = through {
@@ -153,6 +150,18 @@ impl Transition<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Begins the next generation of what has come back. If its plan can be followed no more, for safes and enrolment may have changed since it was asked for, what came back is here, and
+    /// the generation before stays.
+    fn follow_up<R: CryptoRng>(&mut self, backup: &Backup, next: Next, moving: bool, rng: &mut R) {
+        let before = self.changes.clone();
+        let Err(error) = self.make_next(backup, next, moving, rng) else { return };
+        self.changes = before;
+        self.leave_alone(backup);
+        self.leave_exposed(backup.id);
+        let text = format!("“{}” is here, and was not protected anew: {error}", Self::title(backup));
+        self.note(Level::Warning, text);
     }
 
     pub(super) fn recovery_failed(&mut self, id: &BackupId, why: &str) -> Result<(), WalletError> {
