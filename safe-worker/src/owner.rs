@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! (none) ──guess──▶ only tries ──open──▶ credentials ──stage──▶ + staged ──commit──▶ + current (+ previous)
-//!   ▲                   │ a month after the last try
-//!   └───────────────────┘
+//!   ▲                   │ a month       │ a week without whoever opened it, as long as nothing was ever committed: it is open to another wallet
+//!   └───────────────────┘ after the     │
+//!                       ▲ last try      │
+//!                       └───────────────┘
 //! ```
 //!
 //! As for a deposit: the shell loads, calls [`step`], stores, and answers. A guess is in the record before its answer leaves. An account that is not there answers like one
@@ -49,6 +51,9 @@ pub const OWNER_BYTES: u64 = (MAX_PAST as u64 + 2) * MAX_HEAD_LEN as u64;
 pub const MAX_TURNS_AT_ONCE: u32 = 1024;
 /// How long tries at an account that is not there are remembered after the last one, seconds: a month. Who waits as long can tell that it is not there.
 pub const STRANGER_SPAN: Seconds = 30 * 86_400;
+
+/// How long an account in which no enrolment ever was in force waits for whoever opened it, seconds: a week. Then another wallet may open it: a device may be lost before it has enrolled its owner.
+pub const UNUSED_SPAN: Seconds = 7 * 86_400;
 
 /// What is asked of an owner's object.
 #[derive(Debug, Clone, Encode, Decode)]
@@ -291,14 +296,21 @@ impl Machine<'_> {
         let number = match known {
             Some(kept) => kept.number,
             // Closed or not: whoever was here first is the owner.
-            None if record.next > 0 => return Err(Problem::OwnerExists),
+            None if record.next > 0 && !record.is_abandoned(self.now) => return Err(Problem::OwnerExists),
             None => {
-                record.charge = token;
+                if record.next > 0 {
+                    self.heads.forget.extend(record.past.drain(..).map(|past| past.mark.digest));
+                    record.empty();
+                } else {
+                    record.charge = token;
+                }
+                record.unused = Some(self.now);
                 let Opening { key, note } = opening;
                 let kind = CredentialKind::Wallet;
                 record.add(NewCredential { kind, key, note, wrap: None, locator: None }, self.now)
             }
         };
+        record.touch(self.now);
         Self::answer(&heard, &Outcome::Added(number), rng)
     }
 
@@ -353,6 +365,7 @@ impl Machine<'_> {
         }
         let used = Used { challenge: question.challenge, expiry, owner: owner.then_some(true) };
         self.record.used.push(used);
+        self.record.touch(self.now);
         Ok((who, heard))
     }
 
@@ -527,6 +540,7 @@ impl Machine<'_> {
         }
         let staged = record.staged.take_if(|staged| staged.id == *id).ok_or(Refusal::Unknown)?;
         record.previous = record.current.replace(staged);
+        record.unused = None;
         Ok(())
     }
 
@@ -627,6 +641,25 @@ impl OwnerRecord {
         self.next = self.next.saturating_add(1);
         self.credentials.push(Kept { number: self.next, added: now, credential });
         self.next
+    }
+
+    /// Whoever opened it was here.
+    fn touch(&mut self, now: Seconds) {
+        self.unused = self.unused.map(|_| now);
+    }
+
+    /// Whether it waits no longer for whoever opened it.
+    fn is_abandoned(&self, now: Seconds) -> bool {
+        self.unused.is_some_and(|last| last.saturating_add(UNUSED_SPAN) <= now)
+    }
+
+    /// Nothing stays of whoever opened it; strangers' tries stay counted, no number is given twice, and the token that it was charged to has its row.
+    fn empty(&mut self) {
+        let Self { charge, next, used, fetched, .. } = self;
+        let (charge, next, used, fetched) = (charge.take(), *next, std::mem::take(used), fetched.take());
+        let mut tries = std::mem::take(&mut self.tries);
+        tries.retain(|one| one.credential.is_none());
+        *self = Self { charge, next, used, fetched, tries, ..Self::default() };
     }
 
     fn all(&self) -> impl Iterator<Item = &Staged> {

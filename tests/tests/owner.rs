@@ -4,7 +4,7 @@
 use protocol::{
     codec,
     crypto::{
-        PassphraseCost, Secret, expand_seed,
+        PassphraseCost, Secret, blake3, expand_seed,
         oprf::{Blinded, commitment, evaluate},
     },
     ids::{DeviceId, EnrolmentId, SafeId},
@@ -12,18 +12,19 @@ use protocol::{
         budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
         enrolment::{Enrolling, Enrolment, EnrolmentError, Made, Staged, Stretched},
         login::{Agreed, ChannelKey, Known, LoginError, agree},
-        messages::{Action, Epoch, Evaluated, Look, Mark, Outcome, Past, Topic},
+        messages::{Action, Epoch, Evaluated, Head, Look, Mark, Outcome, Past, Topic},
         name::NameKey,
         past::{MAX_PAST, kept},
     },
+    problem::Problem,
 };
 use rand_core::{CryptoRng, Rng};
-use safe_worker::memory::Fault;
+use safe_worker::{flow::OCTETS, memory::Fault, owner::UNUSED_SPAN};
 use tests::{
     fixture::{rng, secret},
     in_memory::InMemory,
     owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, name, question_ask},
-    visit::Visit,
+    visit::{Visit, assert_refused, granted},
 };
 
 /// An owner's group.
@@ -588,8 +589,66 @@ fn an_account_that_is_opened_again_under_another_token_is_counted_once() {
         visit.admission = Some(text.clone());
         assert_eq!(visit.open_owner(&account, &secret(3)).status, 200);
     }
-    let used = tokens.map(|(token, _)| safe.safe.used(&token.id).deposits);
-    assert_eq!(used, [1, 0]);
+    let used = || tokens.each_ref().map(|(token, _)| safe.safe.used(&token.id).deposits);
+    assert_eq!(used(), [1, 0]);
+    // Nor twice if it was abandoned, and is another wallet's now.
+    safe.wait(UNUSED_SPAN);
+    let mut other = safe.clone();
+    let mut visit = Visit::new(&mut other);
+    visit.admission = Some(tokens[1].1.clone());
+    assert_eq!(visit.open_owner(&account, &secret(4)).status, 200);
+    assert_eq!(used(), [1, 0]);
+}
+
+#[test]
+fn an_account_that_was_opened_and_never_used_is_open_to_another_wallet_after_a_week() {
+    let safe = InMemory::new();
+    let mut door = safe.clone();
+    let mut visit = Visit::new(&mut door);
+    let (name, here) = (name(3), visit.identity.id());
+    let made = enrol(3, &[here, SafeId([0xa1; 32]), SafeId([0xa2; 32])], 2, PASSPHRASE, &name, 1);
+    let account = name.account(&here);
+    let [lost, next, last] = [1, 2, 3].map(secret);
+    let lost_channel = visit.opened(&account, &lost);
+    let staged = || Action::Stage(Box::new(given(&made, &here)));
+    let turn = Epoch { counter: 7, holder: DeviceId([1; 16]) };
+    // What a device has begun that is lost then: a share, a turn, a head of the book.
+    let content = b"head";
+    let mark = Mark { epoch: turn, sequence: 1, before: [0; 32].into(), digest: blake3(content).into() };
+    let head = Head { mark, sealed: content.to_vec().into() };
+    visit.act(&account, &lost_channel, &[staged(), Action::Promise(turn), Action::WriteHead(head)]);
+    let (_, fresh) = Blinded::start(b"guess", &mut rng(3)).unwrap();
+    visit.guess(&account, &guess_of(made.enrolment.id_at(&here), fresh, 1));
+    // Whoever comes within the week has it for another week.
+    safe.wait(UNUSED_SPAN - 1);
+    visit.act(&account, &lost_channel, &[Action::Show]);
+    safe.wait(UNUSED_SPAN - 1);
+    assert_refused(&visit.open_owner(&account, &next), Problem::OwnerExists);
+    safe.wait(1);
+    let left = visit.look(&account).left;
+    granted(visit.open_owner(&account, &next), 200, OCTETS);
+    let channel = ChannelKey::of_credential(2, next.clone());
+    let outcomes = visit.act(&account, &channel, &[Action::Show, Action::ReadHead]);
+    let [Outcome::Account(shown), Outcome::Head(None)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let numbers: Vec<u32> = shown.credentials.iter().map(|credential| credential.number).collect();
+    assert_eq!((numbers, shown.staged, shown.promised, shown.book), (vec![2], None, Epoch::NONE, None));
+    // What strangers have used up stays so.
+    assert_eq!((shown.tries.len(), visit.look(&account).left), (1, left));
+    // The first one is nobody any more.
+    assert_refused(&visit.try_act(&account, &lost_channel, &[Action::Show]).0, Problem::NotOwner);
+    assert_refused(&visit.open_owner(&account, &lost), Problem::OwnerExists);
+    // What was in force once is its owner's for ever, and when he has left, too.
+    let commit = Action::Commit(made.enrolment.id_at(&here), None);
+    assert_eq!(visit.act(&account, &channel, &[staged(), commit]), [Outcome::Done, Outcome::Done]);
+    let leave = Action::Drop(made.enrolment.id_at(&here));
+    for action in [None, Some((by_passphrase(&made, &here), leave)), Some((channel, Action::Revoke(2)))] {
+        if let Some((who, action)) = action {
+            assert_eq!(visit.act(&account, &who, &[action]), [Outcome::Done]);
+        }
+        safe.wait(4 * UNUSED_SPAN);
+        safe.wake();
+        assert_refused(&visit.open_owner(&account, &last), Problem::OwnerExists);
+    }
 }
 
 /// Whoever writes what and when: of each time that counts, what stood then is kept, and little else.

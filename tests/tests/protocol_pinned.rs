@@ -692,12 +692,13 @@ fn owners() {
         fetched: None,
         written: None,
         past: Vec::new(),
+        unused: None,
     };
     let stored = pin("owner_record.txt", "what a safe remembers of an owner", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
     let record = OwnerRecord { fetched: Some(Fetched { day: 20_800, errands: 3, bytes: 70_000 }), ..record };
     let past = Past { mark, from: NOW - 90_000, until: NOW };
-    let record = OwnerRecord { written: Some(NOW), past: vec![past], ..record };
+    let record = OwnerRecord { written: Some(NOW), past: vec![past], unused: Some(NOW), ..record };
     let stored =
         pin("owner_record_fetched.txt", "the same, after errands, and with a head of before", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);
@@ -909,16 +910,7 @@ fn owner_row() -> Owner {
     let held = vec![BackupId([9; 16])];
     let content = HeadContent { left_out: 2, announced, held, ..HeadContent::new(book()) };
     let head = content.seal(&made.root, epoch, 1, [0; 32], &mut rng(5)).unwrap();
-    let seat = |safe: SafeId, reached| Seat {
-        number: Some(1),
-        reached,
-        promised: true,
-        written: 1,
-        safe,
-        turned: false,
-        generation: None,
-        back: 0,
-    };
+    let seat = |safe: SafeId, reached| Seat { number: Some(1), reached, promised: true, written: 1, ..Seat::new(safe) };
     Owner {
         name: "alice-7kq4m2".into(),
         name_key: name.expose().clone(),

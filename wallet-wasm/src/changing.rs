@@ -212,8 +212,11 @@ impl Changing {
         let site = |given: &Given| Site { safe: given.safe, step: first(&given.safe), back: 0 };
         let joining = making.given.iter().map(|given| given.safe).filter(|safe| !staying(safe));
         // This wallet may have been there before.
-        let seat =
-            |safe| Seat { promised: false, written: 0, ..owner.former(&safe).cloned().unwrap_or(Seat::new(safe)) };
+        let seat = |safe| {
+            let known = owner.former(&safe);
+            let reached = known.map_or(Reached::Named, |seat| seat.reached);
+            Seat { number: known.and_then(|seat| seat.number), reached, ..Seat::new(safe) }
+        };
         let joining = joining.map(seat).collect();
         let sites = making.given.iter().map(site).collect();
         Ok(Self { generation, threshold, sites, joining, old, switched: false, announced: None, renews, making })
@@ -340,13 +343,19 @@ impl Owner {
         own && self.writes() && self.written() >= self.quorum()
     }
 
+    /// Whether a safe has heard of another device's turn. It takes nothing of the next enrolment before its owner has come back here once more.
+    pub fn is_turned(&self, safe: &SafeId) -> bool {
+        self.writing().any(|seat| seat.safe == *safe && seat.turned)
+    }
+
     /// What is said to a safe of the next enrolment.
     fn next_step(&self, changing: &Changing, site: &Site) -> Option<Errand> {
-        let turned = || self.writing().any(|seat| seat.safe == site.safe && seat.turned);
         let due = match site.step {
             _ if changing.is_over(site) || site.back > MAX_BACK => false,
             // Another device has the turn. It may have a change of its own, and what one stages takes the place of what the other has staged.
-            step if step < Step::Committed && !changing.switched && (self.superseded || turned()) => false,
+            step if step < Step::Committed && !changing.switched && (self.superseded || self.is_turned(&site.safe)) => {
+                false
+            }
             Step::Proven if changing.switched => true,
             Step::Proven => {
                 let here = self.writes() && self.written() >= self.quorum() && self.is_there(changing);
@@ -385,9 +394,9 @@ impl Owner {
         let (seats, joining) = (core::mem::take(&mut self.seats), core::mem::take(&mut changing.joining));
         let is_new = |safe: &SafeId| changing.sites.iter().any(|site| site.safe == *safe);
         let seat_of = |site: &Site| {
-            let known = seats.iter().chain(&joining).find(|seat| seat.safe == site.safe).cloned();
-            let known = known.unwrap_or(Seat::new(site.safe));
-            Seat { reached: Reached::Committed, promised: false, written: 0, turned: false, generation: None, ..known }
+            let known = seats.iter().chain(&joining).find(|seat| seat.safe == site.safe);
+            let number = known.and_then(|seat| seat.number);
+            Seat { number, reached: Reached::Committed, ..Seat::new(site.safe) }
         };
         self.seats = changing.sites.iter().map(seat_of).collect();
         let (old, leaving): (Vec<OldKey>, Vec<OldKey>) =
@@ -573,7 +582,9 @@ pub(crate) fn understand(
         return match (errand, outcomes.pop()?) {
             (Errand::Leave, Outcome::Done) => event(Event::OwnerLeft(*safe)),
             (Errand::Leave, _) => wrong("does not forget what it kept for you"),
-            (_, Outcome::Account(account)) => event(Event::OwnerGeneration(*safe, account.generation)),
+            (_, Outcome::Account(account)) => {
+                event(Event::OwnerGeneration(*safe, account.generation, account.promised))
+            }
             _ => None,
         };
     };

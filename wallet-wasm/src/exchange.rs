@@ -350,6 +350,9 @@ pub(crate) fn refusal(uri: &str, time: Seconds) -> Meaning {
         Some(Problem::TokenRequired | Problem::TokenInvalid | Problem::TokenExpired) => {
             Meaning::Refused("wants a token of its operator, which you enter under Safes".to_owned())
         }
+        Some(Problem::OwnerExists) => Meaning::Refused(
+            "was opened under your name by another wallet: go on there, take another name or safe, or come again a week after that one did last".to_owned(),
+        ),
         Some(Problem::OverQuota) => Meaning::Refused("has no more room under your token".to_owned()),
         Some(problem) => Meaning::Refused(format!("refuses ({})", problem.slug())),
         None => Meaning::Later(Contact::NotItself, format!("answers with an unknown refusal ({uri})")),

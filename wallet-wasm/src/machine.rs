@@ -255,7 +255,7 @@ pub enum Event {
     /// A safe has forgotten what it kept of the enrolment before; or its owner waits for that no longer.
     OwnerLeft(SafeId),
     /// A safe says which generation of the enrolment is in force.
-    OwnerGeneration(SafeId, u32),
+    OwnerGeneration(SafeId, u32, Epoch),
     /// The owner wants everything to be protected anew that the root before has told of.
     RenewExposed,
     /// The owner has come back on this device.
@@ -442,7 +442,7 @@ impl Transition<'_> {
             Event::CancelChange => self.cancel_change(),
             Event::OwnerStepped(safe, from, to, number) => self.owner_stepped(&safe, from, to, number),
             Event::OwnerLeft(safe) => self.owner_left(&safe),
-            Event::OwnerGeneration(safe, generation) => self.owner_generation(&safe, generation),
+            Event::OwnerGeneration(safe, generation, promised) => self.owner_generation(&safe, generation, promised),
             Event::RenewExposed => self.renew_exposed(),
             Event::OwnerReturned(back) => self.owner_returned(*back),
             Event::WriteChapter(write) => self.write_chapter(*write, rng),

@@ -108,9 +108,17 @@ pub struct Seat {
     #[n(7)]
     #[cbor(default)]
     pub back: u8,
+    /// Since another device has the turn there: which one that is.
+    #[n(8)]
+    pub heard: Option<Epoch>,
 }
 
 impl Seat {
+    /// Its owner has come back: whoever has the turn there says so anew.
+    pub(crate) const fn ask_again(&mut self) {
+        (self.turned, self.generation, self.heard) = (false, None, None);
+    }
+
     /// A safe that has nothing yet.
     pub const fn new(safe: SafeId) -> Self {
         Self {
@@ -122,6 +130,7 @@ impl Seat {
             turned: false,
             generation: None,
             back: 0,
+            heard: None,
         }
     }
 }

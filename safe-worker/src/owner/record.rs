@@ -127,6 +127,9 @@ pub struct OwnerRecord {
     #[n(13)]
     #[cbor(default)]
     pub past: Vec<Past>,
+    /// When whoever opened the account was here last, as long as no enrolment was ever in force.
+    #[n(14)]
+    pub unused: Option<Seconds>,
 }
 
 impl Default for OwnerRecord {
@@ -146,6 +149,7 @@ impl Default for OwnerRecord {
             fetched: None,
             written: None,
             past: Vec::new(),
+            unused: None,
         }
     }
 }

@@ -25,8 +25,9 @@ use protocol::{
     plan::{Place, Plan},
     register::liars,
 };
+use safe_worker::owner::UNUSED_SPAN;
 use wallet_wasm::{
-    changing::{Change, OldKey},
+    changing::{Change, OldKey, Site, Step},
     exchange::Request,
     machine::{Enrol, Event, Wish},
     owner::{
@@ -799,17 +800,10 @@ impl World<'_, '_> {
         for at in devices {
             let making = self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.making.is_some());
             assert!(!making, "does not end: {:?}", self.open_of(at));
-            let mut back = false;
-            for _ in 0..3 {
-                back = back || self.come_back(at, 0);
-                self.move_on(DAY);
-            }
-            assert!(back || self.person().guesses > 0, "the owner does not come back on wallet {at}");
-            for _ in 0..12 {
-                if self.open_of(at).is_none() {
-                    break;
-                }
-                self.try_again();
+            let mut back = self.rest_at(at);
+            if self.waits_for_a_safe(at) {
+                self.move_on(UNUSED_SPAN);
+                back &= self.rest_at(at);
             }
             // One that shows an enrolment before this one does not get to know this device.
             let open = self.open_of(at);
@@ -819,6 +813,32 @@ impl World<'_, '_> {
                 open.unwrap_or_default()
             );
         }
+    }
+
+    /// The owner comes back on a device, and all that goes on there without him does. Whether he is back.
+    fn rest_at(&mut self, at: usize) -> bool {
+        let mut back = false;
+        for _ in 0..3 {
+            back = back || self.come_back(at, 0);
+            self.move_on(DAY);
+        }
+        assert!(back || self.person().guesses > 0, "the owner does not come back on wallet {at}");
+        for _ in 0..12 {
+            if self.open_of(at).is_none() {
+                break;
+            }
+            self.try_again();
+        }
+        back
+    }
+
+    /// Whether a safe keeps a device from going on. At one that joins another device has opened the account, and is to leave it alone for a week. One that was not asked on the way back has
+    /// heard of a later turn, and the owner is to come back once more.
+    fn waits_for_a_safe(&self, wallet: usize) -> bool {
+        let Some(owner) = &self.owners[wallet].known.owner else { return false };
+        let refusals = &self.owners[wallet].tabs[0].wallet.session.owner_refusals;
+        let refused = |site: &Site| site.step == Step::Named && refusals.contains_key(&site.safe);
+        owner.writing().any(|seat| seat.turned) || owner.changing.iter().flat_map(|now| &now.sites).any(refused)
     }
 
     /// From the safes alone, whichever answer: the newest book that counts, and all that it tells of.

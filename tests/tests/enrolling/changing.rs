@@ -3,11 +3,13 @@
 
 use protocol::{
     ids::{EnrolmentId, SafeId},
-    owner::book::Announced,
+    owner::{book::Announced, login::ChannelKey},
 };
+use safe_worker::owner::UNUSED_SPAN;
 use wallet_wasm::{
     changing::{Change, OldKey, Site, Step, exposed},
     session::Action,
+    view::{ChangeView, draw},
 };
 
 use super::*;
@@ -689,25 +691,84 @@ fn what_is_bound_stays_with_its_owner_when_he_leaves_its_safe() {
     );
 }
 
+/// Until a safe that joins has opened an account.
+fn run_until_joined(wallet: &mut Wallet<'_>, safes: &Safes, safe: &SafeId) {
+    let joins = |wallet: &Wallet<'_>| {
+        let owner = wallet.state.owner.as_ref().unwrap();
+        owner.changing.as_ref().unwrap().joining.iter().any(|seat| seat.safe == *safe && seat.number.is_some())
+    };
+    while !joins(wallet) {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, safes, Fault::None).unwrap();
+    }
+}
+
+fn shown(wallet: &Wallet<'_>) -> ChangeView {
+    draw(&wallet.state, &wallet.session, wallet.now(), true).owner.unwrap().change.unwrap()
+}
+
+/// What the page says of a safe of the next enrolment.
+fn said_of(wallet: &Wallet<'_>, safe: &SafeId) -> (&'static str, Option<String>) {
+    let seat = shown(wallet).seats.into_iter().find(|seat| seat.safe_id == safe.to_string()).unwrap();
+    (seat.step, seat.trouble)
+}
+
+/// A device begins a change and is lost: what it has opened at a new safe does not keep its owner from it for ever.
+#[test]
+fn a_safe_that_a_lost_device_was_to_take_up_is_free_after_a_week() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let to = [0, 1, 2, 3, 5];
+    let (mut lost, _) = changing(store, &safes, &to);
+    let safe = safes.all[5].id();
+    run_until_joined(&mut lost, &safes, &safe);
+    let mut second = Comer::new(&safes, lost.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let change = next(&safes, &second, &ALL, (PASSPHRASE, NEW), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut second, &safes);
+    let (_, trouble) = said_of(&second, &safe);
+    assert!(trouble.is_some_and(|text| text.contains("was opened under your name by another wallet")));
+    assert!(shown(&second).may_cancel);
+    second.wait(UNUSED_SPAN);
+    second.session.retry();
+    settle(&mut second, &safes);
+    assert_changed(&second, &safe);
+    Comer { passphrase: NEW, ..Comer::new(&safes, second.now(), &[2, 3, 5], 3) }.come_back(3);
+}
+
+fn assert_changed(wallet: &Wallet<'_>, safe: &SafeId) {
+    let owner = wallet.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.seat(safe).is_some());
+    assert_eq!(owner.generation, 2);
+}
+
 #[test]
 fn a_safe_that_joins_and_has_another_turn_is_asked_once() {
     let (store, safes) = (leak(), Safes::new(N + 1));
     let (mut wallet, _) = changing(store, &safes, &[0, 1, 2, 3, 5]);
     let safe = safes.all[5].id();
-    let joins = |wallet: &Wallet<'_>| {
-        let owner = wallet.state.owner.as_ref().unwrap();
-        owner.changing.as_ref().unwrap().joining.iter().any(|seat| seat.safe == safe && seat.number.is_some())
-    };
-    while !joins(&wallet) {
-        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
-        wallet.act(&action, &safes, Fault::None).unwrap();
-    }
-    let epoch = wallet.state.owner.as_ref().unwrap().epoch;
-    wallet.handle(Event::OwnerSuperseded(safe, epoch)).unwrap();
+    run_until_joined(&mut wallet, &safes, &safe);
+    // One that nobody else has heard of: whoever it was did not come that far.
+    let owner = wallet.state.owner.clone().unwrap();
+    let seat = owner.changing.as_ref().unwrap().joining[0].clone();
+    let channel = ChannelKey::of_credential(seat.number.unwrap(), owner.key_at(&safe));
+    let turn = Epoch { counter: owner.epoch.counter + 3, ..owner.epoch };
+    let comer = Comer::new(&safes, wallet.now(), &ALL, 4);
+    let promised = Visit::new(&mut comer.door(5)).act(&name().account(&safe), &channel, &[Act::Promise(turn)]);
+    assert_eq!(promised, [Outcome::Promised(None)]);
+    wallet.handle(Event::OwnerSuperseded(safe, owner.epoch)).unwrap();
     let asks = |wallet: &Wallet<'_>| {
         wallet.session.actions(&wallet.state, wallet.now()).contains(&Action::Owner(safe, Errand::Ask))
     };
     assert!(asks(&wallet));
     wallet.act(&Action::Owner(safe, Errand::Ask), &safes, Fault::None).unwrap();
     assert!(!asks(&wallet), "it would be asked again at once, and without end");
+    settle(&mut wallet, &safes);
+    assert!(wallet.state.owner.as_ref().unwrap().writes(), "the turn is this device's at all others");
+    assert!(said_of(&wallet, &safe).0.contains("come back here once more"));
+    // Nobody asks that safe on the way back: the turn is above what it has said.
+    comer.come_back_to(&mut wallet, 4);
+    settle(&mut wallet, &safes);
+    assert_changed(&wallet, &safe);
 }

@@ -1,6 +1,9 @@
 //! Transitions of a change: the next enrolment takes the place of the one before, safe by safe, and what the root before has told of is protected anew.
 
-use protocol::ids::{BackupId, SafeId};
+use protocol::{
+    ids::{BackupId, SafeId},
+    owner::messages::Epoch,
+};
 
 use super::{Transition, WalletError};
 use crate::{
@@ -30,8 +33,11 @@ impl Owner {
             // Who makes a safe forget is another device with a change of its own, whose turn is over now.
             changing.sites.iter_mut().for_each(|site| site.back = 0);
             // The turn is another one.
-            if kept.epoch != self.epoch {
-                changing.joining.iter_mut().for_each(|seat| (seat.promised, seat.written) = (false, 0));
+            for seat in &mut changing.joining {
+                seat.ask_again();
+                if kept.epoch != self.epoch {
+                    (seat.promised, seat.written) = (false, 0);
+                }
             }
             return Self { changing: Some(changing), changed: kept.changed.or(self.changed), ..kept };
         }
@@ -148,12 +154,17 @@ impl Transition<'_> {
         Ok(())
     }
 
-    pub(super) fn owner_generation(&mut self, safe: &SafeId, generation: u32) -> Result<(), WalletError> {
+    pub(super) fn owner_generation(
+        &mut self,
+        safe: &SafeId,
+        generation: u32,
+        promised: Epoch,
+    ) -> Result<(), WalletError> {
         let mut owner = self.owner()?;
         let before = owner.is_outdated();
         // One that joins has its answer, too: it would be asked without a pause, and without end.
         let seats = owner.writing_mut().filter(|seat| seat.safe == *safe && seat.turned);
-        seats.for_each(|seat| seat.generation = Some(generation));
+        seats.for_each(|seat| (seat.generation, seat.heard) = (Some(generation), Some(promised)));
         if owner.is_outdated() && !before {
             let text = "Your passphrase or your safes were changed on another device. Come back here with the passphrase of now.";
             self.note(Level::Warning, text);

@@ -196,7 +196,13 @@ impl Transition<'_> {
         }
         // Another device took its turn, or wrote, and this one has not heard so.
         let newest = back.newest.as_ref().map(|(head, _)| head.mark);
-        let overtaken = |owner: &Owner| back.seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
+        // So has a safe heard that is to join, and is asked by nobody who comes back.
+        let heard = before.iter().flat_map(|owner| owner.writing()).filter_map(|seat| seat.heard);
+        let near = back.epoch.counter.saturating_add(MAX_LEAP);
+        let heard = heard.filter(|epoch| epoch.counter <= near).max();
+        let seen = back.seen.max(heard.unwrap_or(Epoch::NONE));
+        let epoch = Epoch { counter: back.epoch.counter.max(seen.counter.saturating_add(1)), ..back.epoch };
+        let overtaken = |owner: &Owner| seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
         // Whose turn it is already goes on with it.
         let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
         let turn = before.filter(|owner| !owner.superseded && !overtaken(owner)).filter(same);
@@ -240,7 +246,7 @@ impl Transition<'_> {
             let number = number.or_else(|| before.filter(same_key)?.number_at(&safe));
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
-            Seat { safe, number, reached, promised, written, turned: false, generation: None, back: 0 }
+            Seat { number, reached, promised, written, ..Seat::new(safe) }
         };
         let seats = back.seats.into_iter().map(|(safe, number)| seat(safe, number)).collect();
         self.note(Level::Info, format!("You are back as “{}”.", back.name));
@@ -255,7 +261,7 @@ impl Transition<'_> {
                 seats,
                 making: None,
                 root: Some(back.root),
-                epoch: back.epoch,
+                epoch,
                 head,
                 content: None,
                 // Whoever only reads leaves the turn where it is.
