@@ -22,7 +22,7 @@ use protocol::{
     ids::{AttemptId, BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
     owner::{
-        book::{Announced, HeadContent},
+        book::{Announced, HeadContent, Left},
         enrolment::{Enrolling, Enrolment, Stretched},
         kit::Printed,
         messages::{
@@ -943,6 +943,7 @@ fn owner_row() -> Owner {
         renewing: Some(Renewing { left: vec![BackupId([8; 16])] }),
         announced: Some(Announced { generation: 2, id: made.enrolment.id }),
         held: vec![BackupId([9; 16])],
+        left: vec![Left { number: Some(3), ..Left::new(&made.root, ids[1]) }],
     }
 }
 

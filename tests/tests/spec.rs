@@ -29,7 +29,7 @@ use protocol::{
     ids::{BackupId, ClaimantId, DepositId, DeviceId, EnrolmentId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
     layout::{Draft, Layout},
     owner::{
-        book::{Announced, HeadContent},
+        book::{Announced, HeadContent, Left},
         device::{self, Handle},
         enrolment::{Enrolling, OwnerRoot, Stretched},
         kit::{Kit, KitSafe},
@@ -544,7 +544,8 @@ fn what_owners_and_safes_say_conforms() {
     let announced = Some(Announced { generation: 2, id: EnrolmentId([8; 16]) });
     let held = vec![BackupId([7; 16])];
     let called = Some("alice-7kq4m2".to_owned());
-    let content = HeadContent { gone, name: called, announced, held, ..HeadContent::new(book) };
+    let left = vec![Left { number: Some(2), ..Left::new(&OwnerRoot::new(root.clone()), SafeId([1; 32])) }];
+    let content = HeadContent { gone, name: called, announced, held, left, ..HeadContent::new(book) };
     conforms("head-content", &codec::encode(&content));
     let head = content.seal(&OwnerRoot::new(root.clone()), epoch, 7, [2; 32], &mut rng(1)).unwrap();
     conforms("head", &codec::encode(&head));

@@ -211,6 +211,11 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
             draft.content.left_out += 1;
         }
     }
+    for left in &owner.left {
+        if draft.room_for(codec::encode(left).len()) {
+            draft.content.left.push(left.clone());
+        }
+    }
     for backup in told.iter().filter(|backup| next.is_held(backup)) {
         if draft.room_for(codec::encode(&backup.id).len()) {
             draft.content.held.push(backup.id);

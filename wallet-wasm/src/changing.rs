@@ -20,13 +20,10 @@ use protocol::{
     },
     ids::{BackupId, EnrolmentId, GuessId, SafeId, Seconds},
     owner::{
-        book::Announced,
-        enrolment::{Enrolment, Stretched},
+        book::{Announced, Left, MAX_LEFT},
+        enrolment::{Enrolment, OwnerRoot, Stretched},
         login::{ChannelKey, Known},
-        messages::{
-            Account, Action, Answering, CredentialKind, Epoch, Evaluated, Guess, NewCredential, Opening, Outcome,
-            Refusal, Topic,
-        },
+        messages::{Account, Action, Answering, Epoch, Evaluated, Guess, Opening, Outcome, Refusal, Topic},
         ticket::Right,
     },
     problem::Problem,
@@ -213,9 +210,11 @@ impl Changing {
         let joining = making.given.iter().map(|given| given.safe).filter(|safe| !staying(safe));
         // This wallet may have been there before.
         let seat = |safe| {
-            let known = owner.former(&safe);
+            let own = owner.former(&safe).filter(|seat| !seat.shared);
+            let shared = own.is_none() && !is_known(&safe) && owner.left.iter().any(|left| left.safe == safe);
+            let known = owner.former(&safe).filter(|seat| seat.shared == shared);
             let reached = known.map_or(Reached::Named, |seat| seat.reached);
-            Seat { number: known.and_then(|seat| seat.number), reached, ..Seat::new(safe) }
+            Seat { number: known.and_then(|seat| seat.number), reached, shared, ..Seat::new(safe) }
         };
         let joining = joining.map(seat).collect();
         let sites = making.given.iter().map(site).collect();
@@ -300,11 +299,38 @@ impl Owner {
         self.former.iter().find(|seat| seat.safe == *safe)
     }
 
-    /// The number of this wallet's credential at a safe, wherever it has one.
-    pub fn number_at(&self, safe: &SafeId) -> Option<u32> {
+    /// The seats at a safe, by whichever enrolment.
+    fn seats_at(&self, safe: &SafeId) -> impl Iterator<Item = &Seat> {
         let joining = self.changing.iter().flat_map(|changing| &changing.joining);
-        let mut seats = self.seats.iter().chain(joining).chain(&self.former);
-        seats.find(|seat| seat.safe == *safe && seat.number.is_some())?.number
+        self.seats.iter().chain(joining).chain(&self.former).filter(move |seat| seat.safe == *safe)
+    }
+
+    /// Where this wallet is known at a safe, or is to be.
+    pub fn seat_at(&self, safe: &SafeId) -> Option<&Seat> {
+        self.seats_at(safe).find(|seat| seat.number.is_some()).or_else(|| self.seats_at(safe).next())
+    }
+
+    /// The number of the credential by which a safe knows this wallet, wherever it has one.
+    pub fn number_at(&self, safe: &SafeId) -> Option<u32> {
+        self.seat_at(safe)?.number
+    }
+
+    /// A safe that was left on another device knows this one by the credential that is left there.
+    pub(crate) fn follow_left(&mut self) {
+        let known = |left: &Left| left.number.is_some() && self.seats_at(&left.safe).next().is_none();
+        let seat = |left: &Left| Seat {
+            reached: Reached::Committed,
+            shared: true,
+            number: left.number,
+            ..Seat::new(left.safe)
+        };
+        let seats: Vec<Seat> = self.left.iter().filter(|left| known(left)).map(seat).collect();
+        self.former.extend(seats);
+        // Also where it was left after this device had begun to have it join.
+        let Self { changing, left, .. } = self;
+        let joining = changing.iter_mut().flat_map(|changing| &mut changing.joining);
+        let is_left = |seat: &&mut Seat| seat.number.is_none() && left.iter().any(|left| left.safe == seat.safe);
+        joining.filter(is_left).for_each(|seat| seat.shared = true);
     }
 
     /// The seats to which the book is written.
@@ -316,6 +342,12 @@ impl Owner {
     pub fn writing_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
         let joining = self.changing.iter_mut().filter(|changing| !changing.switched).flat_map(|c| &mut c.joining);
         self.seats.iter_mut().chain(joining)
+    }
+
+    /// The same, and those at safes that were left.
+    pub fn known_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
+        let joining = self.changing.iter_mut().filter(|changing| !changing.switched).flat_map(|c| &mut c.joining);
+        self.seats.iter_mut().chain(joining).chain(&mut self.former)
     }
 
     /// Whether the newest head counts in the next enrolment as well.
@@ -383,6 +415,13 @@ impl Owner {
         }
         if self.is_settled() {
             all.extend(self.leaving.iter().map(|key| (key.safe, Errand::Leave)));
+            let stays = |safe: &SafeId| self.leaving.iter().all(|key| key.safe != *safe) && self.seat(safe).is_none();
+            // So that what is bound can be let go there.
+            let waits = |seat: &&Seat| seat.number.is_some() && !seat.promised && !seat.turned && stays(&seat.safe);
+            all.extend(self.former.iter().filter(waits).map(|seat| (seat.safe, Errand::Promise)));
+            // The answer was lost in which it said so.
+            let asks = |left: &&Left| left.number.is_none() && stays(&left.safe);
+            all.extend(self.left.iter().filter(asks).map(|left| (left.safe, Errand::Return)));
         }
         all
     }
@@ -395,18 +434,24 @@ impl Owner {
         let is_new = |safe: &SafeId| changing.sites.iter().any(|site| site.safe == *safe);
         let seat_of = |site: &Site| {
             let known = seats.iter().chain(&joining).find(|seat| seat.safe == site.safe);
-            let number = known.and_then(|seat| seat.number);
-            Seat { number, reached: Reached::Committed, ..Seat::new(site.safe) }
+            let (number, shared) = known.map_or((None, false), |seat| (seat.number, seat.shared));
+            Seat { number, shared, reached: Reached::Committed, ..Seat::new(site.safe) }
         };
         self.seats = changing.sites.iter().map(seat_of).collect();
         let (old, leaving): (Vec<OldKey>, Vec<OldKey>) =
             core::mem::take(&mut changing.old).into_iter().partition(|key| is_new(&key.safe));
         self.former.retain(|seat| !is_new(&seat.safe) && seats.iter().all(|other| other.safe != seat.safe));
         let gone = seats.into_iter().filter(|seat| !is_new(&seat.safe) && seat.number.is_some());
-        self.former.extend(gone.map(|seat| Seat { promised: false, ..seat }));
+        self.former.extend(gone);
+        // The turn is another one.
+        self.former.iter_mut().for_each(|seat| (seat.promised, seat.turned) = (false, false));
         self.leaving.retain(|key| !is_new(&key.safe));
+        let root = OwnerRoot::new(changing.making.root.clone());
+        self.left.retain(|left| leaving.iter().all(|key| key.safe != left.safe));
+        self.left.extend(leaving.iter().map(|key| Left::new(&root, key.safe)));
+        self.left.drain(..self.left.len().saturating_sub(MAX_LEFT));
         self.leaving.extend(leaving);
-        self.root = Some(changing.making.root.clone());
+        self.root = Some(root.expose().clone());
         (self.threshold, self.generation) = (changing.threshold, changing.generation);
         // A turn of its own: other devices that have the old root hear that they are behind, and come back.
         self.base = self.head.as_ref().map(|head| head.mark).or(self.base);
@@ -476,7 +521,9 @@ pub(crate) fn ask<R: CryptoRng>(
     let step = match errand {
         Errand::Leave => {
             let key = owner.leaving.iter().find(|key| key.safe == *safe).ok_or(WalletError::Unknown("safe"))?;
-            let leave = [Action::Refund(vec![key.guess]), Action::Promise(owner.epoch), Action::Drop(key.id)];
+            let shared = owner.shared_at(safe, rng)?.map(Action::Add);
+            let before = [Action::Refund(vec![key.guess]), Action::Promise(owner.epoch)].into_iter();
+            let leave: Vec<Action> = before.chain(shared).chain([Action::Drop(key.id)]).collect();
             return Ok(Asking::act(&leave, key.channel()));
         }
         Errand::Change(step) => step,
@@ -497,10 +544,7 @@ pub(crate) fn ask<R: CryptoRng>(
             match old {
                 // It may not know this device yet, and takes back the try that it was asked.
                 Some(old) => {
-                    let (kind, key) = (CredentialKind::Wallet, owner.key_at(safe));
-                    let note = owner.note_at(safe, rng)?.into();
-                    let new = NewCredential { kind, key, note, wrap: None, locator: None };
-                    let arrive = [Action::Refund(vec![old.guess]), Action::Add(new)];
+                    let arrive = [Action::Refund(vec![old.guess]), Action::Add(owner.own_credential(safe, rng)?)];
                     Asking::act(&[&arrive[..], &stage].concat(), old.channel())
                 }
                 None => Asking::act(&stage, wallet()?),
@@ -525,7 +569,16 @@ pub(crate) fn ask<R: CryptoRng>(
         }
         Step::Answered => {
             let (guess, _) = changing.last_try(safe)?;
-            Asking::act(&[Action::Show, Action::Refund(vec![guess.id])], changing.new_key(safe)?)
+            let mut actions = vec![Action::Show, Action::Refund(vec![guess.id])];
+            // It is left no more, and knows this wallet by itself from now on.
+            let seat = owner.seat_at(safe).filter(|seat| seat.shared);
+            let left = owner.left.iter().find(|left| left.safe == *safe);
+            let number = left.and_then(|left| left.number).or_else(|| seat?.number);
+            actions.extend(number.map(Action::Revoke));
+            if seat.is_some() {
+                actions.push(Action::Add(owner.own_credential(safe, rng)?));
+            }
+            Asking::act(&actions, changing.new_key(safe)?)
         }
         Step::Current | Step::Dropped => {
             let old = old.ok_or(WalletError::Unknown("enrolment"))?;
@@ -542,7 +595,7 @@ pub(crate) fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Opt
     let event = |event| Some(Meaning::Event(Box::new(event)));
     match errand {
         // It has left already, and the answer was lost.
-        Errand::Leave => event(Event::OwnerLeft(*safe)),
+        Errand::Leave => event(Event::OwnerLeft(*safe, None)),
         Errand::Change(step) => {
             let changing = state.owner.as_ref()?.changing.as_ref()?;
             // One that was left may have heard of it although its answer was lost: then it knows this wallet, and not the key any more.
@@ -567,6 +620,14 @@ fn back_to(changing: &Changing, safe: &SafeId, from: Step, to: Step) -> Option<M
     Some(Meaning::Event(Box::new(Event::OwnerStepped(*safe, from, to, None))))
 }
 
+/// The number that a credential was given.
+fn added(outcomes: &[Outcome]) -> Option<u32> {
+    outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Added(number) => Some(*number),
+        _ => None,
+    })
+}
+
 /// What an answer means; `None`: not what a safe answers to its owner.
 pub(crate) fn understand(
     owner: &Owner,
@@ -580,7 +641,7 @@ pub(crate) fn understand(
     let Errand::Change(step) = errand else {
         let mut outcomes: Vec<Outcome> = answering.read(answer).ok()?;
         return match (errand, outcomes.pop()?) {
-            (Errand::Leave, Outcome::Done) => event(Event::OwnerLeft(*safe)),
+            (Errand::Leave, Outcome::Done) => event(Event::OwnerLeft(*safe, added(&outcomes))),
             (Errand::Leave, _) => wrong("does not forget what it kept for you"),
             (_, Outcome::Account(account)) => {
                 event(Event::OwnerGeneration(*safe, account.generation, account.promised))
@@ -629,13 +690,7 @@ pub(crate) fn understand(
                 | (Step::Proven, [Outcome::Refused(Refusal::Superseded)]) => {
                     event(Event::OwnerSuperseded(*safe, epoch))
                 }
-                (Step::Opened, [before @ .., Outcome::Done]) => {
-                    let number = before.iter().find_map(|outcome| match outcome {
-                        Outcome::Added(number) => Some(*number),
-                        _ => None,
-                    });
-                    stepped(Step::Staged, number)
-                }
+                (Step::Opened, [before @ .., Outcome::Done]) => stepped(Step::Staged, added(before)),
                 (Step::Opened, [.., Outcome::Refused(Refusal::OutOfOrder)]) => {
                     wrong("keeps a newer enrolment; come back with its passphrase")
                 }
@@ -645,10 +700,10 @@ pub(crate) fn understand(
                 (Step::Shared, [Outcome::Account(account)]) if returns(account) == Some(true) => {
                     stepped(Step::Proven, None)
                 }
-                (Step::Answered, [Outcome::Account(account), _]) => {
+                (Step::Answered, [Outcome::Account(account), _, after @ ..]) => {
                     let current = account.current == Some(changing.given(safe).ok()?.staged.id);
                     match (current, returns(account)) {
-                        (true, Some(true)) => stepped(Step::Current, None),
+                        (true, Some(true)) => stepped(Step::Current, added(after)),
                         // It is staged there, and was not put in force: the safe was set back in between.
                         (false, _) if account.previous.is_none() || account.staged.is_some() => {
                             back_to(changing, safe, step, Step::Opened)

@@ -253,7 +253,9 @@ pub enum Event {
     /// The next enrolment has come at a safe from one step to another, under this number of the wallet's credential.
     OwnerStepped(SafeId, Step, Step, Option<u32>),
     /// A safe has forgotten what it kept of the enrolment before; or its owner waits for that no longer.
-    OwnerLeft(SafeId),
+    OwnerLeft(SafeId, Option<u32>),
+    /// A safe that was left has said the number of the credential that all devices share there; `None`: it has none.
+    OwnerReturns(SafeId, Option<u32>),
     /// A safe says which generation of the enrolment is in force.
     OwnerGeneration(SafeId, u32, Epoch),
     /// The owner wants everything to be protected anew that the root before has told of.
@@ -441,7 +443,8 @@ impl Transition<'_> {
             Event::ChangeOwner(change) => self.change_owner(*change),
             Event::CancelChange => self.cancel_change(),
             Event::OwnerStepped(safe, from, to, number) => self.owner_stepped(&safe, from, to, number),
-            Event::OwnerLeft(safe) => self.owner_left(&safe),
+            Event::OwnerLeft(safe, number) => self.owner_left(&safe, number),
+            Event::OwnerReturns(safe, number) => self.owner_returns(&safe, number),
             Event::OwnerGeneration(safe, generation, promised) => self.owner_generation(&safe, generation, promised),
             Event::RenewExposed => self.renew_exposed(),
             Event::OwnerReturned(back) => self.owner_returned(*back),

@@ -19,7 +19,7 @@ use protocol::{
     },
     ids::{BackupId, DeviceId, GuessId, SafeId, Seconds},
     owner::{
-        book::{Announced, HeadContent},
+        book::{Announced, HeadContent, Left},
         enrolment::{Enrolment, Made, OwnerRoot, Staged, Stretched},
         kit::Printed,
         login::{ChannelKey, Counter, LoginError, Recognised},
@@ -111,6 +111,10 @@ pub struct Seat {
     /// Since another device has the turn there: which one that is.
     #[n(8)]
     pub heard: Option<Epoch>,
+    /// The number is that of the credential that all devices share at a safe that was left ([`Owner::left`]), and not of this wallet's own.
+    #[n(9)]
+    #[cbor(default)]
+    pub shared: bool,
 }
 
 impl Seat {
@@ -131,6 +135,7 @@ impl Seat {
             generation: None,
             back: 0,
             heard: None,
+            shared: false,
         }
     }
 }
@@ -275,6 +280,10 @@ pub struct Owner {
     #[n(24)]
     #[cbor(default)]
     pub held: Vec<BackupId>,
+    /// Safes that were left, on whichever device.
+    #[n(25)]
+    #[cbor(default)]
+    pub left: Vec<Left>,
 }
 
 /// What is said to a safe next.
@@ -303,6 +312,8 @@ pub enum Errand {
     Leave,
     /// Ask which enrolment is in force, after another device has taken the turn.
     Ask,
+    /// Ask for the number of the credential that all devices share at a safe that was left.
+    Return,
 }
 
 impl Errand {
@@ -314,8 +325,15 @@ impl Errand {
 
 impl Owner {
     /// A wallet's key at a safe.
-    pub fn key_at(&self, safe: &SafeId) -> Secret {
+    pub fn own_key_at(&self, safe: &SafeId) -> Secret {
         Counter::Wallet(self.credential.clone()).key_at(safe)
+    }
+
+    /// The key by which this wallet is known at a safe: its own, or the one that all devices share where it was left.
+    pub fn key_at(&self, safe: &SafeId) -> Secret {
+        let shared = self.seat_at(safe).is_some_and(|seat| seat.shared);
+        let left = self.left.iter().find(|left| shared && left.safe == *safe);
+        left.map_or_else(|| self.own_key_at(safe), |left| left.key.clone())
     }
 
     /// What this wallet's credential is called at all safes.
@@ -329,6 +347,26 @@ impl Owner {
     /// [`CryptoError`] never; the type is that of sealing.
     pub fn note_at<R: CryptoRng>(&self, safe: &SafeId, rng: &mut R) -> Result<Vec<u8>, CryptoError> {
         Note::new(self.credential_id(), &self.label).seal(&NameKey::new(self.name_key.clone()), safe, rng)
+    }
+
+    /// This wallet's credential at a safe, to be added there.
+    ///
+    /// # Errors
+    /// [`CryptoError`] never; the type is that of sealing.
+    pub fn own_credential<R: CryptoRng>(&self, safe: &SafeId, rng: &mut R) -> Result<NewCredential, CryptoError> {
+        let (kind, key) = (CredentialKind::Wallet, self.own_key_at(safe));
+        Ok(NewCredential { kind, key, note: self.note_at(safe, rng)?.into(), wrap: None, locator: None })
+    }
+
+    /// The credential that all devices share at a safe that was left.
+    ///
+    /// # Errors
+    /// [`CryptoError`] never; the type is that of sealing.
+    pub fn shared_at<R: CryptoRng>(&self, safe: &SafeId, rng: &mut R) -> Result<Option<NewCredential>, CryptoError> {
+        let Some(Left { key, .. }) = self.left.iter().find(|left| left.safe == *safe) else { return Ok(None) };
+        let name = NameKey::new(self.name_key.clone());
+        let note = Note::new(credential_id(key), "").seal(&name, safe, rng)?.into();
+        Ok(Some(NewCredential { kind: CredentialKind::Wallet, key: key.clone(), note, wrap: None, locator: None }))
     }
 
     /// The seat of a safe.
@@ -533,6 +571,10 @@ pub fn question_by<R: CryptoRng>(
             let opening = Opening { key: owner.key_at(safe), note: owner.note_at(safe, rng)?.into() };
             (Topic::Open, codec::encode(&opening), None)
         }
+        Errand::Return => {
+            let shared = owner.shared_at(safe, rng)?.ok_or(WalletError::Unknown("credential"))?;
+            (Topic::Open, codec::encode(&Opening { key: shared.key, note: shared.note }), None)
+        }
         Errand::Evaluate => {
             let given = given()?;
             let (blinded, element) = Blinded::start(b"trial", rng)?;
@@ -597,6 +639,8 @@ pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, ans
     match (errand, heard(state, safe, errand, asked, answer)) {
         // Not by what its owner has shown; everything else goes on there.
         (Errand::Ticket(Right::Owner), Meaning::Refused(_)) => Meaning::Event(Box::new(Event::NotRestored(*safe))),
+        // It had no room for that credential: only wallets that it knows have a way back there.
+        (Errand::Return, Meaning::Refused(_)) => Meaning::Event(Box::new(Event::OwnerReturns(*safe, None))),
         (_, meaning) => meaning,
     }
 }
@@ -625,6 +669,10 @@ fn understand(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer
         Errand::Change(_) | Errand::Leave | Errand::Ask => {
             changing::understand(state.owner.as_ref()?, safe, errand, (&answering, trial, epoch), answer)
         }
+        Errand::Return => match answering.read(answer).ok()? {
+            Outcome::Added(number) => event(Event::OwnerReturns(*safe, Some(number))),
+            _ => None,
+        },
         Errand::Open => match answering.read(answer).ok()? {
             Outcome::Added(number) => reached(Reached::Opened, Some(number)),
             _ => None,

@@ -486,7 +486,7 @@ fn draw_seat(state: &State, session: &Session, owner: &Owner, seat: &Seat) -> Ow
         Some(Errand::Evaluate | Errand::Show) => "is being tried",
         Some(Errand::Commit) => "puts it in force",
         Some(Errand::Promise | Errand::Write | Errand::Ticket(_)) => "takes the book",
-        Some(Errand::Change(_) | Errand::Leave) => "takes the new enrolment",
+        Some(Errand::Change(_) | Errand::Leave | Errand::Return) => "takes the new enrolment",
         Some(Errand::Ask) => "says which passphrase is in force",
         None if owner.making.is_some() => "waits for the others",
         None if seat.number.is_none() => "does not know this device yet",

@@ -13,7 +13,7 @@ use crate::{
     SUITE,
     book::{Book, BookEntry, BookError},
     codec::{self, CodecError},
-    crypto::{CryptoError, Secret, blake3},
+    crypto::{CryptoError, Secret, blake3, derive_secret},
     ids::{BackupId, EnrolmentId, SafeId, Seconds},
     owner::{
         enrolment::OwnerRoot,
@@ -59,6 +59,35 @@ pub struct HeadContent {
     #[n(8)]
     #[cbor(default)]
     pub held: Vec<BackupId>,
+    /// Safes that the owner has left, the newest last, at most [`MAX_LEFT`]: a device that comes back later is known there, too.
+    #[n(9)]
+    #[cbor(default)]
+    pub left: Vec<Left>,
+}
+
+/// Most safes that were left and are known still: 16 of 70 bytes each. The oldest makes room.
+pub const MAX_LEFT: usize = 16;
+
+/// A safe that the owner has left, and the credential of a wallet that he has left there for all his devices.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Left {
+    /// The safe.
+    #[n(0)]
+    pub safe: SafeId,
+    /// Key of the credential there: `derive(root, "way back", safe-id)` with the root that came into force when it was left.
+    #[n(1)]
+    pub key: Secret,
+    /// Its number, once the safe has said it.
+    #[n(2)]
+    pub number: Option<u32>,
+}
+
+impl Left {
+    /// Of a safe that is left by an owner whose root this is now.
+    pub fn new(root: &OwnerRoot, safe: SafeId) -> Self {
+        Self { safe, key: derive_secret(root.expose(), "way back", &safe.0), number: None }
+    }
 }
 
 /// An enrolment that is to take the place of the one in force.
@@ -147,6 +176,7 @@ impl HeadContent {
         content.book.safes.retain(|safe| safe.verify().is_ok());
         content.book.entries.retain(|entry| entry.check().is_ok());
         content.chapters.retain(|entry| entry.check().is_ok());
+        content.left.truncate(MAX_LEFT);
         Ok(content)
     }
 
@@ -162,6 +192,7 @@ impl HeadContent {
             changed: None,
             announced: None,
             held: Vec::new(),
+            left: Vec::new(),
         }
     }
 }

@@ -590,7 +590,9 @@ impl World<'_, '_> {
         };
         let seats: Vec<SafeId> = owner.seats.iter().map(|seat| seat.safe).collect();
         let same = |counted: &Counted| counted.mark == head.mark && counted.seats == seats;
-        if owner.is_split() || person.counted.as_ref().is_some_and(same) {
+        // It counted, and since then its owner has left some of these safes on another device.
+        let over = |counted: &Counted| stand(&counted.mark) > stand(&head.mark) && counted.seats != seats;
+        if owner.is_split() || person.counted.as_ref().is_some_and(|counted| same(counted) || over(counted)) {
             return;
         }
         let (has, enough) = (self.having(&seats, &head.mark) + person.set_back.min(1), owner.quorum());

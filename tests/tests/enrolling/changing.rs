@@ -660,6 +660,91 @@ fn after_a_device_was_lost_all_of_it_is_renewed_unasked() {
     assert!(wallet.backup_of(&value) != before && !wallet.state.backups.contains_key(&before));
 }
 
+/// Three of five safes take their leave, and then the device is lost: what is bound to its owner there is nowhere else.
+#[test]
+fn what_is_bound_where_its_owner_has_left_comes_back_on_a_new_device() {
+    let (store, safes) = (leak(), Safes::new(N + 3));
+    let (mut wallet, _) = enrolled_at_first(store, &safes);
+    let value = wallet.add("Guarded", b"for me only");
+    let plan = guarded(&wallet);
+    let backup = wallet.back_up_as(&[value], plan, None, true).unwrap();
+    settle(&mut wallet, &safes);
+    let to = [0, 1, 5, 6, 7];
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &to, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    // One of them says that it has forgotten its owner, and that is lost.
+    let mut lost = false;
+    while let Some(action) = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next() {
+        let leave = matches!(action, Action::Owner(_, Errand::Leave)) && !lost;
+        wallet.act(&action, &safes, if leave { Fault::LostAfter } else { Fault::None }).unwrap();
+        lost |= leave;
+    }
+    wallet.wait(61);
+    settle(&mut wallet, &safes);
+    let left = |wallet: &Wallet<'_>| -> Vec<Option<u32>> {
+        wallet.state.owner.as_ref().unwrap().left.iter().map(|left| left.number).collect()
+    };
+    assert!(lost && wallet.state.owner.as_ref().unwrap().leaving.is_empty());
+    assert_eq!(left(&wallet), [Some(2); 3]);
+    let mut back = Comer { passphrase: NEW, ..Comer::new(&safes, wallet.now(), &to, 2) }.come_back(2);
+    back.wait(wallet.now() - back.now());
+    back.handle(Event::Recover(backup, Vec::new())).unwrap();
+    settle(&mut back, &safes);
+    assert_eq!(back.content(&value).as_deref(), Some(&b"for me only"[..]));
+    // Nothing is left behind when it is let go.
+    back.handle(Event::Release(backup)).unwrap();
+    settle(&mut back, &safes);
+    settle(&mut back, &safes);
+    assert!(!back.state.backups.contains_key(&backup));
+    // One of them is to bring its owner back again; it knows this device by itself then, and by nothing that others have.
+    let again = safes.all[2].id();
+    let change = next(&safes, &back, &to, (NEW, OTHER), &[0, 1, 2, 5, 6], 3);
+    back.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut back, &safes);
+    settle(&mut back, &safes);
+    let owner = back.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none(), "{:?}", back.session.owner_refusals);
+    let seat = owner.seat(&again).unwrap();
+    assert!(!seat.shared && owner.left.iter().all(|left| left.safe != again));
+    let comer = Comer { passphrase: OTHER, ..Comer::new(&safes, back.now(), &[0, 2, 6], 3) };
+    let listed = comer.listed();
+    assert_eq!(listed[1].0, 2, "the wallet that was lost, and this one");
+    comer.come_back(3);
+}
+
+/// Each change is a turn of its own, and so is each coming back: a safe that was left hears of it before it lets go.
+#[test]
+fn what_is_bound_where_its_owner_has_left_is_let_go_in_a_later_turn() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut wallet, _) = enrolled_at_first(store, &safes);
+    let plan = guarded(&wallet);
+    let [first, second] = ["First", "Second"].map(|title| {
+        let value = wallet.add(title, b"for me only");
+        let backup = wallet.back_up_as(&[value], plan.clone(), None, false).unwrap();
+        settle(&mut wallet, &safes);
+        backup
+    });
+    let to = [1, 2, 3, 4, 5];
+    for phrases in [(PASSPHRASE, NEW), (NEW, OTHER)] {
+        let change = next(&safes, &wallet, &to, phrases, &to, 3);
+        wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        settle(&mut wallet, &safes);
+    }
+    let let_go = |wallet: &mut Wallet<'static>, backup: BackupId| {
+        wallet.handle(Event::Release(backup)).unwrap();
+        settle(wallet, &safes);
+        settle(wallet, &safes);
+        assert!(!wallet.state.backups.contains_key(&backup), "{:?}", wallet.session.owner_refusals);
+    };
+    let_go(&mut wallet, first);
+    // Another device has had its turn in between.
+    let comer = |seed| Comer { passphrase: OTHER, ..Comer::new(&safes, wallet.now(), &to, seed) };
+    let (two, three) = (comer(2), comer(3));
+    settle(&mut two.come_back(2), &safes);
+    three.come_back_to(&mut wallet, 3);
+    let_go(&mut wallet, second);
+}
+
 #[test]
 fn what_is_bound_stays_with_its_owner_when_he_leaves_its_safe() {
     let (store, safes) = (leak(), Safes::new(N + 1));

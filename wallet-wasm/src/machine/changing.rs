@@ -2,13 +2,13 @@
 
 use protocol::{
     ids::{BackupId, SafeId},
-    owner::messages::Epoch,
+    owner::{book::Left, messages::Epoch},
 };
 
 use super::{Transition, WalletError};
 use crate::{
     changing::{Change, Changing, Renewing, Step, renewable},
-    owner::Owner,
+    owner::{Owner, Seat},
     state::{Level, Row},
 };
 
@@ -18,9 +18,11 @@ impl Owner {
         let root = |owner: &Self| owner.root.clone();
         let same = root(self).zip(root(&back)).is_some_and(|(mine, found)| mine.same_as(&found));
         let is_back = |safe: &SafeId| back.seat(safe).is_some();
-        let former = self.former.iter().filter(|seat| !is_back(&seat.safe)).cloned().collect();
+        let turn =
+            |seat: &Seat| Seat { promised: seat.promised && back.epoch == self.epoch, turned: false, ..seat.clone() };
+        let former = self.former.iter().filter(|seat| !is_back(&seat.safe)).map(turn).collect();
         let leaving = self.leaving.iter().filter(|key| !is_back(&key.safe)).cloned().collect();
-        let kept = Self { former, leaving, ..back };
+        let kept = Self { former, leaving, ..back }.with_left(&self.left);
         let Some(changing) = self.changing.clone() else { return kept };
         let mine = changing.announced.filter(|own| kept.announced.as_ref() == Some(own));
         // Its owner has begun another one in its place, on another device.
@@ -49,8 +51,16 @@ impl Owner {
         // Enough safes had it in force already. What it has to forget it knows from here.
         let mut before = Self { changing: Some(changing), ..self.clone() };
         before.switch(kept.changed.unwrap_or(0));
-        let Self { changing, leaving, former, .. } = before;
-        Self { changing, leaving, former, ..kept }
+        let Self { changing, leaving, former, left, .. } = before;
+        Self { changing, leaving, former, ..kept }.with_left(&left)
+    }
+
+    /// What this device has left itself, and no head may have said yet.
+    fn with_left(self, own: &[Left]) -> Self {
+        let is_news =
+            |own: &&Left| self.seat(&own.safe).is_none() && self.left.iter().all(|known| known.safe != own.safe);
+        let left = self.left.iter().chain(own.iter().filter(is_news)).cloned().collect();
+        Self { left, ..self }
     }
 }
 
@@ -121,7 +131,15 @@ impl Transition<'_> {
         site.step = to;
         changing.announce();
         if number.is_some() {
-            owner.writing_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.number = number);
+            // In force it knows this wallet by its own key.
+            let own = |seat: &Seat| to == Step::Current || !seat.shared;
+            owner
+                .writing_mut()
+                .filter(|seat| seat.safe == *safe)
+                .for_each(|seat| (seat.number, seat.shared) = (number, !own(seat)));
+        }
+        if to == Step::Current {
+            owner.left.retain(|left| left.safe != *safe);
         }
         self.switch_owner(&mut owner);
         if owner.has_changed() {
@@ -140,7 +158,7 @@ impl Transition<'_> {
         }
     }
 
-    pub(super) fn owner_left(&mut self, safe: &SafeId) -> Result<(), WalletError> {
+    pub(super) fn owner_left(&mut self, safe: &SafeId, number: Option<u32>) -> Result<(), WalletError> {
         let mut owner = self.owner()?;
         let (name, before) = (self.state.nickname(safe), owner.leaving.len());
         owner.leaving.retain(|key| key.safe != *safe);
@@ -149,7 +167,17 @@ impl Transition<'_> {
         }
         // It was told this turn on the way.
         owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = true);
+        owner.left.iter_mut().filter(|left| left.safe == *safe).for_each(|left| left.number = number);
         self.note(Level::Info, format!("Safe “{name}” is no longer one of those that bring you back."));
+        self.put_owner(owner);
+        Ok(())
+    }
+
+    pub(super) fn owner_returns(&mut self, safe: &SafeId, number: Option<u32>) -> Result<(), WalletError> {
+        let mut owner = self.owner()?;
+        owner.left.iter_mut().filter(|left| left.safe == *safe).for_each(|left| left.number = number);
+        owner.left.retain(|left| left.safe != *safe || left.number.is_some());
+        owner.follow_left();
         self.put_owner(owner);
         Ok(())
     }

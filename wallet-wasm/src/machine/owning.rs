@@ -87,6 +87,7 @@ impl Transition<'_> {
             changing: None,
             leaving: Vec::new(),
             former: Vec::new(),
+            left: Vec::new(),
             changed: None,
             renewing: None,
             announced: None,
@@ -148,9 +149,7 @@ impl Transition<'_> {
         if there.is_some_and(|there| is_news(&owner, &there) && counts(&there)) {
             return self.owner_superseded(safe, epoch);
         }
-        if let Some(seat) = owner.writing_mut().find(|seat| seat.safe == *safe) {
-            seat.promised = true;
-        }
+        owner.known_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = true);
         self.put_owner(owner);
         Ok(())
     }
@@ -168,11 +167,8 @@ impl Transition<'_> {
     /// can count any more, its owner has to come back on it in any case.
     pub(super) fn owner_superseded(&mut self, safe: &SafeId, epoch: Epoch) -> Result<(), WalletError> {
         let Some(mut owner) = self.owner_in(epoch)? else { return Ok(()) };
-        if let Some(seat) = owner.writing_mut().find(|seat| seat.safe == *safe) {
-            seat.turned = true;
-        }
-        // At a safe that was left it is no longer this wallet's turn either: it is not asked over and over.
-        owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = false);
+        // Also at a safe that was left: it is not asked over and over.
+        owner.known_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.turned = true);
         let turned = owner.seats.iter().filter(|seat| seat.turned).count();
         let short = owner.seats.len() - turned < owner.quorum();
         if !owner.superseded && (short || turned > liars(owner.seats.len())) {
@@ -214,7 +210,7 @@ impl Transition<'_> {
             }
             content
         });
-        let HeadContent { mut book, chapters, gone, changed, announced, held, .. } =
+        let HeadContent { mut book, chapters, gone, changed, announced, held, left, .. } =
             content.unwrap_or_else(|| HeadContent::new(no_book()));
         // Where a safe has just answered is where it stands, whatever a book says.
         for safe in back.safes {
@@ -243,7 +239,8 @@ impl Transition<'_> {
         let same_key = |owner: &&Owner| owner.credential.same_as(&back.credential);
         let seat = |safe: SafeId, number: Option<u32>| {
             let known = before.and_then(|owner| owner.seat(&safe)).cloned().unwrap_or_else(|| Seat::new(safe));
-            let number = number.or_else(|| before.filter(same_key)?.number_at(&safe));
+            let own = |owner: &Owner| owner.seat_at(&safe).filter(|seat| !seat.shared)?.number;
+            let number = number.or_else(|| own(before.filter(same_key)?));
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
             Seat { number, reached, promised, written, ..Seat::new(safe) }
@@ -283,9 +280,11 @@ impl Transition<'_> {
                 announced: announced
                     .filter(|other| (1..=MAX_LEAP).contains(&other.generation.saturating_sub(back.generation))),
                 held,
+                left,
             },
         };
         let mut owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
+        owner.follow_left();
         if let Some(HeadContent { book, chapters, gone, .. }) = earlier {
             let held = owner.held.clone();
             if exactly {

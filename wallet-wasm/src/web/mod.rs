@@ -709,7 +709,7 @@ impl Engine {
     #[wasm_bindgen(js_name = forgetLeaving)]
     pub fn forget_leaving(&self, safe: String) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move { driver.handle(Event::OwnerLeft(safe_id(&safe)?)).await })
+        done(async move { driver.handle(Event::OwnerLeft(safe_id(&safe)?, None)).await })
     }
 
     /// Protects anew whatever the book told of before the passphrase or the safes were changed.
