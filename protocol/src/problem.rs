@@ -123,10 +123,10 @@ problems! {
     ChallengeExpired 403 "challenge-expired"
         "The challenge does not count now"
         "Look at the account again and ask with the new challenge.";
-    /// The account was opened by another wallet, and has been in use, or was within a week.
+    /// The account was opened by another wallet, and has been in use, or was within some weeks.
     OwnerExists 409 "owner-exists"
         "The account belongs to another wallet"
-        "Take another recovery name, log in, or come again when its opener has not for a week.";
+        "Take another recovery name, log in, or come again when its opener has not for some weeks.";
     /// The safe does not ask this other one for its owners.
     NotRelayed 404 "not-relayed"
         "The safe does not ask that one for its owners"

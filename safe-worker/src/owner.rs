@@ -54,6 +54,8 @@ pub const STRANGER_SPAN: Seconds = 30 * 86_400;
 
 /// How long an account in which no enrolment ever was in force waits for whoever opened it, seconds: a week. Then another wallet may open it: a device may be lost before it has enrolled its owner.
 pub const UNUSED_SPAN: Seconds = 7 * 86_400;
+/// The same where a book was written, seconds: four weeks. Its owner is enrolled elsewhere, and this safe joins; what he has announced is not to be undone while he is away.
+pub const UNUSED_BOOK_SPAN: Seconds = 28 * 86_400;
 
 /// What is asked of an owner's object.
 #[derive(Debug, Clone, Encode, Decode)]
@@ -650,7 +652,8 @@ impl OwnerRecord {
 
     /// Whether it waits no longer for whoever opened it.
     fn is_abandoned(&self, now: Seconds) -> bool {
-        self.unused.is_some_and(|last| last.saturating_add(UNUSED_SPAN) <= now)
+        let span = if self.book.is_some() { UNUSED_BOOK_SPAN } else { UNUSED_SPAN };
+        self.unused.is_some_and(|last| last.saturating_add(span) <= now)
     }
 
     /// Nothing stays of whoever opened it; strangers' tries stay counted, no number is given twice, and the token that it was charged to has its row.

@@ -72,6 +72,11 @@ test('a safe that is gone is replaced, and told when it is back', async (t) => {
   await first.click('nav-recover');
   await first.find('enrol-safe').nth(4).uncheck();
   const name = await first.enrol('Emil', OLD);
+  // From now on it is given to him only, by three of these four.
+  const bound = await first.addText('Account key', SECRET);
+  await first.startBackup(bound);
+  await first.waitForState(bound, 'protected');
+  await first.settledBook();
   await product.killSafe(2);
   await beginChange(first, 'change-safes', async () => {
     await first.fill('change-current', OLD);
@@ -87,7 +92,11 @@ test('a safe that is gone is replaced, and told when it is back', async (t) => {
   await product.startSafe(2);
   await first.click('nav-recover');
   await first.find('change', { leaving: 0 }).waitFor();
+  await first.settledBook();
 
+  // One of the others is gone now: without the safe that he has left there are too few.
+  await product.killSafe(1);
+  t.after(() => product.startSafe(1));
   const second = await Wallet.fresh(product);
   t.after(() => second.close());
   await second.create('another wallet altogether');
@@ -96,4 +105,90 @@ test('a safe that is gone is replaced, and told when it is back', async (t) => {
   const door = await second.recoverableId('Door code');
   await second.recover(door);
   assert.equal(await second.reveal(door), '4711');
+  const key = await second.recoverableId('Account key');
+  await second.recover(key);
+  assert.equal(await second.reveal(key), SECRET);
+});
+
+/** From here on each of these safes takes part in one change until it has proven it, and is out of reach then. */
+async function stopWhenProven(wallet, urls) {
+  for (const url of urls) {
+    let [tries, proven] = [0, false];
+    await wallet.page.context().route(`${url}/**`, (route) => {
+      if (proven) return route.abort();
+      const path = route.request().method() === 'POST' ? new URL(route.request().url()).pathname : '';
+      // The first try is that of the passphrase of now, the second one of the enrolment that is staged.
+      if (path.endsWith('/evaluate')) tries += 1;
+      proven = tries === 2 && path.endsWith('/channel');
+      return route.continue();
+    });
+  }
+}
+
+test('a change that a lost device has announced is taken over by another one', async (t) => {
+  const lost = await Wallet.fresh(product);
+  t.after(() => lost.close());
+  await lost.create();
+  await lost.addSafes();
+  await lost.backUp(await lost.addText('Door code', '4711'));
+  const name = await lost.enrol('Fritz', OLD);
+  const [free, cut] = [product.safes.slice(0, 3), product.safes.slice(3)];
+  await stopWhenProven(lost, cut);
+  // Each safe is given its part, shows it, and is told what is announced.
+  const told = new Map(free.map((url) => [url, 0]));
+  const announced = new Promise((resolve) => {
+    lost.page.context().on('response', (response) => {
+      const { origin, pathname } = new URL(response.url());
+      if (response.request().method() !== 'POST' || !told.has(origin) || !pathname.endsWith('/channel'))
+        return;
+      told.set(origin, told.get(origin) + 1);
+      if ([...told.values()].every((times) => times >= 3)) resolve();
+    });
+  });
+  await beginChange(lost, 'change-passphrase', async () => {
+    await lost.fill('change-current', OLD);
+    await lost.fill('change-new', NEW);
+    await lost.fill('change-again', NEW);
+  });
+  await announced;
+  await lost.find('change-cancel').waitFor({ state: 'detached' });
+  await lost.page.goto('about:blank');
+
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(OLD);
+  await second.click('nav-recover');
+  await second.find('change-elsewhere').waitFor();
+  assert.equal(
+    await second.find('change-passphrase').count(),
+    0,
+    'nothing is changed beside the other change',
+  );
+  await second.click('change-instead');
+  const last = 'nobody has painted the bridge in green';
+  await beginChange(second, 'change-passphrase', async () => {
+    await second.fill('change-current', OLD);
+    await second.fill('change-new', last);
+    await second.fill('change-again', last);
+  });
+  await changed(second);
+  await second.settledBook();
+
+  const third = await Wallet.fresh(product);
+  t.after(() => third.close());
+  await third.create('one more wallet altogether');
+  await third.lookFor(name);
+  await third.comeBack(NEW, 'wrong-passphrase');
+  await third.comeBack(last);
+  const door = await third.recoverableId('Door code');
+  await third.recover(door);
+  assert.equal(await third.reveal(door), '4711');
+  // The device that was lost turns up: what it had begun is over.
+  await lost.page.context().unrouteAll();
+  await lost.page.goto(product.page);
+  await lost.unlock();
+  await lost.click('nav-recover');
+  await lost.find('owner-superseded').waitFor();
 });

@@ -19,7 +19,11 @@ use protocol::{
     problem::Problem,
 };
 use rand_core::{CryptoRng, Rng};
-use safe_worker::{flow::OCTETS, memory::Fault, owner::UNUSED_SPAN};
+use safe_worker::{
+    flow::OCTETS,
+    memory::Fault,
+    owner::{UNUSED_BOOK_SPAN, UNUSED_SPAN},
+};
 use tests::{
     fixture::{rng, secret},
     in_memory::InMemory,
@@ -601,7 +605,7 @@ fn an_account_that_is_opened_again_under_another_token_is_counted_once() {
 }
 
 #[test]
-fn an_account_that_was_opened_and_never_used_is_open_to_another_wallet_after_a_week() {
+fn an_account_that_was_opened_and_never_used_is_open_to_another_wallet_after_some_weeks() {
     let safe = InMemory::new();
     let mut door = safe.clone();
     let mut visit = Visit::new(&mut door);
@@ -619,10 +623,10 @@ fn an_account_that_was_opened_and_never_used_is_open_to_another_wallet_after_a_w
     visit.act(&account, &lost_channel, &[staged(), Action::Promise(turn), Action::WriteHead(head)]);
     let (_, fresh) = Blinded::start(b"guess", &mut rng(3)).unwrap();
     visit.guess(&account, &guess_of(made.enrolment.id_at(&here), fresh, 1));
-    // Whoever comes within the week has it for another week.
-    safe.wait(UNUSED_SPAN - 1);
+    // Whoever comes in time has it for as long again; without a book it is a week.
+    safe.wait(UNUSED_BOOK_SPAN - 1);
     visit.act(&account, &lost_channel, &[Action::Show]);
-    safe.wait(UNUSED_SPAN - 1);
+    safe.wait(UNUSED_BOOK_SPAN - 1);
     assert_refused(&visit.open_owner(&account, &next), Problem::OwnerExists);
     safe.wait(1);
     let left = visit.look(&account).left;

@@ -210,11 +210,8 @@ impl Changing {
         let joining = making.given.iter().map(|given| given.safe).filter(|safe| !staying(safe));
         // This wallet may have been there before.
         let seat = |safe| {
-            let own = owner.former(&safe).filter(|seat| !seat.shared);
-            let shared = own.is_none() && !is_known(&safe) && owner.left.iter().any(|left| left.safe == safe);
-            let known = owner.former(&safe).filter(|seat| seat.shared == shared);
-            let reached = known.map_or(Reached::Named, |seat| seat.reached);
-            Seat { number: known.and_then(|seat| seat.number), reached, shared, ..Seat::new(safe) }
+            let known = owner.former(&safe).cloned().unwrap_or(Seat::new(safe));
+            Seat { number: known.number, reached: known.reached, ..Seat::new(safe) }
         };
         let joining = joining.map(seat).collect();
         let sites = making.given.iter().map(site).collect();
@@ -305,32 +302,39 @@ impl Owner {
         self.seats.iter().chain(joining).chain(&self.former).filter(move |seat| seat.safe == *safe)
     }
 
-    /// Where this wallet is known at a safe, or is to be.
-    pub fn seat_at(&self, safe: &SafeId) -> Option<&Seat> {
-        self.seats_at(safe).find(|seat| seat.number.is_some()).or_else(|| self.seats_at(safe).next())
+    /// The number of this wallet's own credential at a safe, wherever it has one.
+    pub fn own_number_at(&self, safe: &SafeId) -> Option<u32> {
+        self.seats_at(safe).find_map(|seat| seat.number)
     }
 
-    /// The number of the credential by which a safe knows this wallet, wherever it has one.
+    /// The number of the credential by which a safe knows this wallet: its own, or the one that all devices share where it was left.
     pub fn number_at(&self, safe: &SafeId) -> Option<u32> {
-        self.seat_at(safe)?.number
+        self.own_number_at(safe).or_else(|| self.left_at(safe)?.number)
     }
 
-    /// A safe that was left on another device knows this one by the credential that is left there.
+    /// What the owner has left at a safe for all his devices.
+    pub fn left_at(&self, safe: &SafeId) -> Option<&Left> {
+        self.left.iter().find(|left| left.safe == *safe)
+    }
+
+    /// The same, if this wallet has nothing of its own there.
+    pub fn shared(&self, safe: &SafeId) -> Option<&Left> {
+        self.left_at(safe).filter(|_| self.own_number_at(safe).is_none())
+    }
+
+    /// A safe that was left has said the number of the credential that all devices share there.
+    pub(crate) fn know_left(&mut self, safe: &SafeId, number: Option<u32>) {
+        let left = self.left.iter_mut().filter(|left| left.safe == *safe);
+        left.for_each(|left| left.number = number.or(left.number));
+    }
+
+    /// A safe that was left has a seat here, too, whichever device has left it: what is let go there waits for its turn.
     pub(crate) fn follow_left(&mut self) {
-        let known = |left: &Left| left.number.is_some() && self.seats_at(&left.safe).next().is_none();
-        let seat = |left: &Left| Seat {
-            reached: Reached::Committed,
-            shared: true,
-            number: left.number,
-            ..Seat::new(left.safe)
-        };
-        let seats: Vec<Seat> = self.left.iter().filter(|left| known(left)).map(seat).collect();
-        self.former.extend(seats);
-        // Also where it was left after this device had begun to have it join.
-        let Self { changing, left, .. } = self;
-        let joining = changing.iter_mut().flat_map(|changing| &mut changing.joining);
-        let is_left = |seat: &&mut Seat| seat.number.is_none() && left.iter().any(|left| left.safe == seat.safe);
-        joining.filter(is_left).for_each(|seat| seat.shared = true);
+        let Self { former, left, .. } = self;
+        former.retain(|seat| seat.number.is_some() || left.iter().any(|left| left.safe == seat.safe));
+        let left: Vec<SafeId> = left.iter().map(|left| left.safe).collect();
+        let news: Vec<SafeId> = left.into_iter().filter(|safe| self.seats_at(safe).next().is_none()).collect();
+        self.former.extend(news.into_iter().map(Seat::new));
     }
 
     /// The seats to which the book is written.
@@ -401,11 +405,15 @@ impl Owner {
 
     /// What there is to say to safes, without what is bound to the owner.
     pub fn errands(&self) -> Vec<(SafeId, Errand)> {
-        // Where the enrolment before is still in force, so is its head: whoever comes back by the one reads the other.
         let ready = |seat: &&Seat| {
-            let changing = self.changing.as_ref().filter(|changing| changing.switched);
-            let site = changing.and_then(|changing| changing.site(&seat.safe));
-            site.is_none_or(|site| site.step >= Step::Committed)
+            let Some((changing, site)) = self.changing.as_ref().and_then(|now| Some((now, now.site(&seat.safe)?)))
+            else {
+                return true;
+            };
+            // It gets to know this wallet by itself in these steps, and forgets what it knew it by.
+            let between = seat.number.is_none() && (Step::Committed..Step::Current).contains(&site.step);
+            // Where the enrolment before is still in force, so is its head: whoever comes back by the one reads the other.
+            !between && (!changing.switched || site.step >= Step::Committed)
         };
         let seats = self.writing().filter(ready);
         let mut all: Vec<_> = seats.filter_map(|seat| Some((seat.safe, self.next(seat)?))).collect();
@@ -413,15 +421,19 @@ impl Owner {
             let steps = changing.sites.iter().filter_map(|site| Some((site.safe, self.next_step(changing, site)?)));
             all.extend(steps);
         }
+        let is_left = |safe: &SafeId| {
+            let told = self.leaving.iter().all(|key| key.safe != *safe);
+            told && self.writing().all(|seat| seat.safe != *safe)
+        };
+        // The answer was lost in which it said so.
+        let asks = |left: &&Left| left.number.is_none() && is_left(&left.safe);
+        all.extend(self.left.iter().filter(asks).map(|left| (left.safe, Errand::Return)));
         if self.is_settled() {
             all.extend(self.leaving.iter().map(|key| (key.safe, Errand::Leave)));
-            let stays = |safe: &SafeId| self.leaving.iter().all(|key| key.safe != *safe) && self.seat(safe).is_none();
             // So that what is bound can be let go there.
-            let waits = |seat: &&Seat| seat.number.is_some() && !seat.promised && !seat.turned && stays(&seat.safe);
-            all.extend(self.former.iter().filter(waits).map(|seat| (seat.safe, Errand::Promise)));
-            // The answer was lost in which it said so.
-            let asks = |left: &&Left| left.number.is_none() && stays(&left.safe);
-            all.extend(self.left.iter().filter(asks).map(|left| (left.safe, Errand::Return)));
+            let waits = |seat: &&Seat| !seat.promised && !seat.turned && is_left(&seat.safe);
+            let waits = self.former.iter().filter(waits).filter(|seat| self.number_at(&seat.safe).is_some());
+            all.extend(waits.map(|seat| (seat.safe, Errand::Promise)));
         }
         all
     }
@@ -434,8 +446,8 @@ impl Owner {
         let is_new = |safe: &SafeId| changing.sites.iter().any(|site| site.safe == *safe);
         let seat_of = |site: &Site| {
             let known = seats.iter().chain(&joining).find(|seat| seat.safe == site.safe);
-            let (number, shared) = known.map_or((None, false), |seat| (seat.number, seat.shared));
-            Seat { number, shared, reached: Reached::Committed, ..Seat::new(site.safe) }
+            let number = known.and_then(|seat| seat.number);
+            Seat { number, reached: Reached::Committed, ..Seat::new(site.safe) }
         };
         self.seats = changing.sites.iter().map(seat_of).collect();
         let (old, leaving): (Vec<OldKey>, Vec<OldKey>) =
@@ -571,11 +583,8 @@ pub(crate) fn ask<R: CryptoRng>(
             let (guess, _) = changing.last_try(safe)?;
             let mut actions = vec![Action::Show, Action::Refund(vec![guess.id])];
             // It is left no more, and knows this wallet by itself from now on.
-            let seat = owner.seat_at(safe).filter(|seat| seat.shared);
-            let left = owner.left.iter().find(|left| left.safe == *safe);
-            let number = left.and_then(|left| left.number).or_else(|| seat?.number);
-            actions.extend(number.map(Action::Revoke));
-            if seat.is_some() {
+            actions.extend(owner.left_at(safe).and_then(|left| left.number).map(Action::Revoke));
+            if owner.own_number_at(safe).is_none() {
                 actions.push(Action::Add(owner.own_credential(safe, rng)?));
             }
             Asking::act(&actions, changing.new_key(safe)?)

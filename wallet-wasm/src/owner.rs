@@ -47,6 +47,8 @@ use crate::{
 /// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing. And how far above what is in
 /// force a change may be that is announced.
 pub(crate) const MAX_LEAP: u32 = 1 << 16;
+/// How far above all epochs that were seen on the way back a joining safe's word about another one is believed: the others let a wallet take one that is 1,024 above theirs, and no more.
+pub(crate) const MAX_AHEAD: u32 = 1_023;
 /// No book has as many changes: one a millisecond for 8,900 years.
 const MAX_SEQUENCE: u64 = 1 << 48;
 
@@ -111,10 +113,6 @@ pub struct Seat {
     /// Since another device has the turn there: which one that is.
     #[n(8)]
     pub heard: Option<Epoch>,
-    /// The number is that of the credential that all devices share at a safe that was left ([`Owner::left`]), and not of this wallet's own.
-    #[n(9)]
-    #[cbor(default)]
-    pub shared: bool,
 }
 
 impl Seat {
@@ -135,7 +133,6 @@ impl Seat {
             generation: None,
             back: 0,
             heard: None,
-            shared: false,
         }
     }
 }
@@ -329,11 +326,9 @@ impl Owner {
         Counter::Wallet(self.credential.clone()).key_at(safe)
     }
 
-    /// The key by which this wallet is known at a safe: its own, or the one that all devices share where it was left.
+    /// The key by which this wallet is known at a safe, or is to be: its own, or the one that all devices share where it was left.
     pub fn key_at(&self, safe: &SafeId) -> Secret {
-        let shared = self.seat_at(safe).is_some_and(|seat| seat.shared);
-        let left = self.left.iter().find(|left| shared && left.safe == *safe);
-        left.map_or_else(|| self.own_key_at(safe), |left| left.key.clone())
+        self.shared(safe).map_or_else(|| self.own_key_at(safe), |left| left.key.clone())
     }
 
     /// What this wallet's credential is called at all safes.
@@ -363,7 +358,7 @@ impl Owner {
     /// # Errors
     /// [`CryptoError`] never; the type is that of sealing.
     pub fn shared_at<R: CryptoRng>(&self, safe: &SafeId, rng: &mut R) -> Result<Option<NewCredential>, CryptoError> {
-        let Some(Left { key, .. }) = self.left.iter().find(|left| left.safe == *safe) else { return Ok(None) };
+        let Some(Left { key, .. }) = self.left_at(safe) else { return Ok(None) };
         let name = NameKey::new(self.name_key.clone());
         let note = Note::new(credential_id(key), "").seal(&name, safe, rng)?.into();
         Ok(Some(NewCredential { kind: CredentialKind::Wallet, key: key.clone(), note, wrap: None, locator: None }))
@@ -425,7 +420,7 @@ impl Owner {
         let turn = self.promised() >= self.quorum();
         match seat {
             // It was away when this device came back, and does not know it.
-            seat if seat.number.is_none() || seat.turned => None,
+            seat if self.number_at(&seat.safe).is_none() || seat.turned => None,
             seat if !seat.promised => Some(Errand::Promise),
             seat if turn && seat.written < head.mark.sequence => Some(Errand::Write),
             _ => None,
@@ -470,6 +465,9 @@ pub fn stranger(state: &State, safe: &SafeId) -> Option<String> {
 pub fn barred(state: &State, safe: &SafeId, errand: Errand) -> Option<Meaning> {
     let Errand::Ticket(right) = errand else { return None };
     let why = stranger(state, safe)?;
+    if state.owner.as_ref().is_some_and(|owner| owner.shared(safe).is_some()) {
+        return Some(Meaning::Later(Contact::Reachable, "is asked first by what it knows you".to_owned()));
+    }
     // Whoever has come back after it was left is known there no more, and need not come back there.
     let left = state.owner.as_ref().is_some_and(|owner| owner.root.is_some() && owner.seat(safe).is_none());
     Some(if left && right == Right::Release {
@@ -639,8 +637,6 @@ pub fn interpret(state: &State, safe: &SafeId, errand: Errand, asked: Asked, ans
     match (errand, heard(state, safe, errand, asked, answer)) {
         // Not by what its owner has shown; everything else goes on there.
         (Errand::Ticket(Right::Owner), Meaning::Refused(_)) => Meaning::Event(Box::new(Event::NotRestored(*safe))),
-        // It had no room for that credential: only wallets that it knows have a way back there.
-        (Errand::Return, Meaning::Refused(_)) => Meaning::Event(Box::new(Event::OwnerReturns(*safe, None))),
         (_, meaning) => meaning,
     }
 }
@@ -650,6 +646,7 @@ fn heard(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Opt
     if let Some((uri, time)) = &answer.problem {
         let problem = Problem::from_type_uri(uri);
         let known = refused(state, safe, errand, problem).or_else(|| changing::refused(state, safe, errand, problem));
+        let known = known.or_else(|| not_left(state, safe, errand, problem?));
         return known.unwrap_or_else(|| refusal(uri, *time));
     }
     let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that knows its owner".to_owned());
@@ -734,6 +731,17 @@ fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Option<Problem
         Errand::Stage | Errand::Commit => forgot(owner, safe, Reached::Named),
         _ => None,
     }
+}
+
+/// A safe that was left does not know the credential that all devices share: it had no room for it, or was set back. Nobody has a way back there by it.
+fn not_left(state: &State, safe: &SafeId, errand: Errand, problem: Problem) -> Option<Meaning> {
+    let owner = state.owner.as_ref().filter(|owner| owner.seat(safe).is_none() && owner.shared(safe).is_some())?;
+    let asked = match errand {
+        Errand::Return => Problem::OwnerExists,
+        Errand::Ticket(_) | Errand::Promise if owner.changing.is_none() => Problem::NotOwner,
+        _ => return None,
+    };
+    (problem == asked).then(|| Meaning::Event(Box::new(Event::OwnerReturns(*safe, None))))
 }
 
 /// A safe has forgotten what it had taken: it gets the same again.

@@ -176,7 +176,7 @@ impl HeadContent {
         content.book.safes.retain(|safe| safe.verify().is_ok());
         content.book.entries.retain(|entry| entry.check().is_ok());
         content.chapters.retain(|entry| entry.check().is_ok());
-        content.left.truncate(MAX_LEFT);
+        content.left.drain(..content.left.len().saturating_sub(MAX_LEFT));
         Ok(content)
     }
 

@@ -25,7 +25,7 @@ use protocol::{
     plan::{Place, Plan},
     register::liars,
 };
-use safe_worker::owner::UNUSED_SPAN;
+use safe_worker::owner::UNUSED_BOOK_SPAN;
 use wallet_wasm::{
     changing::{Change, OldKey, Site, Step},
     exchange::Request,
@@ -804,7 +804,7 @@ impl World<'_, '_> {
             assert!(!making, "does not end: {:?}", self.open_of(at));
             let mut back = self.rest_at(at);
             if self.waits_for_a_safe(at) {
-                self.move_on(UNUSED_SPAN);
+                self.move_on(UNUSED_BOOK_SPAN);
                 back &= self.rest_at(at);
             }
             // One that shows an enrolment before this one does not get to know this device.
@@ -834,7 +834,7 @@ impl World<'_, '_> {
         back
     }
 
-    /// Whether a safe keeps a device from going on. At one that joins another device has opened the account, and is to leave it alone for a week. One that was not asked on the way back has
+    /// Whether a safe keeps a device from going on. At one that joins another device has opened the account, and is to leave it alone for four weeks. One that was not asked on the way back has
     /// heard of a later turn, and the owner is to come back once more.
     fn waits_for_a_safe(&self, wallet: usize) -> bool {
         let Some(owner) = &self.owners[wallet].known.owner else { return false };

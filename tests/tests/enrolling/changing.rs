@@ -705,11 +705,55 @@ fn what_is_bound_where_its_owner_has_left_comes_back_on_a_new_device() {
     let owner = back.state.owner.as_ref().unwrap();
     assert!(owner.changing.is_none(), "{:?}", back.session.owner_refusals);
     let seat = owner.seat(&again).unwrap();
-    assert!(!seat.shared && owner.left.iter().all(|left| left.safe != again));
+    assert!(seat.number.is_some() && owner.left.iter().all(|left| left.safe != again));
     let comer = Comer { passphrase: OTHER, ..Comer::new(&safes, back.now(), &[0, 2, 6], 3) };
     let listed = comer.listed();
     assert_eq!(listed[1].0, 2, "the wallet that was lost, and this one");
     comer.come_back(3);
+}
+
+/// A safe that was left joins again, on a device that it knows only by what all devices share; wherever it is cut off, and its owner comes back on that device, it comes to its end.
+#[test]
+fn a_safe_that_was_left_joins_again_wherever_its_owner_comes_back_in_between() {
+    for stop in 0..4 {
+        let (store, safes) = (leak(), Safes::new(N + 1));
+        let (mut wallet, _) = enrolled_at_first(store, &safes);
+        let (left, to) = (safes.all[0].id(), [1, 2, 3, 4, 5]);
+        let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &to, 3);
+        wallet.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        settle(&mut wallet, &safes);
+        let comer = |passphrase, at: &[usize], seed| Comer { passphrase, ..Comer::new(&safes, wallet.now(), at, seed) };
+        let (mut back, again) = (comer(NEW, &to, 2).come_back(2), comer(OTHER, &ALL[1..], 3));
+        settle(&mut back, &safes);
+        let change = next(&safes, &back, &to, (NEW, OTHER), &ALL, 3);
+        back.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+        let step = |wallet: &Wallet<'_>| {
+            wallet.state.owner.as_ref().unwrap().changing.as_ref().unwrap().site(&left).unwrap().step
+        };
+        let held = [Step::Proven, Step::Committed, Step::Answered, Step::Current][stop];
+        // The others go on without it from here.
+        let mut cut = false;
+        loop {
+            cut |= step(&back) >= held;
+            let there = |action: &Action| matches!(action, Action::Owner(safe, _) if *safe == left);
+            let actions = back.session.actions(&back.state, back.now());
+            let Some(action) = actions.iter().find(|action| !cut || !there(action)).cloned() else { break };
+            // What it has done last was done, and nobody has heard so.
+            cut |= action == Action::Owner(left, Errand::Change(Step::Answered));
+            back.act(&action, &safes, if cut && there(&action) { Fault::LostAfter } else { Fault::None }).unwrap();
+        }
+        again.come_back_to(&mut back, 3);
+        for _ in 0..3 {
+            settle(&mut back, &safes);
+            back.session.retry();
+        }
+        let owner = back.state.owner.as_ref().unwrap();
+        assert!(owner.changing.is_none(), "{held:?}: {:?}", back.session.owner_refusals);
+        assert!(owner.seat(&left).unwrap().number.is_some(), "{held:?}");
+        assert!(owner.left.iter().all(|other| other.safe != left), "{held:?}");
+        let listed = Comer { passphrase: OTHER, ..Comer::new(&safes, back.now(), &ALL, 4) }.listed();
+        assert_eq!(listed[0].0, 2, "{held:?}: the first wallet and this one, and nothing that all share");
+    }
 }
 
 /// Each change is a turn of its own, and so is each coming back: a safe that was left hears of it before it lets go.

@@ -2,7 +2,10 @@
 
 use protocol::{
     ids::{BackupId, SafeId},
-    owner::{book::Left, messages::Epoch},
+    owner::{
+        book::{Left, MAX_LEFT},
+        messages::Epoch,
+    },
 };
 
 use super::{Transition, WalletError};
@@ -57,9 +60,10 @@ impl Owner {
 
     /// What this device has left itself, and no head may have said yet.
     fn with_left(self, own: &[Left]) -> Self {
-        let is_news =
-            |own: &&Left| self.seat(&own.safe).is_none() && self.left.iter().all(|known| known.safe != own.safe);
-        let left = self.left.iter().chain(own.iter().filter(is_news)).cloned().collect();
+        let leaves = |left: &Left| self.leaving.iter().any(|key| key.safe == left.safe);
+        let others = self.left.iter().filter(|left| !leaves(left));
+        let mut left: Vec<Left> = others.chain(own.iter().filter(|left| leaves(left))).cloned().collect();
+        left.drain(..left.len().saturating_sub(MAX_LEFT));
         Self { left, ..self }
     }
 }
@@ -130,13 +134,11 @@ impl Transition<'_> {
         }
         site.step = to;
         changing.announce();
-        if number.is_some() {
-            // In force it knows this wallet by its own key.
-            let own = |seat: &Seat| to == Step::Current || !seat.shared;
-            owner
-                .writing_mut()
-                .filter(|seat| seat.safe == *safe)
-                .for_each(|seat| (seat.number, seat.shared) = (number, !own(seat)));
+        match number {
+            // It was opened with the key that all devices share.
+            Some(_) if to == Step::Opened && owner.shared(safe).is_some() => owner.know_left(safe, number),
+            Some(_) => owner.writing_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.number = number),
+            None => {}
         }
         if to == Step::Current {
             owner.left.retain(|left| left.safe != *safe);
@@ -167,7 +169,7 @@ impl Transition<'_> {
         }
         // It was told this turn on the way.
         owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = true);
-        owner.left.iter_mut().filter(|left| left.safe == *safe).for_each(|left| left.number = number);
+        owner.know_left(safe, number);
         self.note(Level::Info, format!("Safe “{name}” is no longer one of those that bring you back."));
         self.put_owner(owner);
         Ok(())
@@ -175,8 +177,10 @@ impl Transition<'_> {
 
     pub(super) fn owner_returns(&mut self, safe: &SafeId, number: Option<u32>) -> Result<(), WalletError> {
         let mut owner = self.owner()?;
-        owner.left.iter_mut().filter(|left| left.safe == *safe).for_each(|left| left.number = number);
-        owner.left.retain(|left| left.safe != *safe || left.number.is_some());
+        match number {
+            Some(_) => owner.know_left(safe, number),
+            None => owner.left.retain(|left| left.safe != *safe),
+        }
         owner.follow_left();
         self.put_owner(owner);
         Ok(())

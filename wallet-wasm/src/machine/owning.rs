@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use super::{Transition, WalletError, backup_of};
 use crate::{
     book::{head_of, no_book},
-    owner::{MAX_LEAP, Making, Owner, Reached, Return, Seat},
+    owner::{MAX_AHEAD, MAX_LEAP, Making, Owner, Reached, Return, Seat},
     state::{Backup, Key, Level, Operation, Row, Stage, Value},
 };
 
@@ -194,7 +194,7 @@ impl Transition<'_> {
         let newest = back.newest.as_ref().map(|(head, _)| head.mark);
         // So has a safe heard that is to join, and is asked by nobody who comes back.
         let heard = before.iter().flat_map(|owner| owner.writing()).filter_map(|seat| seat.heard);
-        let near = back.epoch.counter.saturating_add(MAX_LEAP);
+        let near = back.seen.counter.saturating_add(MAX_AHEAD);
         let heard = heard.filter(|epoch| epoch.counter <= near).max();
         let seen = back.seen.max(heard.unwrap_or(Epoch::NONE));
         let epoch = Epoch { counter: back.epoch.counter.max(seen.counter.saturating_add(1)), ..back.epoch };
@@ -239,8 +239,7 @@ impl Transition<'_> {
         let same_key = |owner: &&Owner| owner.credential.same_as(&back.credential);
         let seat = |safe: SafeId, number: Option<u32>| {
             let known = before.and_then(|owner| owner.seat(&safe)).cloned().unwrap_or_else(|| Seat::new(safe));
-            let own = |owner: &Owner| owner.seat_at(&safe).filter(|seat| !seat.shared)?.number;
-            let number = number.or_else(|| own(before.filter(same_key)?));
+            let number = number.or_else(|| before.filter(same_key)?.own_number_at(&safe));
             let (promised, written) = if turn.is_some() { (known.promised, known.written) } else { (false, 0) };
             let reached = if number.is_some() { Reached::Committed } else { Reached::Named };
             Seat { number, reached, promised, written, ..Seat::new(safe) }

@@ -159,7 +159,7 @@ impl Transition<'_> {
         let Err(error) = self.make_next(backup, next, moving, rng) else { return };
         self.changes = before;
         self.leave_alone(backup);
-        self.leave_exposed(backup.id);
+        self.leave_where_it_is(backup);
         let text = format!("“{}” is here, and was not protected anew: {error}", Self::title(backup));
         self.note(Level::Warning, text);
     }

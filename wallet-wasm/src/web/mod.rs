@@ -709,7 +709,11 @@ impl Engine {
     #[wasm_bindgen(js_name = forgetLeaving)]
     pub fn forget_leaving(&self, safe: String) -> Promise {
         let driver = Rc::clone(&self.driver);
-        done(async move { driver.handle(Event::OwnerLeft(safe_id(&safe)?, None)).await })
+        done(async move {
+            let safe = safe_id(&safe)?;
+            driver.handle(Event::OwnerLeft(safe, None)).await?;
+            driver.handle(Event::OwnerReturns(safe, None)).await
+        })
     }
 
     /// Protects anew whatever the book told of before the passphrase or the safes were changed.
