@@ -958,24 +958,26 @@ fn no_safe_can_use_up_the_turns() {
     let (wallet, _) = enrolled(store, &safes);
     let comer = Comer::new(&safes, START, &[0, 1, 2], 2);
     let known = comer.log_in();
-    let told = |lie: Option<u32>| -> Vec<Told> {
+    let told = |lie: Option<u32>, by: usize| -> Vec<Told> {
         let lied = |mut told: Told| {
-            let counter = lie.filter(|_| told.safe.id == safes.all[0].id());
+            let counter = lie.filter(|_| safes.all[..by].iter().any(|safe| told.safe.id == safe.id()));
             told.account.promised.counter = counter.unwrap_or(told.account.promised.counter);
             told
         };
         comer.told(&known, &secret(3)).into_iter().map(lied).collect()
     };
-    let epoch = |lie| {
-        let back =
-            come_back("alice-7kq4m2".into(), &name(), &known, (secret(3), String::new()), told(lie), &[], &mut rng(1))
-                .unwrap()
-                .0;
+    let epoch_by = |lie, by| {
+        let (told, mine) = (told(lie, by), (secret(3), String::new()));
+        let (back, _) = come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &[], &mut rng(1)).unwrap();
         back.epoch.counter
     };
+    let epoch = |lie| epoch_by(lie, 1);
     assert_eq!((epoch(None), epoch(Some(u32::MAX)), epoch(Some(0))), (2, 2, 2));
     // One that was promised and never written in is believed.
     assert_eq!(epoch(Some(7)), 8);
+    // None that honest safes would refuse, unless more have promised it than may lie.
+    assert_eq!((epoch(Some(1_024)), epoch(Some(1_025))), (1_025, 2));
+    assert_eq!(epoch_by(Some(5_000), 2), 5_001);
     assert_eq!(wallet.state.owner.as_ref().unwrap().epoch.counter, 1);
 }
 

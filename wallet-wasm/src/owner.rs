@@ -32,6 +32,7 @@ use protocol::{
         ticket::{Right, Ticket},
     },
     problem::Problem,
+    register,
 };
 use rand_core::CryptoRng;
 
@@ -44,10 +45,10 @@ use crate::{
     state::State,
 };
 
-/// How far above the newest head a safe's word about epochs is believed: a device takes one, and few devices take one after the other without writing. And how far above what is in
-/// force a change may be that is announced.
+/// How far above what is in force a change may be that is announced.
 pub(crate) const MAX_LEAP: u32 = 1 << 16;
-/// How far above all epochs that were seen on the way back a joining safe's word about another one is believed: the others let a wallet take one that is 1,024 above theirs, and no more.
+/// How far above the newest head, and above what more safes have promised than may lie, a safe's word about a turn is believed: honest ones let a wallet take one that is 1,024 above
+/// theirs, and no more.
 pub(crate) const MAX_AHEAD: u32 = 1_023;
 /// No book has as many changes: one a millisecond for 8,900 years.
 const MAX_SEQUENCE: u64 = 1 << 48;
@@ -936,9 +937,11 @@ pub fn come_back<R: CryptoRng>(
         liars.retain(|safe| unread.contains(safe));
     }
     liars.retain(|safe| !ahead.contains(safe));
-    // Nobody has signed what a safe says that it has promised: a lone liar must not be able to end the counting.
+    // Nobody has signed what a safe says that it has promised. As many as may lie must neither be able to end the counting nor have this device take a turn that the others refuse.
     let written = newest.as_ref().map_or(0, |(head, _)| head.mark.epoch.counter);
-    epochs.retain(|epoch| epoch.counter <= written.saturating_add(MAX_LEAP));
+    epochs.sort_by_key(|epoch| core::cmp::Reverse(epoch.counter));
+    let said = epochs.get(register::liars(seats.len())).map_or(0, |epoch: &Epoch| epoch.counter);
+    epochs.retain(|epoch| epoch.counter <= written.max(said).saturating_add(MAX_AHEAD));
     epochs.extend(newest.as_ref().map(|(head, _)| head.mark.epoch));
     wrong.extend(liars);
     let named = newest.as_ref().and_then(|(_, content)| content.name.clone());
