@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! (none) ──guess──▶ only tries ──open──▶ credentials ──stage──▶ + staged ──commit──▶ + current (+ previous)
-//!   ▲                   │ a month       │ a week without whoever opened it, as long as nothing was ever committed: it is open to another wallet
-//!   └───────────────────┘ after the     │
-//!                       ▲ last try      │
-//!                       └───────────────┘
+//!   ▲                   │ a month after the last try
+//!   └───────────────────┘
 //! ```
+//!
+//! An account in which nothing was ever committed is open to another wallet some weeks after its opener was there ([`UNUSED_SPAN`]).
 //!
 //! As for a deposit: the shell loads, calls [`step`], stores, and answers. A guess is in the record before its answer leaves. An account that is not there answers like one
 //! that is: with slots, shares and keys that stand in, drawn from a secret of the safe. Spec: `spec/owner.md`.

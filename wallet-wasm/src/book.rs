@@ -214,6 +214,8 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     for left in &owner.left {
         if draft.room_for(codec::encode(left).len()) {
             draft.content.left.push(left.clone());
+        } else {
+            draft.content.left_out += 1;
         }
     }
     for backup in told.iter().filter(|backup| next.is_held(backup)) {

@@ -379,9 +379,10 @@ impl Owner {
         own && self.writes() && self.written() >= self.quorum()
     }
 
-    /// Whether a safe has heard of another device's turn. It takes nothing of the next enrolment before its owner has come back here once more.
-    pub fn is_turned(&self, safe: &SafeId) -> bool {
-        self.writing().any(|seat| seat.safe == *safe && seat.turned)
+    /// Whether a safe has heard of another device's turn: it takes nothing of the next enrolment before its owner has come back here once more.
+    pub fn waits_at(&self, site: &Site) -> bool {
+        let open = self.changing.as_ref().is_some_and(|changing| !changing.switched) && site.step < Step::Committed;
+        open && self.writing().any(|seat| seat.safe == site.safe && seat.turned)
     }
 
     /// What is said to a safe of the next enrolment.
@@ -389,9 +390,8 @@ impl Owner {
         let due = match site.step {
             _ if changing.is_over(site) || site.back > MAX_BACK => false,
             // Another device has the turn. It may have a change of its own, and what one stages takes the place of what the other has staged.
-            step if step < Step::Committed && !changing.switched && (self.superseded || self.is_turned(&site.safe)) => {
-                false
-            }
+            _ if self.waits_at(site) => false,
+            step if step < Step::Committed && !changing.switched && self.superseded => false,
             Step::Proven if changing.switched => true,
             Step::Proven => {
                 let here = self.writes() && self.written() >= self.quorum() && self.is_there(changing);

@@ -444,9 +444,10 @@ fn draw_change(state: &State, session: &Session, owner: &Owner, changing: &Chang
     let errands = owner.errands();
     let seat = |site: &Site| {
         let errand = errands.iter().find(|(safe, errand)| *safe == site.safe && matches!(errand, Errand::Change(_)));
-        let waits = site.step < Step::Committed && !changing.switched && owner.is_turned(&site.safe);
         let step = match site.step {
-            _ if waits => "has heard that another of your devices keeps the book; come back here once more",
+            _ if owner.waits_at(site) => {
+                "has heard that another of your devices keeps the book; come back here once more"
+            }
             Step::Named => "opens an account",
             Step::Opened => "takes its part",
             Step::Staged | Step::Shared => "is being tried",
