@@ -351,7 +351,7 @@ pub(crate) fn refusal(uri: &str, time: Seconds) -> Meaning {
             Meaning::Refused("wants a token of its operator, which you enter under Safes".to_owned())
         }
         Some(Problem::OwnerExists) => Meaning::Refused(
-            "was opened under your name by another wallet: go on there, take another name or safe, or come again when that one has not for four weeks".to_owned(),
+            "was opened under your name by another device: go on there, or take another safe or name; left alone for four weeks, it is free again".to_owned(),
         ),
         Some(Problem::OverQuota) => Meaning::Refused("has no more room under your token".to_owned()),
         Some(problem) => Meaning::Refused(format!("refuses ({})", problem.slug())),

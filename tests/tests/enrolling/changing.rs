@@ -857,7 +857,7 @@ fn a_safe_that_a_lost_device_was_to_take_up_is_free_after_a_week() {
     second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
     settle(&mut second, &safes);
     let (_, trouble) = said_of(&second, &safe);
-    assert!(trouble.is_some_and(|text| text.contains("was opened under your name by another wallet")));
+    assert!(trouble.is_some_and(|text| text.contains("was opened under your name by another device")));
     assert!(shown(&second).may_cancel);
     second.wait(UNUSED_SPAN);
     second.session.retry();
