@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
-    claim::{CLAIM_SPAN, Claim, MAX_CLAIM_LEN},
+    claim::{CLAIM_SPAN, MAX_CLAIM_LEN},
     codec::{self, Bytes, CodecError},
     crypto::{Asked, CryptoError, HPKE_ENC_LEN, HpkePrivateKey, Secret, hpke_ask},
     deposit::DEFAULT_BODY_LIMIT,
     identity::Entry,
-    ids::{DepositId, SafeId, Seconds},
+    ids::{AccountId, DepositId, SafeId, Seconds},
     problem::Problem,
     seal::{self, Purpose, sealed_len},
 };
@@ -91,16 +91,20 @@ pub struct Parcel {
     pub ciphertext: Bytes,
 }
 
-/// What is in a parcel: a claim to retrieve, as it would be sent.
+/// What is in a parcel, as it would be sent: a claim, or what it takes to have a ticket for one.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Carried {
-    /// The deposit.
+#[cbor(flat)]
+#[non_exhaustive]
+pub enum Carried {
+    /// A [`crate::claim::Claim`] to retrieve a deposit, encoded. It counts as long as the parcel.
     #[n(0)]
-    pub deposit: DepositId,
-    /// The [`Claim`], encoded.
+    Claim(#[n(0)] DepositId, #[n(1)] Bytes),
+    /// A look at an owner's account.
     #[n(1)]
-    pub claim: Bytes,
+    Look(#[n(0)] AccountId),
+    /// A [`crate::owner::messages::Question`] in a channel of it, encoded.
+    #[n(2)]
+    Question(#[n(0)] AccountId, #[n(1)] Bytes),
 }
 
 /// What comes back.
@@ -108,7 +112,7 @@ pub struct Carried {
 #[cbor(flat)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// The body.
+    /// The body, or what an account shows or answers.
     #[n(0)]
     Body(#[n(0)] Bytes),
     /// No, with the last part of the problem's type, and the safe's clock.
@@ -123,10 +127,8 @@ pub struct Awaiting(Secret);
 /// A parcel as the safe that it was made for opens it.
 #[derive(Debug)]
 pub struct Opened {
-    /// The deposit.
-    pub deposit: DepositId,
-    /// The claim.
-    pub claim: Claim,
+    /// What is in it.
+    pub carried: Carried,
     answer: Secret,
 }
 
@@ -139,22 +141,22 @@ fn purpose() -> Purpose<'static> {
 }
 
 impl Parcel {
-    /// Packs a claim. Inverse of [`Self::open`].
+    /// Packs what is to be carried. Inverse of [`Self::open`].
     ///
     /// # Errors
     /// If the entry's HPKE key is not one.
     pub fn make<R: CryptoRng>(
-        deposit: DepositId,
-        claim: &Claim,
+        carried: &Carried,
+        expiry: Seconds,
         entry: &Entry,
         through: &SafeId,
         rng: &mut R,
     ) -> Result<(Self, Awaiting), CryptoError> {
-        let plain = Zeroizing::new(codec::encode(&Carried { deposit, claim: codec::encode(claim).into() }));
-        let info = info(&entry.safe, entry.serial, through, claim.expiry);
+        let plain = Zeroizing::new(codec::encode(carried));
+        let info = info(&entry.safe, entry.serial, through, expiry);
         let (Asked { enc, ciphertext }, answer) = hpke_ask(&entry.hpke, &info, None, &plain, rng)?;
         let (enc, ciphertext) = (enc.into(), ciphertext.into());
-        let (entry, expiry) = (entry.serial, claim.expiry);
+        let entry = entry.serial;
         Ok((Self { suite: SUITE, through: *through, entry, expiry, enc, ciphertext }, Awaiting(answer)))
     }
 
@@ -171,14 +173,14 @@ impl Parcel {
     /// Opens it at the safe that it was made for.
     ///
     /// # Errors
-    /// [`Problem::ClaimUnreadable`] if it was sealed to another safe, carrier or expiry; [`Problem::Malformed`] if there is no claim in it.
+    /// [`Problem::ClaimUnreadable`] if it was sealed to another safe, carrier or expiry; [`Problem::Malformed`] if there is nothing in it
+    /// that is carried.
     pub fn open(&self, key: &HpkePrivateKey, safe: &SafeId) -> Result<Opened, Problem> {
         let info = info(safe, self.entry, &self.through, self.expiry);
         let asked = Asked { enc: self.enc.0.clone(), ciphertext: self.ciphertext.0.clone() };
         let heard = key.hear(&asked, &info, None).map_err(|CryptoError| Problem::ClaimUnreadable)?;
-        let carried: Carried = codec::decode(&heard.question, MAX_PARCEL_LEN).map_err(|_| Problem::Malformed)?;
-        let claim = Claim::parse(&carried.claim).map_err(|_| Problem::Malformed)?;
-        Ok(Opened { deposit: carried.deposit, claim, answer: heard.answer })
+        let carried = codec::decode(&heard.question, MAX_PARCEL_LEN).map_err(|_| Problem::Malformed)?;
+        Ok(Opened { carried, answer: heard.answer })
     }
 }
 

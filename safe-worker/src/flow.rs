@@ -16,14 +16,14 @@ use protocol::{
     owner::messages::{MAX_QUESTION_LEN, Question},
     problem::Problem,
     register::MAX_REGISTER_LEN,
-    relay::{Delivery, Errand, MAX_PARCEL_LEN, Parcel},
+    relay::{Carried, Delivery, Errand, MAX_PARCEL_LEN, Parcel},
     sealed::Sealed,
     token::{Token, TokenError},
 };
 
 use crate::{
     account::{self, Row, Use},
-    machine::{Config, Keys, Removal, Reply, Request},
+    machine::{Config, Keys, Removal, Reply, Request, in_time},
     operator::{self, DAILY_REMOVALS},
     owner::{self, OWNER_BYTES},
     record::MAX_ATTEMPTS,
@@ -630,24 +630,44 @@ async fn relay<P: Platform>(p: &mut P, account: &AccountId, safe: &Safe<'_>) -> 
     Ok(Answer::new(200, OCTETS, delivery))
 }
 
-/// Hands out a body to whoever made a parcel, by way of the safe that brings it.
+/// Answers whoever made a parcel, by way of the safe that brings it.
 async fn parcel<P: Platform>(p: &mut P, safe: &Safe<'_>) -> Result<Answer, Problem> {
     let body = p.body(MAX_PARCEL_LEN as u64).await?;
     let parcel = Parcel::parse(&body).map_err(|_| Problem::Malformed)?;
     let key = safe.keys.hpke(parcel.entry).map_err(|_| Problem::ClaimUnreadable)?;
     let opened = parcel.open(key, &safe.config.safe)?;
-    let claim = &opened.claim;
-    // Its own expiry is the claim's, which the ledger looks at.
-    if claim.verb != Verb::Retrieve || claim.expiry != parcel.expiry {
-        return Err(Problem::Malformed);
-    }
-    let delivery = match retrieved(p, &opened.deposit, claim.clone()).await {
+    let told = if in_time(parcel.expiry, safe.now) {
+        tell(p, &opened.carried, parcel.expiry).await
+    } else {
+        Err(Problem::ClaimExpired)
+    };
+    let delivery = match told {
         Ok(body) => Delivery::Body(body.into()),
         // Why not is nobody's business but the owner's.
         Err(problem) => Delivery::Refused(problem.slug().to_owned(), safe.now),
     };
     let sealed = opened.seal(&delivery, &p.random()?).map_err(|_| Problem::Internal)?;
     Ok(Answer::new(200, OCTETS, sealed))
+}
+
+async fn tell<P: Platform>(p: &P, carried: &Carried, expiry: Seconds) -> Result<Vec<u8>, Problem> {
+    let ask = async |account, request| owner(p, account, request).await.map(|answer| answer.body);
+    match carried {
+        Carried::Claim(deposit, claim) => {
+            let claim = Claim::parse(claim).map_err(|_| Problem::Malformed)?;
+            if claim.verb == Verb::Retrieve && claim.expiry == expiry {
+                retrieved(p, deposit, claim).await
+            } else {
+                Err(Problem::Malformed)
+            }
+        }
+        Carried::Look(account) => ask(account, owner::Request::Look).await,
+        Carried::Question(account, question) => {
+            let question = Question::parse(question).map_err(|_| Problem::Malformed)?;
+            ask(account, owner::Request::Channel(Box::new(question))).await
+        }
+        _ => Err(Problem::Malformed),
+    }
 }
 
 async fn retrieved<P: Platform>(p: &P, id: &DepositId, claim: Claim) -> Result<Vec<u8>, Problem> {

@@ -56,6 +56,11 @@ pub const SETTLE_SPAN: Seconds = 3600;
 pub const ALARM_SPAN: Seconds = 365 * DAY;
 const DAY: Seconds = 86_400;
 
+/// Whether what ends so counts now: it is not over, and was not made far ahead.
+pub(crate) const fn in_time(expiry: Seconds, now: Seconds) -> bool {
+    now < expiry && expiry <= now.saturating_add(CLAIM_LIMIT)
+}
+
 /// What the safe is.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -516,12 +521,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    const fn in_time(&self, expiry: Seconds) -> bool {
-        self.now < expiry && expiry <= self.now + CLAIM_LIMIT
-    }
-
     fn claim(&mut self, claim: &Claim) -> Reply {
-        if !self.in_time(claim.expiry) {
+        if !in_time(claim.expiry, self.now) {
             return Reply::Refused(Problem::ClaimExpired);
         }
         if claim.verb == Verb::Demand {
@@ -615,7 +616,7 @@ impl Machine<'_> {
     }
 
     fn audit(&mut self, secret: &Secret, seen: Seen) -> Reply {
-        if !self.in_time(seen.expiry) {
+        if !in_time(seen.expiry, self.now) {
             return Reply::Refused(Problem::ClaimExpired);
         }
         let right = self.record.as_ref().is_some_and(|r| recognises(&r.statement.hashes.audit, secret));
@@ -682,7 +683,7 @@ impl Machine<'_> {
     }
 
     fn register(&mut self, request: &Sealed) -> Reply {
-        if !self.in_time(request.expiry) {
+        if !in_time(request.expiry, self.now) {
             return Reply::Refused(Problem::ClaimExpired);
         }
         let Some(record) = &self.record else { return Reply::Refused(Problem::NotFound) };

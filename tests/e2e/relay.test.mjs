@@ -56,3 +56,29 @@ test('one conversation with one safe recovers the value, and no exposed key stay
   await thief.startRecovery(stolen);
   await thief.find('recover-row', { 'value-id': stolen }).filter({ hasText: 'was released' }).waitFor();
 });
+
+test('what is given to its owner only comes through one safe as well, with three of five out of reach', async (t) => {
+  const wallet = await Wallet.fresh(product);
+  t.after(() => wallet.close());
+  await wallet.create();
+  await wallet.addSafes();
+  await wallet.enrol('Erin', RECOVERY);
+  const id = await wallet.addText('Seed of the other wallet', SEED);
+  // What the form begins with: every piece is bound to her.
+  await wallet.startBackup(id, { moving: true });
+  await wallet.waitForState(id, 'moved');
+  await wallet.settledBook();
+  const unblock = await Promise.all([0, 2, 3].map((at) => wallet.block(product.safes[at])));
+
+  await wallet.openValue(id);
+  await wallet.click('recover-start');
+  await wallet.find('value-state', { state: 'moved' }).waitFor();
+  await wallet.click('through-open');
+  await wallet.click('through-start', { name: 'safe-2' });
+  assert.equal(await wallet.reveal(id), SEED);
+  await Promise.all(unblock.map((open) => open()));
+  await wallet.click('retry');
+  await wallet.waitForState(id, 'protected');
+  await wallet.click('nav-activity');
+  await wallet.find('activity-row').filter({ hasText: 'have let the old pieces of' }).waitFor();
+});

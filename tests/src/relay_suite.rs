@@ -1,18 +1,22 @@
 //! Two safes, whoever built them, of which one asks the other for its owners: what a thief, a safe that cheats, or an owner in a hurry would notice.
 
 use protocol::{
-    claim::{Claim, Verb},
+    claim::{Claim, Shown, Verb},
     codec,
     crypto::Secret,
     ids::{AccountId, SafeId, Seconds},
     owner::{
         login::ChannelKey,
-        messages::{Action, Question, Topic},
+        messages::{Action, Challenge, Look, MAX_ANSWER_LEN, Outcome, Question, Topic},
+        ticket::{Ticket, bind},
     },
     problem::Problem,
-    relay::{Awaiting, Delivery, Errand, MAX_DELIVERY_LEN, MAX_PARCEL_LEN, PARCEL_SPAN, Parcel, delivery_len},
+    relay::{Awaiting, Carried, Delivery, Errand, MAX_DELIVERY_LEN, MAX_PARCEL_LEN, PARCEL_SPAN, Parcel, delivery_len},
 };
-use safe_worker::{flow::OCTETS, relay::PARCELS};
+use safe_worker::{
+    flow::{COSE, OCTETS},
+    relay::PARCELS,
+};
 
 use crate::{
     owner::{by_passphrase, enrol, given, name, question_ask},
@@ -25,6 +29,7 @@ macro_rules! relay_suite {
     ($each:path) => {
         $crate::relay_suite!($each:
             what_another_safe_keeps_is_fetched_through_one
+            what_is_bound_to_its_owner_takes_a_ticket_that_is_fetched_too
             only_the_owner_has_something_fetched
             an_errand_counts_once_and_is_no_other_question
             a_parcel_opens_at_one_safe_once_and_in_its_time
@@ -62,6 +67,20 @@ impl Owner {
         between.ask_owner(&self.account, Topic::Relay, &codec::encode(errand), Some(self.wallet.proof())).0
     }
 
+    /// Has something carried to the other safe.
+    pub fn carry(
+        &self,
+        between: &mut Visit<'_>,
+        other: &mut Visit<'_>,
+        carried: &Carried,
+        expiry: Seconds,
+    ) -> Delivery {
+        let (through, entry, most) = (between.identity.id(), other.entry(), delivery_len(MAX_ANSWER_LEN as u64));
+        let (parcel, awaiting) = Parcel::make(carried, expiry, &entry, &through, &mut other.rng()).unwrap();
+        let errand = Errand { to: other.identity.id(), parcel: codec::encode(&parcel).into(), most };
+        awaiting.open(&granted(self.send(between, &errand), 200, OCTETS), most).unwrap()
+    }
+
     /// Has a body fetched.
     pub fn fetch(&self, between: &mut Visit<'_>, other: &mut Visit<'_>, deposit: &Deposit) -> Delivery {
         let (errand, awaiting) = errand(between, other, deposit);
@@ -72,7 +91,8 @@ impl Owner {
 /// A parcel for a claim.
 pub fn parcel(through: &SafeId, other: &mut Visit<'_>, deposit: &Deposit, claim: &Claim) -> (Parcel, Awaiting) {
     let entry = other.entry();
-    Parcel::make(deposit.id, claim, &entry, through, &mut other.rng()).unwrap()
+    let carried = Carried::Claim(deposit.id, codec::encode(claim).into());
+    Parcel::make(&carried, claim.expiry, &entry, through, &mut other.rng()).unwrap()
 }
 
 /// An errand to retrieve a deposit.
@@ -118,6 +138,65 @@ pub fn what_another_safe_keeps_is_fetched_through_one(between: Safe<'_>, other: 
 fn codec_len(body: usize) -> u64 {
     let delivery = codec::encode(&Delivery::Body(vec![0; body].into()));
     protocol::seal::sealed_len(delivery.len() as u64)
+}
+
+/// Both safes have an owner's account; what the other one keeps for him, it gives to nobody else.
+pub fn what_is_bound_to_its_owner_takes_a_ticket_that_is_fetched_too(between: Safe<'_>, other: Safe<'_>) {
+    let (mut between, mut other) = (Visit::new(between), Visit::new(other));
+    let (owner, there) = (Owner::new(&mut between), Owner::new(&mut other));
+    let mut deposit = other.draw(300);
+    deposit.statement.owner = Some(bind(&deposit.secrets.audit, &there.account));
+    let offer = granted(other.put(&deposit), 201, COSE);
+    granted(other.confirm(&deposit, &offer), 200, COSE);
+    let now = other.now();
+    let soon = now + PARCEL_SPAN;
+    let mut carry =
+        |other: &mut Visit<'_>, carried: Carried, expiry| owner.carry(&mut between, other, &carried, expiry);
+    let claim = |other: &mut Visit<'_>, ticket: Option<Ticket>| {
+        let (entry, shown) = (other.entry(), Shown { ticket, ..Shown::secret(deposit.secrets.retrieve.clone()) });
+        let claim = Claim::make_with(&shown, &entry, &deposit.id, Verb::Retrieve, soon, &mut other.rng()).unwrap();
+        Carried::Claim(deposit.id, codec::encode(&claim).into())
+    };
+    let without = claim(&mut other, None);
+    assert!(refused(Problem::NotOwner)(&carry(&mut other, without, soon)));
+    // A look, and a question that counts once.
+    let looked = |delivery| match delivery {
+        Delivery::Body(look) => Look::parse(&look).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let look = looked(carry(&mut other, Carried::Look(there.account), soon));
+    let asked = |other: &mut Visit<'_>, topic, proof, challenge: &Challenge| {
+        let actions = codec::encode(&vec![Action::Ticket(None)]);
+        let (question, answering) = other.question(&there.account, topic, &actions, challenge, proof);
+        (Carried::Question(there.account, codec::encode(&question).into()), answering)
+    };
+    let proof = || Some(there.wallet.proof());
+    let (question, answering) = asked(&mut other, Topic::Channel, proof(), &look.challenge);
+    let ticket = match carry(&mut other, question.clone(), soon) {
+        Delivery::Body(answer) => match &answering.read::<Vec<Outcome>>(&answer).unwrap()[..] {
+            [Outcome::Ticket(ticket)] => Ticket::parse(ticket).unwrap(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(Problem::ChallengeExpired)(&carry(&mut other, question, soon)));
+    let with = claim(&mut other, Some(ticket));
+    assert_eq!(carry(&mut other, with, soon), Delivery::Body(deposit.body.clone().into()));
+    // Another topic, another's key, and what comes too late, or was made ahead.
+    let challenge = looked(carry(&mut other, Carried::Look(there.account), soon)).challenge;
+    let (question, _) = asked(&mut other, Topic::Relay, proof(), &challenge);
+    assert!(refused(Problem::NotOwner)(&carry(&mut other, question, soon)));
+    let (question, _) = asked(&mut other, Topic::Channel, Some(owner.wallet.proof()), &challenge);
+    assert!(refused(Problem::NotOwner)(&carry(&mut other, question, soon)));
+    let (question, _) = asked(&mut other, Topic::Greet, None, &challenge);
+    assert!(matches!(carry(&mut other, question, soon), Delivery::Refused(..)));
+    for expiry in [now - 100, now + 10 * PARCEL_SPAN] {
+        assert!(refused(Problem::ClaimExpired)(&carry(&mut other, Carried::Look(there.account), expiry)));
+        let (question, _) = asked(&mut other, Topic::Channel, proof(), &challenge);
+        assert!(refused(Problem::ClaimExpired)(&carry(&mut other, question, expiry)));
+    }
+    let noise = Carried::Question(there.account, vec![0xa0].into());
+    assert!(refused(Problem::Malformed)(&carry(&mut other, noise, soon)));
 }
 
 /// Neither a stranger, nor who has only staged a passphrase.
@@ -218,13 +297,14 @@ pub fn what_is_not_there_is_said_to_the_owner_only(between: Safe<'_>, other: Saf
     let nowhere = other.draw(100);
     assert!(refused(Problem::NotFound)(&owner.fetch(&mut between, &mut other, &nowhere)));
     let (deposit, ..) = other.held(100);
-    granted(other.release(&deposit), 200, safe_worker::flow::COSE);
+    granted(other.release(&deposit), 200, COSE);
     assert!(refused(Problem::Gone)(&owner.fetch(&mut between, &mut other, &deposit)));
     // Another right is not carried.
     let (deposit, ..) = other.held(100);
     let claim = other.claim(&deposit.id, Verb::Release, &deposit.secrets.release);
-    let (parcel, _) = parcel(&between.identity.id(), &mut other, &deposit, &claim);
-    assert_refused(&other.ask(&Ask::post_to(PARCELS, codec::encode(&parcel))), Problem::Malformed);
+    let (parcel, awaiting) = parcel(&between.identity.id(), &mut other, &deposit, &claim);
+    let told = granted(other.ask(&Ask::post_to(PARCELS, codec::encode(&parcel))), 200, OCTETS);
+    assert!(refused(Problem::Malformed)(&awaiting.open(&told, 1000).unwrap()));
     assert_eq!(owner.fetch(&mut between, &mut other, &deposit), Delivery::Body(deposit.body.into()));
 }
 

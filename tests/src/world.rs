@@ -14,7 +14,7 @@ use protocol::{
     identity::{Descriptor, Identity, MAX_DESCRIPTOR_LEN, SafeKeys},
     ids::{BackupId, DepositId, Root, SafeId, Seconds, ValueId},
     layout::Draft,
-    owner::{login::Recognised, messages::Look},
+    owner::{login::Recognised, messages::Look, ticket::Right},
     passphrase::Stretch,
     piece_file::{self, PieceFileError},
     plan::{Place, Plan, PlanError},
@@ -28,7 +28,8 @@ use wallet_wasm::{
     exchange::{self, Answer, Meaning, Request},
     keeping,
     machine::{Changes, Event, Prepared, Shown, WalletError, Wish, WriteChapter, transition},
-    owner, proving, relaying,
+    owner, proving,
+    relaying::{self, Hindered, Load},
     session::{Action, CLOCK_SLACK, Contact, Errand, Fetch, Recovery, Session},
     state::{Backup, Content, FaceWish, Operation, Row, State},
     store::{Commit, MemoryStore, Store, StoreError},
@@ -639,7 +640,10 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.session.reached(*safe);
                 self.try_handle(*event)?;
             }
-            Meaning::Ticket(ticket) => self.session.set_ticket(*safe, ticket, self.now),
+            Meaning::Ticket(ticket) => {
+                self.session.answers(*safe);
+                self.session.set_ticket(*safe, ticket, self.now);
+            }
             Meaning::Later(contact, why) => self.session.failed(*safe, contact, why, self.now),
             Meaning::Refused(why) => drop(self.session.owner_refusals.insert(*safe, why)),
             Meaning::Clock(theirs) => self.session.set_clock(*safe, theirs, self.now),
@@ -665,7 +669,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         }
     }
 
-    /// Has a body brought by another safe, as the browser does.
+    /// Has a body brought by another safe, as the browser does. `fault` strikes what comes last: the claim, or what was on its way to it.
     fn fetch_through(
         &mut self,
         (backup, deposit): (&BackupId, &DepositId),
@@ -673,26 +677,25 @@ impl<'a, S: Store> Wallet<'a, S> {
         safes: &Safes,
         fault: Fault,
     ) -> Result<(), WalletError> {
-        let now = self.now + self.ahead;
-        let Some(of) = self.state.owner.clone() else { return Ok(()) };
-        let look = owner::look_request(&self.state.safes[through].url, &of.name_key, through);
-        let (about, meaning) = match owner::read_look(safes.send(&look, Vec::new(), now)) {
-            Ok(look) => {
-                let keeper = self.state.backups[backup].deposit(deposit).unwrap().safe;
-                let clock = self.session.clock_of(&keeper, self.now);
-                let mut rng = self.rng();
-                let (request, asked) =
-                    relaying::errand(&self.state, (backup, deposit), through, &look, clock, &mut rng)?;
-                let send = || safes.send(&request, request.body.clone().unwrap(), now);
-                let answer = match fault {
-                    Fault::None => send(),
-                    Fault::LostBefore => None,
-                    Fault::LostAfter => send().and(None),
-                    Fault::Twice => send().and_then(|_| send()),
-                };
-                relaying::interpret(&self.state, (backup, deposit), through, &asked, answer)
-            }
-            Err(meaning) => (*through, meaning),
+        let (now, errand) = (self.now + self.ahead, Errand::Retrieve);
+        if self.state.owner.is_none() {
+            return Ok(());
+        }
+        let keeper = self.state.backups[backup].deposit(deposit).unwrap().safe;
+        let lacks = self.session.lacks_ticket(&self.state, (backup, deposit), errand, self.now);
+        let asked = match lacks {
+            Some((safe, right)) => self.ticket_through(&safe, right, through, safes, (now, fault)),
+            None => Ok(()),
+        };
+        let answer = asked.and_then(|()| {
+            let (clock, mut rng) = (self.session.clock_of(&keeper, self.now), self.rng());
+            let ticket = self.session.ticket(&keeper, errand);
+            let load = Load::claim(&self.state, (backup, deposit), ticket, clock, &mut rng).unwrap();
+            self.carry(load, through, safes, (now, if lacks.is_none() { fault } else { Fault::None }))
+        });
+        let (about, meaning) = match answer {
+            Ok(answer) => (keeper, exchange::interpret(&self.state, backup, deposit, errand, None, Some(answer))),
+            Err(hindered) => hindered,
         };
         let meaning = match meaning {
             Meaning::Body(body) => self.open_body(backup, deposit, &body),
@@ -718,6 +721,57 @@ impl<'a, S: Store> Wallet<'a, S> {
         };
         self.session.recoveries.entry(*backup).or_default().fetches.insert(*deposit, fetch);
         Ok(())
+    }
+
+    fn ticket_through(
+        &mut self,
+        safe: &SafeId,
+        right: Right,
+        through: &SafeId,
+        safes: &Safes,
+        (now, fault): (Seconds, Fault),
+    ) -> Result<(), Hindered> {
+        let errand = owner::Errand::Ticket(right);
+        if let Some(meaning) = owner::barred(&self.state, safe, errand) {
+            return Err((*safe, meaning));
+        }
+        let of = self.state.owner.clone().unwrap();
+        let request = owner::look_request(&self.state.safes[safe].url, &of.name_key, safe);
+        let load = Load::look(&self.state, &request).unwrap();
+        let look = self.carry(load, through, safes, (now, Fault::None))?;
+        let look = owner::read_look(Some(look)).map_err(|meaning| (*safe, meaning))?;
+        self.session.set_clock(*safe, look.time, self.now);
+        let mut rng = self.rng();
+        let (request, asked) = owner::question(&self.state, safe, errand, &look, &mut rng).unwrap();
+        let load = Load::question(&self.state, &request).unwrap();
+        let answer = self.carry(load, through, safes, (now, fault))?;
+        match owner::interpret(&self.state, safe, errand, asked, Some(answer)) {
+            Meaning::Ticket(ticket) => self.session.set_ticket(*safe, ticket, self.now),
+            other => return Err((*safe, other)),
+        }
+        Ok(())
+    }
+
+    fn carry(
+        &mut self,
+        load: Load,
+        through: &SafeId,
+        safes: &Safes,
+        (now, fault): (Seconds, Fault),
+    ) -> Result<Answer, Hindered> {
+        let of = self.state.owner.clone().unwrap();
+        let look = owner::look_request(&self.state.safes[through].url, &of.name_key, through);
+        let look = owner::read_look(safes.send(&look, Vec::new(), now)).map_err(|meaning| (*through, meaning))?;
+        let (clock, mut rng) = (self.session.clock_of(&load.to(), self.now), self.rng());
+        let (request, asked) = relaying::errand(&self.state, load, through, &look, clock, &mut rng).unwrap();
+        let send = || safes.send(&request, request.body.clone().unwrap(), now);
+        let answer = match fault {
+            Fault::None => send(),
+            Fault::LostBefore => None,
+            Fault::LostAfter => send().and(None),
+            Fault::Twice => send().and_then(|_| send()),
+        };
+        relaying::interpret(&self.state, through, &asked, answer)
     }
 
     /// Does what is to be done here; what is to be sent is returned.

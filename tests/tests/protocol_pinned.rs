@@ -36,7 +36,7 @@ use protocol::{
     plan::Plan,
     problem::Problem,
     register::{self, Accepted, Ballot, MAX_REGISTER_LEN, Proposal, Register, open_proposal, seal_proposal},
-    relay::{Delivery, Errand, Parcel},
+    relay::{Carried, Delivery, Errand, Parcel},
     seal::{self, Purpose},
     sealed::Sealed,
     token::Token,
@@ -1201,7 +1201,8 @@ fn relay() {
     let (deposit, through, entry) = (DepositId([0xd1; 16]), SafeId([0xb1; 32]), safe.identity.entry(1).unwrap());
     let expiry = NOW + CLAIM_SPAN;
     let claim = Claim::make(&secret(3), entry, &deposit, Verb::Retrieve, expiry, &mut rng(1)).unwrap();
-    let (parcel, awaiting) = Parcel::make(deposit, &claim, entry, &through, &mut rng(2)).unwrap();
+    let carried = Carried::Claim(deposit, codec::encode(&claim).into());
+    let (parcel, awaiting) = Parcel::make(&carried, expiry, entry, &through, &mut rng(2)).unwrap();
     let mut inputs = safe_fields();
     inputs.extend([
         ("through", hex_of(&through.0)),
@@ -1210,7 +1211,7 @@ fn relay() {
     ]);
     let stored = pin("relay_parcel.txt", "parcel", &inputs, &codec::encode(&parcel));
     let opened = Parcel::parse(&stored).unwrap().open(&safe.keys.hpke, &safe.id()).unwrap();
-    assert_eq!((opened.deposit, &opened.claim), (deposit, &claim));
+    assert_eq!(opened.carried, carried);
     assert!(claim.open(&safe.keys.hpke, &safe.id(), &deposit).unwrap().secret.same_as(&secret(3)));
     let errand = Errand { to: safe.id(), parcel: stored.into(), most: 1000 };
     let inputs = [("parcel", "relay_parcel.txt".to_owned())];

@@ -26,7 +26,10 @@ use protocol::{
     envelope::Envelope,
     evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
-    ids::{BackupId, ClaimantId, DepositId, DeviceId, EnrolmentId, GuessId, Nonce, Root, SafeId, TokenId, ValueId},
+    ids::{
+        AccountId, BackupId, ClaimantId, DepositId, DeviceId, EnrolmentId, GuessId, Nonce, Root, SafeId, TokenId,
+        ValueId,
+    },
     layout::{Draft, Layout},
     owner::{
         book::{Announced, HeadContent, Left},
@@ -608,11 +611,13 @@ fn the_relay() {
     let entry = safe.identity.entry(1).unwrap();
     let expiry = NOW + CLAIM_SPAN;
     let claim = Claim::make(&secret(3), entry, &deposit, Verb::Retrieve, expiry, &mut rng(1)).unwrap();
-    let (parcel, awaiting) = Parcel::make(deposit, &claim, entry, &through, &mut rng(2)).unwrap();
+    let carried = Carried::Claim(deposit, codec::encode(&claim).into());
+    let (parcel, awaiting) = Parcel::make(&carried, expiry, entry, &through, &mut rng(2)).unwrap();
     conforms("parcel", &codec::encode(&parcel));
     conforms("errand", &codec::encode(&Errand { to: safe.id(), parcel: codec::encode(&parcel).into(), most: 1000 }));
-    let carried = Carried { deposit, claim: codec::encode(&claim).into() };
-    conforms("carried", &codec::encode(&carried));
+    let account = AccountId([5; 32]);
+    let others = [Carried::Look(account), Carried::Question(account, vec![1; 1300].into())];
+    [&carried].into_iter().chain(&others).for_each(|carried| conforms("carried", &codec::encode(carried)));
     // Opened, and answered, as the text says.
     let info = codec::encode(&(SUITE, "parcel", safe.id(), 1u32, through, expiry));
     conforms("parcel-info", &info);

@@ -455,11 +455,13 @@ impl Owner {
 
 // ---- what is said to a safe -----------------------------------------------------------------------------------------
 
+/// What a safe says that has no credential of this device, or none any more.
+const STRANGER: &str = "does not know you on this device; come back there with your recovery name";
+
 /// Why a safe cannot be spoken to as its owner: a phrase that follows its name.
 pub fn stranger(state: &State, safe: &SafeId) -> Option<String> {
     let number = state.owner.as_ref().and_then(|owner| owner.number_at(safe));
-    let why = "does not know you on this device; come back there with your recovery name";
-    number.is_none().then(|| why.to_owned())
+    number.is_none().then(|| STRANGER.to_owned())
 }
 
 /// Why a safe gives this device no ticket, and what follows from that; `None`: it may give one.
@@ -648,6 +650,8 @@ fn heard(state: &State, safe: &SafeId, errand: Errand, asked: Asked, answer: Opt
         let problem = Problem::from_type_uri(uri);
         let known = refused(state, safe, errand, problem).or_else(|| changing::refused(state, safe, errand, problem));
         let known = known.or_else(|| not_left(state, safe, errand, problem?));
+        let revoked = matches!(errand, Errand::Ticket(_)) && problem == Some(Problem::NotOwner);
+        let known = known.or_else(|| revoked.then(|| Meaning::Refused(STRANGER.to_owned())));
         return known.unwrap_or_else(|| refusal(uri, *time));
     }
     let stranger = || Meaning::Later(Contact::NotItself, "answers as no safe would that knows its owner".to_owned());

@@ -2,17 +2,16 @@
 
 use protocol::{
     certificate::read_unverified,
-    claim::{CLAIM_SPAN, Claim, Shown, Verb},
     codec,
-    deposit::DepositSecrets,
-    ids::{BackupId, DepositId, SafeId, Seconds},
+    ids::{AccountId, BackupId, DepositId, SafeId, Seconds},
     owner::{
         login::ChannelKey,
         messages::{Address, Look, Question, Topic},
         name::NameKey,
+        ticket::Ticket,
     },
     problem::Problem,
-    relay::{self, Awaiting, Delivery, MAX_DELIVERY_LEN, Parcel, delivery_len},
+    relay::{self, Awaiting, Carried, Delivery, MAX_DELIVERY_LEN, PARCEL_SPAN, Parcel, delivery_len},
 };
 use rand_core::CryptoRng;
 
@@ -23,54 +22,118 @@ use crate::{
     state::{Backup, Deposit, State},
 };
 
-/// Whether another safe may bring it: what is bound to its owner, or lives once, takes a word with its own safe first.
+/// Whether another safe may bring it: what lives once takes words with its own safe first.
 pub fn may_bring(backup: &Backup, deposit: &Deposit, through: &SafeId) -> bool {
-    !backup.lives_once() && !deposit.is_bound() && deposit.safe != *through
+    !backup.lives_once() && deposit.safe != *through
+}
+
+/// What a safe may bring of a backup: what is bound to its owner only where the safe that keeps it knows him on this device.
+pub fn brings<'a>(state: &State, backup: &'a Backup, through: &SafeId) -> impl Iterator<Item = &'a Deposit> {
+    let known = |safe: &SafeId| state.owner.as_ref().is_some_and(|owner| owner.number_at(safe).is_some());
+    backup.deposits.iter().filter(move |one| may_bring(backup, one, through) && (!one.is_bound() || known(&one.safe)))
 }
 
 /// The safes that know this wallet as its owner's, and so may bring what others keep of a backup, if their operators let them.
 pub fn carriers(state: &State, backup: &Backup) -> Vec<SafeId> {
     let owner = state.owner.as_ref().filter(|owner| owner.root.is_some());
     let seats = owner.iter().flat_map(|owner| owner.seats.iter()).filter(|seat| seat.number.is_some());
-    seats.map(|seat| seat.safe).filter(|safe| backup.deposits.iter().any(|one| may_bring(backup, one, safe))).collect()
+    seats.map(|seat| seat.safe).filter(|safe| brings(state, backup, safe).next().is_some()).collect()
+}
+
+/// At which of both safes something went wrong, and what it means.
+pub type Hindered = (SafeId, Meaning);
+
+/// What is carried to a safe, until it is sent.
+#[derive(Debug)]
+pub struct Load {
+    to: SafeId,
+    carried: Carried,
+    /// Longest body, bytes.
+    most: u64,
+}
+
+impl Load {
+    /// The safe to which it goes.
+    pub const fn to(&self) -> SafeId {
+        self.to
+    }
+
+    /// A claim to retrieve. `ticket`, `clock`: as for [`exchange::request`].
+    ///
+    /// # Errors
+    /// [`WalletError`] if the state has moved on and there is nothing to ask any more, or the safe has no key to seal to now.
+    pub fn claim<R: CryptoRng>(
+        state: &State,
+        (backup, deposit): (&BackupId, &DepositId),
+        ticket: Option<&Ticket>,
+        clock: Seconds,
+        rng: &mut R,
+    ) -> Result<Self, WalletError> {
+        let (_, known) = find(state, backup, deposit)?;
+        let certified = known.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
+        let request = exchange::request(state, backup, deposit, Errand::Retrieve, ticket, clock, rng)?;
+        let claim = request.body.unwrap_or_default().into();
+        let most = certified.map_or(request.most, |certified| certified.length);
+        Ok(Self { to: known.safe, carried: Carried::Claim(*deposit, claim), most })
+    }
+
+    /// A look at its owner's account: what [`crate::owner::look_request`] asks for.
+    ///
+    /// # Errors
+    /// [`WalletError`] if there is no owner.
+    pub fn look(state: &State, request: &Request) -> Result<Self, WalletError> {
+        let account = account(state, &request.safe)?;
+        Ok(Self { to: request.safe, carried: Carried::Look(account), most: request.most })
+    }
+
+    /// A question in a channel of it: that of [`crate::owner::question`].
+    ///
+    /// # Errors
+    /// [`WalletError`] if there is no owner.
+    pub fn question(state: &State, request: &Request) -> Result<Self, WalletError> {
+        let account = account(state, &request.safe)?;
+        let question = request.body.clone().unwrap_or_default().into();
+        Ok(Self { to: request.safe, carried: Carried::Question(account, question), most: request.most })
+    }
+}
+
+fn account(state: &State, safe: &SafeId) -> Result<AccountId, WalletError> {
+    let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
+    Ok(NameKey::new(owner.name_key.clone()).account(safe))
 }
 
 /// An errand that was sent, until its answer is there.
 #[derive(Debug)]
 pub struct Asked {
+    to: SafeId,
     awaiting: Awaiting,
     most: u64,
 }
 
-/// The errand with which a deposit is fetched through a safe that has shown its owner's account. `clock`: that of the safe that keeps it.
+/// The errand with which something is carried through a safe that has shown its owner's account. `clock`: that of the safe to which it goes.
 ///
 /// # Errors
-/// [`WalletError`] if the state has moved on and there is nothing to ask any more, or one of both safes has no key to seal to now.
+/// [`WalletError`] if one of both safes is not known any more, or has no key to seal to now.
 pub fn errand<R: CryptoRng>(
     state: &State,
-    (backup, deposit): (&BackupId, &DepositId),
+    load: Load,
     through: &SafeId,
     look: &Look,
     clock: Seconds,
     rng: &mut R,
 ) -> Result<(Request, Asked), WalletError> {
-    let (_, deposit) = find(state, backup, deposit)?;
+    let Load { to, carried, most } = load;
     let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
     let number = owner.number_at(through).ok_or(WalletError::Unknown("credential"))?;
     let carrier = state.safes.get(through).ok_or(WalletError::Unknown("safe"))?;
-    let keeper = state.safes.get(&deposit.safe).ok_or(WalletError::Unknown("safe"))?;
-    // What the keeper gets.
-    let identity = state.identity(&deposit.safe).ok_or(WalletError::Unknown("safe"))??;
+    // What the other one gets.
+    let identity = state.identity(&to).ok_or(WalletError::Unknown("safe"))??;
     let entry = identity.current(clock)?;
-    let shown = Shown::secret(DepositSecrets::derive(&deposit.d).retrieve);
-    let claim = Claim::make_with(&shown, entry, &deposit.id, Verb::Retrieve, clock + CLAIM_SPAN, rng)?;
-    let (parcel, awaiting) = Parcel::make(deposit.id, &claim, entry, through, rng)?;
-    let certified = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
-    let length = certified.map_or(keeper.limit_body, |certified| certified.length);
-    let most = delivery_len(length).min(MAX_DELIVERY_LEN);
-    let errand = relay::Errand { to: deposit.safe, parcel: codec::encode(&parcel).into(), most };
+    let (parcel, awaiting) = Parcel::make(&carried, clock + PARCEL_SPAN, entry, through, rng)?;
+    let most = delivery_len(most).min(MAX_DELIVERY_LEN);
+    let errand = relay::Errand { to, parcel: codec::encode(&parcel).into(), most };
     // What the carrier gets.
-    let account = NameKey::new(owner.name_key.clone()).account(through);
+    let account = account(state, through)?;
     let address = Address { safe: through, account: &account, topic: Topic::Relay };
     let channel = ChannelKey::of_credential(number, owner.key_at(through));
     let identity = state.identity(through).ok_or(WalletError::Unknown("safe"))??;
@@ -87,23 +150,17 @@ pub fn errand<R: CryptoRng>(
         body: Some(codec::encode(&question)),
         most,
     };
-    Ok((request, Asked { awaiting, most }))
+    Ok((request, Asked { to, awaiting, most }))
 }
 
-/// What an answer means, and which of both safes it is about.
-pub fn interpret(
-    state: &State,
-    (backup, deposit): (&BackupId, &DepositId),
-    through: &SafeId,
-    asked: &Asked,
-    answer: Option<Answer>,
-) -> (SafeId, Meaning) {
-    let carrier = |meaning| (*through, meaning);
+/// What the safe answered to which it was carried, as if it had been asked directly.
+///
+/// # Errors
+/// [`Hindered`].
+pub fn interpret(state: &State, through: &SafeId, asked: &Asked, answer: Option<Answer>) -> Result<Answer, Hindered> {
+    let carrier = |meaning| Err((*through, meaning));
     let Some(answer) = answer else {
         return carrier(Meaning::Later(Contact::Away, "does not answer".to_owned()));
-    };
-    let Ok((_, known)) = find(state, backup, deposit) else {
-        return carrier(Meaning::Refused("the state has moved on".to_owned()));
     };
     let name = state.nickname(through);
     if let Some((uri, time)) = &answer.problem {
@@ -120,17 +177,15 @@ pub fn interpret(
             _ => carrier(refusal(uri, *time)),
         };
     }
-    let keeper = |meaning| (known.safe, meaning);
     match asked.awaiting.open(&answer.body, asked.most) {
-        Ok(Delivery::Body(body)) => keeper(Meaning::Body(body.0)),
+        Ok(Delivery::Body(body)) => Ok(Answer { status: 200, body: body.0, problem: None }),
         Ok(Delivery::Refused(slug, time)) => {
-            let uri = Problem::uri_of(&slug);
-            let answer = Answer { status: 403, body: Vec::new(), problem: Some((uri, time)) };
-            keeper(exchange::interpret(state, backup, deposit, Errand::Retrieve, None, Some(answer)))
+            Ok(Answer { status: 403, body: Vec::new(), problem: Some((Problem::uri_of(&slug), time)) })
         }
         // One of both has altered it, and nobody can tell which.
         Ok(_) | Err(_) => {
-            keeper(Meaning::Refused(format!("did not come through “{name}” as it was sent; ask it directly")))
+            let why = format!("did not come through “{name}” as it was sent; ask it directly");
+            Err((asked.to, Meaning::Refused(why)))
         }
     }
 }

@@ -393,17 +393,24 @@ impl Session {
         let entry = self.safes.entry(safe).or_default();
         entry.pause = (entry.pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
         entry.not_before = now + entry.pause;
+        // Who does not answer at all has not refused one.
+        if contact != Contact::Away {
+            self.tickets.retain(|(of, _), _| *of != safe);
+        }
         entry.contact = contact;
         entry.detail = Some(detail);
-        self.tickets.retain(|(of, _), _| *of != safe);
     }
 
-    /// A safe has given its owner a ticket. A pause that was begun before goes on, or a safe that then does not take it would be asked without end.
+    /// A safe answers its owner. A pause that was begun before goes on, or a safe that then does not take its own ticket would be asked without end.
+    pub fn answers(&mut self, safe: SafeId) {
+        self.safes.entry(safe).or_default().contact = Contact::Reachable;
+    }
+
+    /// A safe has given its owner a ticket, directly or through another one.
     pub fn set_ticket(&mut self, safe: SafeId, ticket: Ticket, now: Seconds) {
         if self.clock_of(&safe, now).saturating_add(TICKET_SLACK) >= ticket.expiry {
             return self.failed(safe, Contact::NotItself, "gives its owner tickets that are over".to_owned(), now);
         }
-        self.safes.entry(safe).or_default().contact = Contact::Reachable;
         self.tickets.insert((safe, ticket.right == Right::Owner), ticket);
     }
 
@@ -424,20 +431,28 @@ impl Session {
         self.tickets.get(&(*safe, errand == Errand::Restore))
     }
 
+    /// Whose ticket an errand takes, and to what, where there is none that counts.
+    pub fn lacks_ticket(
+        &self,
+        state: &State,
+        (backup, deposit): (&BackupId, &DepositId),
+        errand: Errand,
+        now: Seconds,
+    ) -> Option<(SafeId, Right)> {
+        let deposit = state.backups.get(backup)?.deposit(deposit)?;
+        let (safe, right) = (deposit.safe, errand.right().filter(|right| deposit.asks_owner(*right))?);
+        let counts = |ticket: &&Ticket| {
+            ticket.right >= right && self.clock_of(&safe, now).saturating_add(TICKET_SLACK) < ticket.expiry
+        };
+        self.ticket(&safe, errand).filter(counts).is_none().then_some((safe, right))
+    }
+
     /// In the place of requests about what is bound to the owner, and for which there is no ticket, ask for one first.
     fn ask_for_tickets(&self, state: &State, now: Seconds, list: &mut Vec<Action>) {
         let mut asked: Vec<Action> = Vec::new();
         list.retain(|action| {
             let Action::Send(backup, deposit, errand) = action else { return true };
-            let deposit = state.backups.get(backup).and_then(|b| b.deposit(deposit));
-            let asks = deposit.zip(errand.right()).filter(|(deposit, right)| deposit.asks_owner(*right));
-            let Some((safe, right)) = asks.map(|(deposit, right)| (deposit.safe, right)) else { return true };
-            let counts = |ticket: &Ticket| {
-                ticket.right >= right && self.clock_of(&safe, now).saturating_add(TICKET_SLACK) < ticket.expiry
-            };
-            if self.ticket(&safe, *errand).is_some_and(counts) {
-                return true;
-            }
+            let Some((safe, right)) = self.lacks_ticket(state, (backup, deposit), *errand, now) else { return true };
             let action = Action::Owner(safe, owner::Errand::Ticket(right));
             let known = self.under_way.contains_key(&action) || asked.contains(&action);
             asked.extend((!known).then_some(action));
@@ -683,6 +698,13 @@ impl Session {
         self.safes.get(safe).is_some_and(|s| s.not_before > now)
     }
 
+    /// Whether a safe is not to be asked yet: directly, or through another one. That it does not answer from here says nothing of how the other one
+    /// reaches it.
+    fn waits(&self, safe: &SafeId, through: Option<SafeId>, now: Seconds) -> bool {
+        let told = through.is_none() || self.contact(safe).0 != Contact::Away;
+        (told && self.is_paused(safe, now)) || through.is_some_and(|through| self.is_paused(&through, now))
+    }
+
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Planned) -> bool {
         let paused = self.is_paused(safe, now);
         let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
@@ -770,7 +792,7 @@ impl Session {
         planned: &mut Planned,
     ) {
         let action = Action::Relay(backup.id, deposit, through);
-        let paused = self.is_paused(&safe, now);
+        let paused = self.waits(&safe, Some(through), now);
         if !paused && !self.under_way.contains_key(&action) && self.may_send(&through, now, planned) {
             planned.add(through);
             list.push(action);
@@ -928,7 +950,7 @@ impl Session {
             });
             let through = brought_by(backup, &deposit.id);
             let stranger = deposit.is_bound() && self.owner_refusals.contains_key(&deposit.safe);
-            let paused = self.is_paused(&deposit.safe, now) || through.is_some_and(|safe| self.is_paused(&safe, now));
+            let paused = self.waits(&deposit.safe, through, now);
             // What is being taken back is waited for.
             let asks = deposit.asks_owner(Right::Owner);
             let refuses = self.refusals.contains_key(&deposit.id)

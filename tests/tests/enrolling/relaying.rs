@@ -7,7 +7,10 @@ use safe_worker::{
     flow::{Answer, Head, Policy},
     relay::Target,
 };
-use wallet_wasm::state::{Operation, Stage};
+use wallet_wasm::{
+    session::Contact,
+    state::{Operation, Stage},
+};
 
 use super::*;
 
@@ -46,10 +49,10 @@ fn catch_up(safes: &Safes, twins: &[MemorySafe]) {
     safes.all.iter().zip(twins).for_each(|(safe, twin)| twin.restore(safe.snapshot()));
 }
 
-/// Claim 22: the ciphertext at the first, its key at the second, for its owner only.
-fn apart(safes: &Safes) -> Plan<SafeId> {
+/// Claim 22: the ciphertext at the first, its key at the second, for its owner only. `bound`: the ciphertext, too.
+fn apart(safes: &Safes, bound: bool) -> Plan<SafeId> {
     let at = |index: usize, owner| Plan::place(Place::Safe { safe: safes.all[index].id(), owner });
-    Plan::seal(at(0, false), vec![at(1, true)]).unwrap()
+    Plan::seal(at(0, bound), vec![at(1, true)]).unwrap()
 }
 
 struct Scene {
@@ -65,10 +68,14 @@ const SECRET: &[u8] = b"a seed phrase of twenty-four words, of which these are o
 
 /// A value whose ciphertext is at the first safe and its key at the second, on a new device.
 fn scene() -> Scene {
+    scene_of(false)
+}
+
+fn scene_of(bound: bool) -> Scene {
     let (safes, twins) = relaying(N);
     let (mut wallet, _) = enrolled(leak(), &safes);
     let value = wallet.add("Apart", SECRET);
-    let backup = wallet.back_up_as(&[value], apart(&safes), None, false).unwrap();
+    let backup = wallet.back_up_as(&[value], apart(&safes, bound), None, false).unwrap();
     settle(&mut wallet, &safes);
     let store = leak();
     let mut back = Wallet::create(store, 2);
@@ -144,11 +151,58 @@ fn one_safe_brings_what_another_keeps_and_it_is_protected_anew() {
     assert_eq!(scene.wallet.content(&scene.value).as_deref(), Some(SECRET));
 }
 
+/// Every safe wants to see its owner, as by the plan that a form begins with: the other one vouches for him by a ticket that is fetched, too.
+#[test]
+fn what_is_bound_to_its_owner_is_brought_as_well() {
+    let mut scene = scene_of(true);
+    let before = scene.wallet.state.backups[&scene.backup].clone();
+    let first = scene.safes.all[0].id();
+    let deposit = before.deposits.iter().find(|deposit| deposit.safe == first).unwrap().clone();
+    assert!(deposit.is_bound());
+    scene.safes.away = vec![0];
+    // What it is asked for directly fails again and again meanwhile.
+    scene.wallet.session.failed(first, Contact::Away, "does not answer".to_owned(), scene.wallet.now());
+    scene.begin();
+    scene.settle();
+    assert_eq!(scene.wallet.content(&scene.value).as_deref(), Some(SECRET), "{}", scene.why());
+    let memory = scene.safes.all[1].dump();
+    let secrets = DepositSecrets::derive(&deposit.d);
+    assert!(!has(&memory, secrets.retrieve.expose()) && !has(&memory, &deposit.id.0));
+    // Neither who its owner is there, nor what it takes to be known as him.
+    assert!(!has(&memory, &name().account(&first).0));
+    let owner = scene.wallet.state.owner.as_ref().unwrap();
+    assert!(!has(&memory, owner.key_at(&first).expose()));
+    assert_eq!(scene.wallet.session.contact(&first).0, Contact::Away);
+    scene.safes.away.clear();
+    scene.settle();
+    assert!(!scene.wallet.state.backups.contains_key(&scene.backup));
+}
+
+/// A safe that does not know this device gives it nothing, whoever asks.
+#[test]
+fn who_is_not_known_where_it_is_kept_gets_nothing_of_it() {
+    let mut scene = scene_of(true);
+    let first = scene.safes.all[0].id();
+    let number = scene.wallet.state.owner.as_ref().unwrap().seat(&first).unwrap().number.unwrap();
+    let known = Comer::new(&scene.safes, scene.wallet.now(), &[0, 1, 2, 3, 4], 5);
+    let channel = known.log_in().channel(&first);
+    let mut door = known.door(0);
+    Visit::new(&mut door).act(&name().account(&first), &channel, &[Act::Revoke(number)]);
+    catch_up(&scene.safes, &scene.twins);
+    scene.safes.away = vec![0];
+    scene.begin();
+    scene.wallet.run(&scene.safes, 100);
+    assert_eq!(scene.wallet.content(&scene.value), None);
+    assert!(scene.why().contains("does not know you on this device"), "{}", scene.why());
+    // The other ones are where they were, and come back with their owner.
+    assert!(scene.safes.all[0].holds(&scene.wallet.state.backups[&scene.backup].deposits[0].id));
+}
+
 #[test]
 fn whatever_is_lost_on_the_way_it_comes_to_its_end() {
     let faults = [Fault::LostBefore, Fault::LostAfter, Fault::Twice];
-    for crash in 0..12 {
-        let mut scene = scene();
+    for (crash, bound) in (0..12).flat_map(|crash| [(crash, false), (crash, true)]) {
+        let mut scene = scene_of(bound);
         scene.safes.away = vec![0];
         scene.begin();
         for step in 0..crash {

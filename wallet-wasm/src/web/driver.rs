@@ -30,7 +30,6 @@ use crate::{
     exchange::{self, Meaning},
     machine::{Event, Shown, WalletError, transition},
     passkey::PasskeyChange,
-    relaying,
     session::{Action, Errand, Fetch, Session},
     state::{Backup, State},
     store::{StoreError, Stored},
@@ -502,48 +501,6 @@ impl Driver {
         self.understand(backup, deposit, errand, request.safe, meaning).await
     }
 
-    /// Has a body brought by another safe.
-    async fn fetch_through(
-        self: &Rc<Self>,
-        backup: &BackupId,
-        deposit: &DepositId,
-        through: SafeId,
-    ) -> Result<(), EngineError> {
-        let look = match self.look_at_owner(through).await? {
-            Some(Ok(look)) => look,
-            Some(Err(meaning)) => {
-                return self.understand(backup, deposit, Errand::Retrieve, through, meaning).await;
-            }
-            None => return Ok(()),
-        };
-        let mut rng = fresh_rng()?;
-        let asked = self.with(|open| {
-            open.session.set_clock(through, look.time, now());
-            let keeper = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
-            let clock = keeper.map_or_else(now, |keeper| open.session.clock_of(&keeper, now()));
-            (keeper, relaying::errand(&open.state, (backup, deposit), &through, &look, clock, &mut rng))
-        })?;
-        let (request, asked) = match asked {
-            (Some(keeper), Err(error @ WalletError::Identity(_))) => {
-                return self.look_again(keeper, no_key(&error)).await;
-            }
-            (_, asked) => asked?,
-        };
-        let body = request.body.as_ref().and_then(|body| net::body_of(&Uint8Array::from(body.as_slice())));
-        let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
-        let (about, meaning) =
-            self.with(|open| relaying::interpret(&open.state, (backup, deposit), &through, &asked, answer))?;
-        let meaning = match meaning {
-            Meaning::Body(body) => {
-                // What came through it shows that it is there.
-                self.with(|open| open.session.reached(through))?;
-                self.open_body(backup, deposit, Uint8Array::from(body.as_slice())).await?
-            }
-            other => other,
-        };
-        self.understand(backup, deposit, Errand::Retrieve, about, meaning).await
-    }
-
     async fn audit(self: &Rc<Self>, safe: &SafeId) -> Result<(), EngineError> {
         let batch = self.with(|open| upkeep::batch(&open.state, safe, now()))?;
         let mut rng = fresh_rng()?;
@@ -590,7 +547,7 @@ impl Driver {
         }
     }
 
-    async fn understand(
+    pub(super) async fn understand(
         self: &Rc<Self>,
         backup: &BackupId,
         deposit: &DepositId,
@@ -674,7 +631,7 @@ impl Driver {
 }
 
 /// Why nothing can be sealed to a safe now: a phrase that follows its name.
-fn no_key(error: &WalletError) -> String {
+pub(super) fn no_key(error: &WalletError) -> String {
     format!("has no key to seal to now ({error})")
 }
 

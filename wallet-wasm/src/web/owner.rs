@@ -175,7 +175,10 @@ impl Driver {
                 self.with(|open| open.session.reached(safe))?;
                 self.handle(*event).await
             }
-            Meaning::Ticket(ticket) => self.with(|open| open.session.set_ticket(safe, ticket, now())),
+            Meaning::Ticket(ticket) => self.with(|open| {
+                open.session.answers(safe);
+                open.session.set_ticket(safe, ticket, now());
+            }),
             other => self.owner_hindered(safe, other).await,
         }
     }

@@ -2,20 +2,26 @@
 
 use std::rc::Rc;
 
+use js_sys::Uint8Array;
 use protocol::{
     identity::Identity,
-    ids::{BackupId, SafeId},
+    ids::{BackupId, DepositId, SafeId},
+    owner::ticket::Right,
     plan::Place,
 };
 use serde::Serialize;
 
 use crate::{
-    machine::Event,
-    relaying::{carriers, may_bring},
+    exchange::{self, Answer, Meaning},
+    machine::{Event, WalletError},
+    owner,
+    relaying::{self, Hindered, Load, brings, carriers},
+    session::Errand,
     state::Next,
     web::{
-        driver::{Driver, fresh_rng},
+        driver::{Driver, Open, fresh_rng, no_key, now},
         error::EngineError,
+        net::{self, Received},
         safes::fetch_descriptor,
     },
 };
@@ -41,19 +47,17 @@ impl Driver {
             let Ok(Some(served)) = fetch_descriptor(&url).await else { continue };
             let Ok((descriptor, _)) = Identity::of_descriptor(&served, Some(safe)) else { continue };
             let asks = descriptor.relays.unwrap_or_default();
-            let mut brings: Vec<SafeId> = Vec::new();
-            for deposit in backup.deposits.iter().filter(|deposit| may_bring(&backup, deposit, &safe)) {
-                if asks.contains(&deposit.safe) && !brings.contains(&deposit.safe) {
-                    brings.push(deposit.safe);
+            let carrier = self.with(|open| {
+                let mut of: Vec<SafeId> = Vec::new();
+                for deposit in brings(&open.state, &backup, &safe) {
+                    if asks.contains(&deposit.safe) && !of.contains(&deposit.safe) {
+                        of.push(deposit.safe);
+                    }
                 }
-            }
-            if !brings.is_empty() {
-                found.push(self.with(|open| Carrier {
-                    id: safe.to_string(),
-                    name: open.state.nickname(&safe),
-                    brings: brings.iter().map(|safe| open.state.nickname(safe)).collect(),
-                })?);
-            }
+                let name = |safe| open.state.nickname(safe);
+                Carrier { id: safe.to_string(), name: name(&safe), brings: of.iter().map(name).collect() }
+            })?;
+            found.extend((!carrier.brings.is_empty()).then_some(carrier));
         }
         Ok(found)
     }
@@ -67,5 +71,120 @@ impl Driver {
         self.look_at_room().await;
         self.handle(Event::RecoverThrough(id, through, next)).await?;
         self.again()
+    }
+
+    /// Has a body brought by another safe; a ticket for it first, where that takes one.
+    pub(super) async fn fetch_through(
+        self: &Rc<Self>,
+        backup: &BackupId,
+        deposit: &DepositId,
+        through: SafeId,
+    ) -> Result<(), EngineError> {
+        let errand = Errand::Retrieve;
+        let lacks = self.with(|open| open.session.lacks_ticket(&open.state, (backup, deposit), errand, now()))?;
+        if let Some((safe, right)) = lacks
+            && let Err((about, meaning)) = self.ticket_through(safe, right, through).await?
+        {
+            return self.understand(backup, deposit, errand, about, meaning).await;
+        }
+        let mut rng = fresh_rng()?;
+        let (safe, load) = self.with(|open| {
+            let safe = open.state.backups.get(backup).and_then(|b| b.deposit(deposit)).map(|d| d.safe);
+            let clock = safe.map_or_else(now, |safe| open.session.clock_of(&safe, now()));
+            let ticket = safe.and_then(|safe| open.session.ticket(&safe, errand));
+            (safe, Load::claim(&open.state, (backup, deposit), ticket, clock, &mut rng))
+        })?;
+        let load = match (load, safe) {
+            (Err(error @ WalletError::Identity(_)), Some(safe)) => return self.look_again(safe, no_key(&error)).await,
+            (load, _) => load?,
+        };
+        let keeper = load.to();
+        let (about, meaning) = match self.carry(through, load).await? {
+            Ok(answer) => {
+                let interpret =
+                    |open: &mut Open| exchange::interpret(&open.state, backup, deposit, errand, None, Some(answer));
+                (keeper, self.with(interpret)?)
+            }
+            Err(hindered) => hindered,
+        };
+        let meaning = match meaning {
+            Meaning::Body(body) => {
+                // What came through it shows that it is there.
+                self.with(|open| open.session.reached(through))?;
+                self.open_body(backup, deposit, Uint8Array::from(body.as_slice())).await?
+            }
+            other => other,
+        };
+        self.understand(backup, deposit, errand, about, meaning).await
+    }
+
+    /// Asks a safe for a ticket through another one: a look, and a question, as [`Self::converse`] does directly.
+    async fn ticket_through(
+        self: &Rc<Self>,
+        safe: SafeId,
+        right: Right,
+        through: SafeId,
+    ) -> Result<Result<(), Hindered>, EngineError> {
+        let errand = owner::Errand::Ticket(right);
+        let look = self.with(|open| {
+            if let Some(meaning) = owner::barred(&open.state, &safe, errand) {
+                return Ok(Err((safe, meaning)));
+            }
+            let known = open.state.safes.get(&safe).ok_or(WalletError::Unknown("safe"))?;
+            let owner = open.state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
+            Load::look(&open.state, &owner::look_request(&known.url, &owner.name_key, &safe)).map(Ok)
+        })?;
+        let look = match look? {
+            Ok(load) => self.carry(through, load).await?,
+            Err(barred) => Err(barred),
+        };
+        let look = match look.and_then(|answer| owner::read_look(Some(answer)).map_err(|meaning| (safe, meaning))) {
+            Ok(look) => look,
+            Err(hindered) => return Ok(Err(hindered)),
+        };
+        let mut rng = fresh_rng()?;
+        let question = self.with(|open| {
+            open.session.set_clock(safe, look.time, now());
+            let (request, asked) = owner::question(&open.state, &safe, errand, &look, &mut rng)?;
+            Ok::<_, WalletError>((Load::question(&open.state, &request)?, asked))
+        })?;
+        let (load, asked) = match question {
+            Err(WalletError::Identity(_)) => return Ok(Err((safe, Meaning::Descriptor))),
+            question => question?,
+        };
+        let answer = match self.carry(through, load).await? {
+            Ok(answer) => answer,
+            Err(hindered) => return Ok(Err(hindered)),
+        };
+        self.with(|open| match owner::interpret(&open.state, &safe, errand, asked, Some(answer)) {
+            Meaning::Ticket(ticket) => {
+                open.session.set_ticket(safe, ticket, now());
+                Ok(())
+            }
+            other => Err((safe, other)),
+        })
+    }
+
+    /// Has something carried to a safe by another one.
+    async fn carry(&self, through: SafeId, load: Load) -> Result<Result<Answer, Hindered>, EngineError> {
+        let look = match self.look_at_owner(through).await? {
+            Some(Ok(look)) => look,
+            Some(Err(meaning)) => return Ok(Err((through, meaning))),
+            None => return Ok(Err((through, Meaning::Refused("the state has moved on".to_owned())))),
+        };
+        let mut rng = fresh_rng()?;
+        let to = load.to();
+        let asked = self.with(|open| {
+            open.session.set_clock(through, look.time, now());
+            let clock = open.session.clock_of(&to, now());
+            relaying::errand(&open.state, load, &through, &look, clock, &mut rng)
+        })?;
+        let (request, asked) = match asked {
+            Err(WalletError::Identity(_)) => return Ok(Err((to, Meaning::Descriptor))),
+            asked => asked?,
+        };
+        let body = request.body.as_ref().and_then(|body| net::body_of(&Uint8Array::from(body.as_slice())));
+        let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
+        self.with(|open| relaying::interpret(&open.state, &through, &asked, answer))
     }
 }
