@@ -24,6 +24,7 @@ use protocol::{
     identity::Identity,
     ids::{ClaimantId, DepositId, Root, SafeId, Seconds},
     register::{Ballot, Proposal, derive_claimant, seal_proposal},
+    relay::{Awaiting, Carried, Delivery, MAX_DELIVERY_LEN, Parcel},
 };
 use rand_core::Rng;
 use serde_json::json;
@@ -32,9 +33,9 @@ use ureq::{Agent, http};
 
 /// Requests at a time: as many as the machine for which the targets are given has cores.
 const CLIENTS: usize = 2;
-/// How many deposits of each size: some seconds for each phase, and 150 MiB on the disk.
-const SIZES: [(&str, usize, usize); 3] =
-    [("1 KiB", 1024, 400), ("64 KiB", 64 * 1024, 200), ("1 MiB", 1024 * 1024, 100)];
+/// How many deposits of each size: some seconds for each phase, and 250 MiB on the disk.
+const SIZES: [(&str, usize, usize); 4] =
+    [("1 KiB", 1024, 400), ("64 KiB", 64 * 1024, 200), ("1 MiB", 1024 * 1024, 100), ("2 MiB", 2 * 1024 * 1024, 50)];
 /// Deposits before anything is measured: by then the engine has compiled what it will.
 const WARM_UP: usize = 300;
 /// Linux counts processor time in hundredths of a second.
@@ -284,6 +285,20 @@ fn measure(bench: &mut Bench, identity: &Identity, size: &str, length: usize, co
     let asks: Vec<Ask> = each().map(|(of, s)| claim(identity, of, Verb::Retrieve, &s.retrieve, "/retrieve")).collect();
     let bodies = bench.phase("retrieve", size, target, &asks);
     assert!(bodies.iter().zip(&deposits).all(|(body, deposit)| *body == deposit.body));
+
+    // The same by way of another safe: read, sealed and sent.
+    let parcel = |(deposit, secrets): (&Deposit, &DepositSecrets)| {
+        let sent = claim(identity, deposit, Verb::Retrieve, &secrets.retrieve, "").body;
+        let (entry, expiry) = (identity.current(now()).unwrap(), Claim::parse(&sent).unwrap().expiry);
+        let carried = Carried::Claim(deposit.id, sent.into());
+        let (parcel, awaiting) = Parcel::make(&carried, expiry, entry, &SafeId([0xb1; 32]), &mut fresh()).unwrap();
+        (post("/v1/parcels".into(), codec::encode(&parcel)), awaiting)
+    };
+    let (asks, awaiting): (Vec<Ask>, Vec<Awaiting>) = each().map(parcel).unzip();
+    let brought = bench.phase("parcel", size, target, &asks);
+    for ((body, awaiting), deposit) in brought.iter().zip(&awaiting).zip(&deposits) {
+        assert_eq!(awaiting.open(body, MAX_DELIVERY_LEN).unwrap(), Delivery::Body(deposit.body.clone().into()));
+    }
 
     let groups = group_count(length as u64) as u32;
     let audit = |(deposit, secrets): (&Deposit, &DepositSecrets)| {

@@ -695,7 +695,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         });
         let (about, meaning) = match answer {
             Ok(answer) => (keeper, exchange::interpret(&self.state, backup, deposit, errand, None, Some(answer))),
-            Err(hindered) => hindered,
+            Err(hindered) => *hindered,
         };
         let meaning = match meaning {
             Meaning::Body(body) => self.open_body(backup, deposit, &body),
@@ -733,13 +733,13 @@ impl<'a, S: Store> Wallet<'a, S> {
     ) -> Result<(), Hindered> {
         let errand = owner::Errand::Ticket(right);
         if let Some(meaning) = owner::barred(&self.state, safe, errand) {
-            return Err((*safe, meaning));
+            return Err(Box::new((*safe, meaning)));
         }
         let of = self.state.owner.clone().unwrap();
         let request = owner::look_request(&self.state.safes[safe].url, &of.name_key, safe);
         let load = Load::look(&self.state, &request).unwrap();
         let look = self.carry(load, through, safes, (now, Fault::None))?;
-        let look = owner::read_look(Some(look)).map_err(|meaning| (*safe, meaning))?;
+        let look = owner::read_look(Some(look)).map_err(|meaning| Box::new((*safe, meaning)))?;
         self.session.set_clock(*safe, look.time, self.now);
         let mut rng = self.rng();
         let (request, asked) = owner::question(&self.state, safe, errand, &look, &mut rng).unwrap();
@@ -747,7 +747,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         let answer = self.carry(load, through, safes, (now, fault))?;
         match owner::interpret(&self.state, safe, errand, asked, Some(answer)) {
             Meaning::Ticket(ticket) => self.session.set_ticket(*safe, ticket, self.now),
-            other => return Err((*safe, other)),
+            other => return Err(Box::new((*safe, other))),
         }
         Ok(())
     }
@@ -761,7 +761,8 @@ impl<'a, S: Store> Wallet<'a, S> {
     ) -> Result<Answer, Hindered> {
         let of = self.state.owner.clone().unwrap();
         let look = owner::look_request(&self.state.safes[through].url, &of.name_key, through);
-        let look = owner::read_look(safes.send(&look, Vec::new(), now)).map_err(|meaning| (*through, meaning))?;
+        let look =
+            owner::read_look(safes.send(&look, Vec::new(), now)).map_err(|meaning| Box::new((*through, meaning)))?;
         let (clock, mut rng) = (self.session.clock_of(&load.to(), self.now), self.rng());
         let (request, asked) = relaying::errand(&self.state, load, through, &look, clock, &mut rng).unwrap();
         let send = || safes.send(&request, request.body.clone().unwrap(), now);

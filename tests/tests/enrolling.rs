@@ -34,7 +34,7 @@ use tests::{
     world::{Fault, START, Safes, Wallet},
 };
 use wallet_wasm::{
-    book::MAX_LOOSE,
+    book::{MAX_CHAPTER, MAX_CHAPTERS, MAX_LOOSE, Size, newest},
     credentials::list,
     exchange::Meaning,
     machine::{Enrol, Event, WalletError, book_of},
@@ -532,6 +532,29 @@ fn however_long_the_book_is_all_of_it_comes_back_and_a_change_writes_no_more_tha
     }
     let held: usize = wallet.state.backups.values().map(|backup| backup.deposits.len()).sum();
     assert_eq!(safes.all.iter().map(|safe| safe.counts().1).sum::<usize>(), held);
+}
+
+/// However long the book is, not all of it is written again each time, and there is room for its chapters in a head.
+#[test]
+fn a_book_that_grows_is_written_a_few_times_over() {
+    // As long as that of a chapter at two safes, at five, and at ten; and from where on a chapter takes as many segments more.
+    for (entry, segment, most) in
+        [(2_000, u64::MAX, 20), (4_800, u64::MAX, 12), (9_600, u64::MAX, 26), (4_800, 4 << 20, 30)]
+    {
+        let mut chapters: Vec<Size> = Vec::new();
+        let (mut all, mut written) = (0, 0);
+        while all < MAX_CHAPTER {
+            let with = newest(MAX_LOOSE, &chapters);
+            let content = MAX_LOOSE + chapters.drain(..with).map(|one| one.content).sum::<u64>();
+            (all, written) = (all + MAX_LOOSE, written + content);
+            let segments = content.div_ceil(segment);
+            chapters.insert(0, Size { content, entry: entry * segments, segments });
+            let entries: u64 = chapters.iter().map(|one| one.entry).sum();
+            assert!(entries <= MAX_CHAPTERS, "{entries} after {all}");
+        }
+        assert!(written <= most * all, "{} times, entries of {entry}", written / all);
+        assert_eq!(chapters.iter().map(|one| one.content).sum::<u64>(), all);
+    }
 }
 
 #[test]

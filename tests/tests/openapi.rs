@@ -49,7 +49,9 @@ fn route(path: &str) -> (&'static str, &'static str, &'static [u16], u64) {
         "/v1/owners/{account}/relay" => {
             ("Have the safe fetch what another one keeps.", OCTETS, &[200], MAX_QUESTION_LEN as u64)
         }
-        "/v1/parcels" => ("Get what a parcel asks for, sealed to whoever made it.", OCTETS, &[200], MAX_PARCEL_LEN as u64),
+        "/v1/parcels" => {
+            ("Get what a parcel asks for, sealed to whoever made it.", OCTETS, &[200], MAX_PARCEL_LEN as u64)
+        }
         other => panic!("{other} is not described"),
     }
 }

@@ -1,8 +1,8 @@
 //! What the owner's book at the safes says: a head that every change writes anew, and chapters, which hold what is older (`spec/owner.md` §9).
 //!
 //! A chapter is a backup of this wallet over the owner's safes, made, audited and renewed like any other, of a content that is nobody's value. When what stands in no chapter grows
-//! too long for a head, it becomes the next one, together with those before it that are not longer, so that with N backups there are about log₂ N chapters and each entry was
-//! written as often. Like everything else this is no queue: what is due follows from what is remembered.
+//! too long for a head, it becomes the next one, together with those before it that are not much longer, so that there are as few chapters as a head has room for and each entry
+//! was written a few times ([`newest`]). Like everything else this is no queue: what is due follows from what is remembered.
 
 use core::cmp::Reverse;
 
@@ -33,6 +33,8 @@ use crate::{
 pub const MAX_LOOSE: u64 = MAX_HEAD_LEN as u64 * 3 / 8;
 /// The entries of chapters are to take no more of a head, bytes: as much again. The rest is for the safes and for [`MAX_GONE`].
 pub const MAX_CHAPTERS: u64 = MAX_LOOSE;
+/// Longest content of a chapter, bytes: of a value a sixteenth is left for the safes.
+pub const MAX_CHAPTER: u64 = MAX_VALUE_LEN / 16 * 15;
 /// A safe that takes less at a time keeps no chapters, bytes: it would be cut into more segments than are worth their certificates.
 const LEAST_BODY: u64 = 256 * 1024;
 /// When chapters name more backups that are no more, one is written anew: 17 bytes each.
@@ -328,8 +330,8 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
         length += codec::encode(&entry_of(backup).ok()?).len() as u64;
         Some((backup.id, length))
     });
-    // A sixteenth is left for the safes. What is too much for one waits for the next.
-    let names = names.take_while(|(_, length)| *length <= MAX_VALUE_LEN / 16 * 15).map(|(id, _)| id).collect();
+    // What is too much for one waits for the next.
+    let names = names.take_while(|(_, length)| *length <= MAX_CHAPTER).map(|(id, _)| id).collect();
     let due = Due { plan, names, replaces };
     (making.is_some() || !due.names.is_empty() || !due.replaces.is_empty()).then_some(due)
 }
@@ -339,24 +341,63 @@ fn replaced(owner: &Owner, read: &[Read<'_>], worn: impl Fn(&Backup) -> bool) ->
     let most = read.iter().map(|chapter| chapter.dead).max().filter(|dead| *dead > 0 && owner.gone.len() > MAX_GONE);
     let must = |one: &&Read<'_>| worn(one.backup) || one.dead * 2 > one.names.len() || most == Some(one.dead);
     let (must, may): (Vec<_>, Vec<_>) = read.iter().partition(must);
-    let entry = |one: &Read<'_>| entry_of(one.backup).map_or(0, |entry| codec::encode(&entry).len() as u64);
-    // What the entries of all take in a head, with the new one's.
-    let mut entries: u64 = read.iter().map(entry).sum::<u64>() + read.iter().map(entry).max().unwrap_or(0);
     let mut length = owner.loose;
     let mut replaces = Vec::new();
-    for (one, must) in must.into_iter().map(|one| (one, true)).chain(may.into_iter().map(|one| (one, false))) {
-        // Only the newest ones, as long as they are not longer than what comes; or there are too many for a head.
-        let small = one.backup.bundle <= length * 2 || entries > MAX_CHAPTERS;
-        let fits = length + one.backup.bundle <= MAX_VALUE_LEN / 16 * 15;
+    for one in must {
         // One that has to go is taken by itself, if need be: what else there is waits for the next.
-        if !(must && replaces.is_empty()) && !(fits && (must || small)) {
-            break;
+        if !replaces.is_empty() && length + one.backup.bundle > MAX_CHAPTER {
+            return replaces;
         }
         length += one.backup.bundle;
-        entries = entries.saturating_sub(entry(one));
         replaces.push(one.backup.id);
     }
+    let entry = |one: &Read<'_>| entry_of(one.backup).map_or(0, |entry| codec::encode(&entry).len() as u64);
+    let segments = |one: &Read<'_>| (one.backup.deposits.len() / one.backup.plan.safes().len().max(1)) as u64;
+    let size = |one: &&Read<'_>| Size { content: one.backup.bundle, entry: entry(one), segments: segments(one) };
+    let sizes: Vec<Size> = may.iter().map(size).collect();
+    replaces.extend(may[..newest(length, &sizes)].iter().map(|one| one.backup.id));
     replaces
+}
+
+/// What a chapter takes, bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Its content.
+    pub content: u64,
+    /// Its entry in a head.
+    pub entry: u64,
+    /// How many segments it has, each with a part of that entry.
+    pub segments: u64,
+}
+
+/// How many of the newest chapters are written anew with what comes, bytes. All of them are given, the newest first.
+///
+/// Those that are at most r times as long as what is written with them; and one more where there would be no room for the entries of all. So each that stays is more than
+/// r times as long as the next newer one, and with r^k ≥ all / what comes there are at most k of them. r is the least for the k that there is room for, and at least 2.
+/// An entry is written about k · r / 2 times.
+pub fn newest(comes: u64, chapters: &[Size]) -> usize {
+    let mut entries: u64 = chapters.iter().map(|one| one.entry).sum();
+    let segments: u64 = chapters.iter().map(|one| one.segments).sum();
+    let each = (entries / segments.max(1)).max(1);
+    // What a long one has beyond its first segment takes room however all is cut into chapters.
+    let more = segments.saturating_sub(chapters.len() as u64);
+    let room = u32::try_from((MAX_CHAPTERS / each).saturating_sub(more).max(1)).unwrap_or(u32::MAX);
+    let all: u64 = chapters.iter().map(|one| one.content).sum::<u64>() + comes;
+    let reaches = |ratio: &u64| ratio.saturating_pow(room).saturating_mul(comes.max(MAX_LOOSE)) >= all;
+    let ratio = (2..=all.max(2)).find(reaches).unwrap_or(2);
+    let mut length = comes;
+    // With the new one's.
+    entries += each;
+    let goes = |one: &&Size| {
+        let small = one.content <= length.saturating_mul(ratio) || entries > MAX_CHAPTERS;
+        let goes = small && length + one.content <= MAX_CHAPTER;
+        if goes {
+            length += one.content;
+            entries -= one.entry;
+        }
+        goes
+    };
+    chapters.iter().take_while(goes).count()
 }
 
 /// What a chapter says.

@@ -41,7 +41,7 @@ pub fn carriers(state: &State, backup: &Backup) -> Vec<SafeId> {
 }
 
 /// At which of both safes something went wrong, and what it means.
-pub type Hindered = (SafeId, Meaning);
+pub type Hindered = Box<(SafeId, Meaning)>;
 
 /// What is carried to a safe, until it is sent.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ pub fn errand<R: CryptoRng>(
 /// # Errors
 /// [`Hindered`].
 pub fn interpret(state: &State, through: &SafeId, asked: &Asked, answer: Option<Answer>) -> Result<Answer, Hindered> {
-    let carrier = |meaning| Err((*through, meaning));
+    let carrier = |meaning| Err(Box::new((*through, meaning)));
     let Some(answer) = answer else {
         return carrier(Meaning::Later(Contact::Away, "does not answer".to_owned()));
     };
@@ -185,7 +185,7 @@ pub fn interpret(state: &State, through: &SafeId, asked: &Asked, answer: Option<
         // One of both has altered it, and nobody can tell which.
         Ok(_) | Err(_) => {
             let why = format!("did not come through “{name}” as it was sent; ask it directly");
-            Err((asked.to, Meaning::Refused(why)))
+            Err(Box::new((asked.to, Meaning::Refused(why))))
         }
     }
 }

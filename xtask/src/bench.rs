@@ -29,6 +29,12 @@ enum What {
     Safe,
     /// What owners ask of a safe, and how long a new device takes to have everything back; writes target/bench/owner.json and owner-safe.json.
     Owner,
+    /// What one change of the owner's book sends to one safe while the book grows.
+    Book {
+        /// Values, each in a backup of its own.
+        #[arg(long, default_value_t = 1_000)]
+        values: u32,
+    },
 }
 
 /// One line of the report. tests/bench/bench.mjs writes the same shape.
@@ -53,6 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     match args.what {
         Some(What::Safe) => return safe("safe", "safe.json"),
         Some(What::Owner) => return owner(),
+        Some(What::Book { values }) => return book(values),
         None => {}
     }
     build::all()?;
@@ -101,6 +108,13 @@ fn size(files: &[PathBuf]) -> Result<(f64, f64)> {
         packed += gzip.finish()?.len();
     }
     Ok((raw as f64 / 1000.0, packed as f64 / 1000.0))
+}
+
+/// A book that grows (tests/bench/book.rs).
+fn book(values: u32) -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo.args(["bench", "--profile", "load", "--quiet", "--package", "tests", "--bench", "book"]);
+    process::run(cargo.env("STRONGROOM_VALUES", values.to_string()), "a book that grows")
 }
 
 /// What an owner costs a safe, and waits for.

@@ -83,8 +83,9 @@ impl Driver {
         let errand = Errand::Retrieve;
         let lacks = self.with(|open| open.session.lacks_ticket(&open.state, (backup, deposit), errand, now()))?;
         if let Some((safe, right)) = lacks
-            && let Err((about, meaning)) = self.ticket_through(safe, right, through).await?
+            && let Err(hindered) = self.ticket_through(safe, right, through).await?
         {
+            let (about, meaning) = *hindered;
             return self.understand(backup, deposit, errand, about, meaning).await;
         }
         let mut rng = fresh_rng()?;
@@ -105,7 +106,7 @@ impl Driver {
                     |open: &mut Open| exchange::interpret(&open.state, backup, deposit, errand, None, Some(answer));
                 (keeper, self.with(interpret)?)
             }
-            Err(hindered) => hindered,
+            Err(hindered) => *hindered,
         };
         let meaning = match meaning {
             Meaning::Body(body) => {
@@ -128,7 +129,7 @@ impl Driver {
         let errand = owner::Errand::Ticket(right);
         let look = self.with(|open| {
             if let Some(meaning) = owner::barred(&open.state, &safe, errand) {
-                return Ok(Err((safe, meaning)));
+                return Ok(Err(Box::new((safe, meaning))));
             }
             let known = open.state.safes.get(&safe).ok_or(WalletError::Unknown("safe"))?;
             let owner = open.state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
@@ -138,10 +139,11 @@ impl Driver {
             Ok(load) => self.carry(through, load).await?,
             Err(barred) => Err(barred),
         };
-        let look = match look.and_then(|answer| owner::read_look(Some(answer)).map_err(|meaning| (safe, meaning))) {
-            Ok(look) => look,
-            Err(hindered) => return Ok(Err(hindered)),
-        };
+        let look =
+            match look.and_then(|answer| owner::read_look(Some(answer)).map_err(|meaning| Box::new((safe, meaning)))) {
+                Ok(look) => look,
+                Err(hindered) => return Ok(Err(hindered)),
+            };
         let mut rng = fresh_rng()?;
         let question = self.with(|open| {
             open.session.set_clock(safe, look.time, now());
@@ -149,7 +151,7 @@ impl Driver {
             Ok::<_, WalletError>((Load::question(&open.state, &request)?, asked))
         })?;
         let (load, asked) = match question {
-            Err(WalletError::Identity(_)) => return Ok(Err((safe, Meaning::Descriptor))),
+            Err(WalletError::Identity(_)) => return Ok(Err(Box::new((safe, Meaning::Descriptor)))),
             question => question?,
         };
         let answer = match self.carry(through, load).await? {
@@ -161,7 +163,7 @@ impl Driver {
                 open.session.set_ticket(safe, ticket, now());
                 Ok(())
             }
-            other => Err((safe, other)),
+            other => Err(Box::new((safe, other))),
         })
     }
 
@@ -169,8 +171,8 @@ impl Driver {
     async fn carry(&self, through: SafeId, load: Load) -> Result<Result<Answer, Hindered>, EngineError> {
         let look = match self.look_at_owner(through).await? {
             Some(Ok(look)) => look,
-            Some(Err(meaning)) => return Ok(Err((through, meaning))),
-            None => return Ok(Err((through, Meaning::Refused("the state has moved on".to_owned())))),
+            Some(Err(meaning)) => return Ok(Err(Box::new((through, meaning)))),
+            None => return Ok(Err(Box::new((through, Meaning::Refused("the state has moved on".to_owned()))))),
         };
         let mut rng = fresh_rng()?;
         let to = load.to();
@@ -180,7 +182,7 @@ impl Driver {
             relaying::errand(&open.state, load, &through, &look, clock, &mut rng)
         })?;
         let (request, asked) = match asked {
-            Err(WalletError::Identity(_)) => return Ok(Err((to, Meaning::Descriptor))),
+            Err(WalletError::Identity(_)) => return Ok(Err(Box::new((to, Meaning::Descriptor)))),
             asked => asked?,
         };
         let body = request.body.as_ref().and_then(|body| net::body_of(&Uint8Array::from(body.as_slice())));
