@@ -21,7 +21,7 @@ use crate::{
     identity::Entry,
     ids::{AccountId, DepositId, SafeId, Seconds},
     problem::Problem,
-    seal::{self, Purpose, sealed_len},
+    seal::{self, Purpose, Sealer, sealed_len},
 };
 
 /// Longest parcel, bytes: a claim, the encapsulated key 1120, and less than 256 for the rest.
@@ -185,12 +185,12 @@ impl Parcel {
 }
 
 impl Opened {
-    /// Seals what comes back to whoever made the parcel. The salt is fresh each time: the same parcel, brought twice, may be answered differently.
+    /// Seals a [`Delivery`], encoded, to whoever made the parcel. The salt is fresh each time: the same parcel, brought twice, may be answered differently.
     ///
     /// # Errors
     /// Never for the lengths in use; the type is that of sealing.
-    pub fn seal(&self, delivery: &Delivery, salt: &[u8; 32]) -> Result<Vec<u8>, CryptoError> {
-        seal::seal(&self.answer, salt, &purpose(), &codec::encode(delivery))
+    pub fn sealer(&self, salt: &[u8; 32]) -> Result<Sealer, CryptoError> {
+        Sealer::new(&self.answer, salt, &purpose())
     }
 }
 

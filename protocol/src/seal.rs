@@ -189,7 +189,18 @@ impl Sealer {
         Ok(())
     }
 
-    /// Opens a whole sealed form; inverse of sealing the whole range.
+    /// Seals content whole.
+    ///
+    /// # Errors
+    /// [`CryptoError`], never for content below 2^32 chunks.
+    pub fn seal(&self, content: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let total = sealed_len(content.len() as u64);
+        let mut out = Vec::with_capacity(usize::try_from(total).map_err(|_| CryptoError)?);
+        self.seal_range(content, 0, total, &mut out)?;
+        Ok(out)
+    }
+
+    /// Opens a whole sealed form; inverse of [`Self::seal`].
     ///
     /// # Errors
     /// If a chunk was altered, moved, removed or added.
@@ -223,11 +234,7 @@ impl Sealer {
 /// # Errors
 /// [`CryptoError`], never for content below 2^32 chunks.
 pub fn seal(key: &Secret, salt: &[u8; 32], purpose: &Purpose<'_>, content: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    let sealer = Sealer::new(key, salt, purpose)?;
-    let total = sealed_len(content.len() as u64);
-    let mut out = Vec::with_capacity(usize::try_from(total).map_err(|_| CryptoError)?);
-    sealer.seal_range(content, 0, total, &mut out)?;
-    Ok(out)
+    Sealer::new(key, salt, purpose)?.seal(content)
 }
 
 /// Opens what [`seal`] made.

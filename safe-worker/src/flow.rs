@@ -17,6 +17,7 @@ use protocol::{
     problem::Problem,
     register::MAX_REGISTER_LEN,
     relay::{Carried, Delivery, Errand, MAX_PARCEL_LEN, Parcel},
+    seal::Sealer,
     sealed::Sealed,
     token::{Token, TokenError},
 };
@@ -93,6 +94,8 @@ pub trait Platform {
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), Problem>>;
     /// Sends something to another safe, once, and reads at most `most` bytes of an answer with status 200. Redirections are not followed.
     fn forward(&self, url: &str, body: Vec<u8>, most: u64) -> impl Future<Output = Result<Vec<u8>, Problem>>;
+    /// Seals content whole, by a cipher of the platform's own where it has one: of a long body that is what takes time.
+    fn seal(&self, sealer: Sealer, content: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, Problem>>;
     /// Randomness, for one use.
     fn random(&self) -> Result<[u8; 32], Problem>;
 }
@@ -646,7 +649,8 @@ async fn parcel<P: Platform>(p: &mut P, safe: &Safe<'_>) -> Result<Answer, Probl
         // Why not is nobody's business but the owner's.
         Err(problem) => Delivery::Refused(problem.slug().to_owned(), safe.now),
     };
-    let sealed = opened.seal(&delivery, &p.random()?).map_err(|_| Problem::Internal)?;
+    let sealer = opened.sealer(&p.random()?).map_err(|_| Problem::Internal)?;
+    let sealed = p.seal(sealer, codec::encode(&delivery)).await?;
     Ok(Answer::new(200, OCTETS, sealed))
 }
 

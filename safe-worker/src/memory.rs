@@ -18,6 +18,7 @@ use protocol::{
     identity::{Identity, Limits, SafeKeys},
     ids::{AccountId, DepositId, SafeId, Seconds, TokenId},
     problem::Problem,
+    seal::Sealer,
 };
 
 use crate::{
@@ -638,6 +639,10 @@ impl Platform for Call<'_> {
         let answer = peers.as_ref().and_then(|peers| peers(url, body, self.now)).ok_or(Problem::RelayFailed)?;
         let fits = answer.status == 200 && answer.body.len() as u64 <= most;
         if fits { Ok(answer.body) } else { Err(Problem::RelayFailed) }
+    }
+
+    async fn seal(&self, sealer: Sealer, content: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        sealer.seal(&content).map_err(|_| Problem::Internal)
     }
 
     fn random(&self) -> Result<[u8; 32], Problem> {

@@ -295,7 +295,7 @@ fn measure(bench: &mut Bench, identity: &Identity, size: &str, length: usize, co
         (post("/v1/parcels".into(), codec::encode(&parcel)), awaiting)
     };
     let (asks, awaiting): (Vec<Ask>, Vec<Awaiting>) = each().map(parcel).unzip();
-    let brought = bench.phase("parcel", size, target, &asks);
+    let brought = bench.phase("parcel", size, Bound { target: Some(10.0), ..target }, &asks);
     for ((body, awaiting), deposit) in brought.iter().zip(&awaiting).zip(&deposits) {
         assert_eq!(awaiting.open(body, MAX_DELIVERY_LEN).unwrap(), Delivery::Body(deposit.body.clone().into()));
     }

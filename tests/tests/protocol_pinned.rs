@@ -1218,7 +1218,7 @@ fn relay() {
     let stored = pin("relay_errand.txt", "errand", &inputs, &codec::encode(&errand));
     assert_eq!(Errand::parse(&stored, stored.len()).unwrap(), errand);
     let delivery = Delivery::Body(b"a body".to_vec().into());
-    let sealed = opened.seal(&delivery, &[9; 32]).unwrap();
+    let sealed = opened.sealer(&[9; 32]).unwrap().seal(&codec::encode(&delivery)).unwrap();
     let inputs = [("parcel", "relay_parcel.txt".to_owned()), ("body", hex_of(b"a body")), ("salt", hex_of(&[9; 32]))];
     let stored = pin("relay_delivery.txt", "what comes back, sealed", &inputs, &sealed);
     assert_eq!(awaiting.open(&stored, 1000).unwrap(), delivery);

@@ -6,6 +6,7 @@ mod config;
 mod object;
 mod owner;
 mod relay;
+mod sealing;
 mod tally;
 
 use minicbor::{Decode, Encode};
@@ -14,6 +15,7 @@ use protocol::{
     ids::{AccountId, DepositId, Seconds, TokenId},
     owner::messages::MAX_QUESTION_LEN,
     problem::Problem,
+    seal::Sealer,
 };
 use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, Result, event, kv::KvStore};
 
@@ -154,6 +156,10 @@ impl Platform for Edge<'_> {
 
     async fn forward(&self, url: &str, body: Vec<u8>, most: u64) -> core::result::Result<Vec<u8>, Problem> {
         relay::forward(url, &body, most).await
+    }
+
+    async fn seal(&self, sealer: Sealer, content: Vec<u8>) -> core::result::Result<Vec<u8>, Problem> {
+        sealing::seal(&sealer, &content).await.map_err(|_| Problem::Internal)
     }
 
     fn random(&self) -> core::result::Result<[u8; 32], Problem> {

@@ -8,6 +8,7 @@ use protocol::{
     crypto::{Secret, expand_seed},
     ids::{AccountId, DepositId, TokenId},
     problem::Problem,
+    seal::Sealer,
 };
 use serde::Deserialize;
 use worker::{DurableObject, Env, Request, Response, Result, ScheduledTime, State, durable_object};
@@ -141,9 +142,13 @@ impl Platform for Alarm<'_> {
         Err(Problem::Internal)
     }
 
-    // Nobody waits for what an alarm would have fetched.
+    // Nobody waits for what an alarm would have fetched or sealed.
 
     async fn forward(&self, _: &str, _: Vec<u8>, _: u64) -> core::result::Result<Vec<u8>, Problem> {
+        Err(Problem::Internal)
+    }
+
+    async fn seal(&self, _: Sealer, _: Vec<u8>) -> core::result::Result<Vec<u8>, Problem> {
         Err(Problem::Internal)
     }
 
