@@ -185,7 +185,7 @@ impl Parcel {
 }
 
 impl Opened {
-    /// Seals a [`Delivery`], encoded, to whoever made the parcel. The salt is fresh each time: the same parcel, brought twice, may be answered differently.
+    /// What seals a [`Delivery`], encoded, to whoever made the parcel. The salt is fresh each time: the same parcel, brought twice, may be answered differently.
     ///
     /// # Errors
     /// Never for the lengths in use; the type is that of sealing.
@@ -195,7 +195,7 @@ impl Opened {
 }
 
 impl Awaiting {
-    /// Opens what came back, at most `most` bytes. Inverse of [`Opened::seal`].
+    /// Opens what came back, at most `most` bytes. Inverse of [`Opened::sealer`].
     ///
     /// # Errors
     /// [`CodecError`] if it is not for this parcel, or was altered on its way.

@@ -687,10 +687,19 @@ impl<'a, S: Store> Wallet<'a, S> {
             Some((safe, right)) => self.ticket_through(&safe, right, through, safes, (now, fault)),
             None => Ok(()),
         };
+        if let Some((safe, _)) = lacks
+            && let Err(hindered) = &asked
+            && let (about, Meaning::Refused(why)) = &**hindered
+            && *about == safe
+        {
+            self.session.owner_refusals.insert(safe, why.clone());
+        }
         let answer = asked.and_then(|()| {
             let (clock, mut rng) = (self.session.clock_of(&keeper, self.now), self.rng());
             let ticket = self.session.ticket(&keeper, errand);
             let load = Load::claim(&self.state, (backup, deposit), ticket, clock, &mut rng).unwrap();
+            // The clock goes on while the other safe is looked at.
+            self.now += 1;
             self.carry(load, through, safes, (now, if lacks.is_none() { fault } else { Fault::None }))
         });
         let (about, meaning) = match answer {
@@ -764,7 +773,8 @@ impl<'a, S: Store> Wallet<'a, S> {
         let look =
             owner::read_look(safes.send(&look, Vec::new(), now)).map_err(|meaning| Box::new((*through, meaning)))?;
         let (clock, mut rng) = (self.session.clock_of(&load.to(), self.now), self.rng());
-        let (request, asked) = relaying::errand(&self.state, load, through, &look, clock, &mut rng).unwrap();
+        let (request, asked) =
+            relaying::errand(&self.state, load, through, &look, clock, &mut rng).map_err(|(_, error)| error).unwrap();
         let send = || safes.send(&request, request.body.clone().unwrap(), now);
         let answer = match fault {
             Fault::None => send(),

@@ -1,7 +1,7 @@
 //! What the owner's book at the safes says: a head that every change writes anew, and chapters, which hold what is older (`spec/owner.md` §9).
 //!
 //! A chapter is a backup of this wallet over the owner's safes, made, audited and renewed like any other, of a content that is nobody's value. When what stands in no chapter grows
-//! too long for a head, it becomes the next one, together with those before it that are not much longer, so that there are as few chapters as a head has room for and each entry
+//! too long for a head, it becomes the next one, together with those before it that are not much longer, so that there are as many chapters as a head has room for and each entry
 //! was written a few times ([`newest`]). Like everything else this is no queue: what is due follows from what is remembered.
 
 use core::cmp::Reverse;
@@ -372,9 +372,9 @@ pub struct Size {
 
 /// How many of the newest chapters are written anew with what comes, bytes. All of them are given, the newest first.
 ///
-/// Those that are at most r times as long as what is written with them; and one more where there would be no room for the entries of all. So each that stays is more than
-/// r times as long as the next newer one, and with r^k ≥ all / what comes there are at most k of them. r is the least for the k that there is room for, and at least 2.
-/// An entry is written about k · r / 2 times.
+/// Those that are at most r times as long as what is written with them; and more where there would be no room for the entries of all. So each that stays is more than
+/// r times as long as the next newer one, and with r^k ≥ all / what comes there are about k of them. r is the least for the k that there is room for, and at least 2;
+/// what comes counts as [`MAX_LOOSE`] at least, for so much comes most often. An entry is written about k · r / 2 times.
 pub fn newest(comes: u64, chapters: &[Size]) -> usize {
     let mut entries: u64 = chapters.iter().map(|one| one.entry).sum();
     let segments: u64 = chapters.iter().map(|one| one.segments).sum();

@@ -2,6 +2,7 @@
 
 use protocol::{
     certificate::read_unverified,
+    claim::Claim,
     codec,
     ids::{AccountId, BackupId, DepositId, SafeId, Seconds},
     owner::{
@@ -50,6 +51,8 @@ pub struct Load {
     carried: Carried,
     /// Longest body, bytes.
     most: u64,
+    /// When a claim ends, which the parcel does, too.
+    expiry: Option<Seconds>,
 }
 
 impl Load {
@@ -72,9 +75,11 @@ impl Load {
         let (_, known) = find(state, backup, deposit)?;
         let certified = known.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
         let request = exchange::request(state, backup, deposit, Errand::Retrieve, ticket, clock, rng)?;
-        let claim = request.body.unwrap_or_default().into();
+        let claim = request.body.unwrap_or_default();
+        // The clock goes on until the errand is made.
+        let expiry = Claim::parse(&claim).ok().map(|claim| claim.expiry);
         let most = certified.map_or(request.most, |certified| certified.length);
-        Ok(Self { to: known.safe, carried: Carried::Claim(*deposit, claim), most })
+        Ok(Self { to: known.safe, carried: Carried::Claim(*deposit, claim.into()), most, expiry })
     }
 
     /// A look at its owner's account: what [`crate::owner::look_request`] asks for.
@@ -83,7 +88,7 @@ impl Load {
     /// [`WalletError`] if there is no owner.
     pub fn look(state: &State, request: &Request) -> Result<Self, WalletError> {
         let account = account(state, &request.safe)?;
-        Ok(Self { to: request.safe, carried: Carried::Look(account), most: request.most })
+        Ok(Self { to: request.safe, carried: Carried::Look(account), most: request.most, expiry: None })
     }
 
     /// A question in a channel of it: that of [`crate::owner::question`].
@@ -93,7 +98,7 @@ impl Load {
     pub fn question(state: &State, request: &Request) -> Result<Self, WalletError> {
         let account = account(state, &request.safe)?;
         let question = request.body.clone().unwrap_or_default().into();
-        Ok(Self { to: request.safe, carried: Carried::Question(account, question), most: request.most })
+        Ok(Self { to: request.safe, carried: Carried::Question(account, question), most: request.most, expiry: None })
     }
 }
 
@@ -113,7 +118,7 @@ pub struct Asked {
 /// The errand with which something is carried through a safe that has shown its owner's account. `clock`: that of the safe to which it goes.
 ///
 /// # Errors
-/// [`WalletError`] if one of both safes is not known any more, or has no key to seal to now.
+/// [`Unsendable`] if one of both safes is not known any more, or has no key to seal to now.
 pub fn errand<R: CryptoRng>(
     state: &State,
     load: Load,
@@ -121,26 +126,52 @@ pub fn errand<R: CryptoRng>(
     look: &Look,
     clock: Seconds,
     rng: &mut R,
-) -> Result<(Request, Asked), WalletError> {
-    let Load { to, carried, most } = load;
+) -> Result<(Request, Asked), Unsendable> {
+    let (to, made) = (load.to, parcel(state, load, through, clock, rng));
+    let (errand, asked) = made.map_err(|error| (to, error))?;
+    let request = request(state, &errand, through, look, rng).map_err(|error| (*through, error))?;
+    Ok((request, asked))
+}
+
+/// At which of both safes an errand cannot be made, and why.
+pub type Unsendable = (SafeId, WalletError);
+
+/// What the other one gets.
+fn parcel<R: CryptoRng>(
+    state: &State,
+    load: Load,
+    through: &SafeId,
+    clock: Seconds,
+    rng: &mut R,
+) -> Result<(relay::Errand, Asked), WalletError> {
+    let Load { to, carried, most, expiry } = load;
+    let identity = state.identity(&to).ok_or(WalletError::Unknown("safe"))??;
+    let entry = identity.current(clock)?;
+    let expiry = expiry.unwrap_or(clock + PARCEL_SPAN);
+    let (parcel, awaiting) = Parcel::make(&carried, expiry, entry, through, rng)?;
+    let most = delivery_len(most).min(MAX_DELIVERY_LEN);
+    Ok((relay::Errand { to, parcel: codec::encode(&parcel).into(), most }, Asked { to, awaiting, most }))
+}
+
+/// What the carrier gets.
+fn request<R: CryptoRng>(
+    state: &State,
+    errand: &relay::Errand,
+    through: &SafeId,
+    look: &Look,
+    rng: &mut R,
+) -> Result<Request, WalletError> {
     let owner = state.owner.as_ref().ok_or(WalletError::Unknown("owner"))?;
     let number = owner.number_at(through).ok_or(WalletError::Unknown("credential"))?;
     let carrier = state.safes.get(through).ok_or(WalletError::Unknown("safe"))?;
-    // What the other one gets.
-    let identity = state.identity(&to).ok_or(WalletError::Unknown("safe"))??;
-    let entry = identity.current(clock)?;
-    let (parcel, awaiting) = Parcel::make(&carried, clock + PARCEL_SPAN, entry, through, rng)?;
-    let most = delivery_len(most).min(MAX_DELIVERY_LEN);
-    let errand = relay::Errand { to, parcel: codec::encode(&parcel).into(), most };
-    // What the carrier gets.
     let account = account(state, through)?;
     let address = Address { safe: through, account: &account, topic: Topic::Relay };
     let channel = ChannelKey::of_credential(number, owner.key_at(through));
     let identity = state.identity(through).ok_or(WalletError::Unknown("safe"))??;
     let entry = identity.current(look.time)?;
     let (question, _) =
-        Question::make(&address, &codec::encode(&errand), entry, &look.challenge, Some(channel.proof()), rng)?;
-    let request = Request {
+        Question::make(&address, &codec::encode(errand), entry, &look.challenge, Some(channel.proof()), rng)?;
+    Ok(Request {
         safe: *through,
         method: "POST",
         url: format!("{}/v1/owners/{account}/{}", base(&carrier.url), Topic::Relay.label()),
@@ -148,9 +179,8 @@ pub fn errand<R: CryptoRng>(
         token: None,
         content_type: "application/cbor",
         body: Some(codec::encode(&question)),
-        most,
-    };
-    Ok((request, Asked { to, awaiting, most }))
+        most: errand.most,
+    })
 }
 
 /// What the safe answered to which it was carried, as if it had been asked directly.

@@ -698,13 +698,6 @@ impl Session {
         self.safes.get(safe).is_some_and(|s| s.not_before > now)
     }
 
-    /// Whether a safe is not to be asked yet: directly, or through another one. That it does not answer from here says nothing of how the other one
-    /// reaches it.
-    fn waits(&self, safe: &SafeId, through: Option<SafeId>, now: Seconds) -> bool {
-        let told = through.is_none() || self.contact(safe).0 != Contact::Away;
-        (told && self.is_paused(safe, now)) || through.is_some_and(|through| self.is_paused(&through, now))
-    }
-
     fn may_send(&self, safe: &SafeId, now: Seconds, planned: &Planned) -> bool {
         let paused = self.is_paused(safe, now);
         let open = self.under_way.values().filter(|s| s.as_ref() == Some(safe)).count();
@@ -792,7 +785,7 @@ impl Session {
         planned: &mut Planned,
     ) {
         let action = Action::Relay(backup.id, deposit, through);
-        let paused = self.waits(&safe, Some(through), now);
+        let paused = self.is_paused(&safe, now);
         if !paused && !self.under_way.contains_key(&action) && self.may_send(&through, now, planned) {
             planned.add(through);
             list.push(action);
@@ -856,7 +849,7 @@ impl Session {
                 continue;
             }
             for (deposit, safe) in need.ask {
-                if let Some(through) = brought_by(backup, &deposit) {
+                if let Some(through) = self.brought_by(backup, &deposit) {
                     self.relay(backup, (deposit, safe), through, now, list, planned);
                     continue;
                 }
@@ -937,6 +930,14 @@ impl Session {
         reasons
     }
 
+    /// The safe that brings a deposit in the recovery that is under way, where it does not come from its own. What takes a ticket is asked for directly wherever its
+    /// safe answers: not each of them is one that the other one asks.
+    fn brought_by(&self, backup: &Backup, deposit: &DepositId) -> Option<SafeId> {
+        let deposit = backup.deposit(deposit)?;
+        let through = backup.through.filter(|through| relaying::may_bring(backup, deposit, through))?;
+        (!deposit.is_bound() || self.contact(&deposit.safe).0 == Contact::Away).then_some(through)
+    }
+
     /// What one segment still needs: the cheapest pieces that rebuild it, and whom to ask for them.
     ///
     /// A safe that did not answer is asked again after its pause, by itself.
@@ -948,9 +949,9 @@ impl Session {
             let asked = self.under_way.keys().any(|action| {
                 matches!(action, Action::Send(b, d, Errand::Retrieve | Errand::Propose(_)) | Action::Relay(b, d, _) if *b == backup.id && *d == deposit.id)
             });
-            let through = brought_by(backup, &deposit.id);
+            let through = self.brought_by(backup, &deposit.id);
             let stranger = deposit.is_bound() && self.owner_refusals.contains_key(&deposit.safe);
-            let paused = self.waits(&deposit.safe, through, now);
+            let paused = self.is_paused(&deposit.safe, now) || through.is_some_and(|safe| self.is_paused(&safe, now));
             // What is being taken back is waited for.
             let asks = deposit.asks_owner(Right::Owner);
             let refuses = self.refusals.contains_key(&deposit.id)
@@ -972,7 +973,7 @@ impl Session {
                     (None, false) => {
                         let length = lengths.iter().find(|(known, _)| *known == slot).map_or(1, |(_, length)| *length);
                         // Safes that were away before, or did not show their piece, are asked last, but they are asked.
-                        let asked = brought_by(backup, &deposit.id).unwrap_or(*safe);
+                        let asked = self.brought_by(backup, &deposit.id).unwrap_or(*safe);
                         let absent = matches!(self.contact(&asked).0, Contact::Away | Contact::NotItself);
                         Some(if deposit.fault.is_some() || absent { length.saturating_add(DOUBT) } else { length })
                     }
@@ -1000,12 +1001,6 @@ impl Session {
         need.choice = Some(choice);
         need
     }
-}
-
-/// The safe that brings a deposit in the recovery that is under way, where it does not come from its own.
-fn brought_by(backup: &Backup, deposit: &DepositId) -> Option<SafeId> {
-    let deposit = backup.deposit(deposit)?;
-    backup.through.filter(|through| relaying::may_bring(backup, deposit, through))
 }
 
 /// What a segment still needs.

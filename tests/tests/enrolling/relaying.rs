@@ -14,13 +14,13 @@ use wallet_wasm::{
 
 use super::*;
 
-/// Safes of which the second asks the others. They stand in for those of the world from the moment at which they are asked for.
+/// Safes of which the second asks the first. They stand in for those of the world from the moment at which they are asked for.
 fn relaying(n: usize) -> (Safes, Rc<Vec<MemorySafe>>) {
     let mut safes = Safes::new(n);
     let relays: Vec<Target> =
         safes.all.iter().map(|safe| Target { safe: safe.id(), url: safe.url().to_owned() }).collect();
     let policy = |id: SafeId| {
-        let relays = relays.iter().filter(|target| target.safe != id && id == relays[1].safe).cloned().collect();
+        let relays = relays[..1].iter().filter(|_| id == relays[1].safe).cloned().collect();
         Policy { relays, ..Policy::default() }
     };
     safes.all = safes
@@ -49,10 +49,11 @@ fn catch_up(safes: &Safes, twins: &[MemorySafe]) {
     safes.all.iter().zip(twins).for_each(|(safe, twin)| twin.restore(safe.snapshot()));
 }
 
-/// Claim 22: the ciphertext at the first, its key at the second, for its owner only. `bound`: the ciphertext, too.
+/// Claim 22: the ciphertext at the first, its key at the second, for its owner only. `bound`: the ciphertext, too, and the third takes part, whom the second does not ask.
 fn apart(safes: &Safes, bound: bool) -> Plan<SafeId> {
     let at = |index: usize, owner| Plan::place(Place::Safe { safe: safes.all[index].id(), owner });
-    Plan::seal(at(0, bound), vec![at(1, true)]).unwrap()
+    let keys = if bound { vec![at(1, true), at(2, true)] } else { vec![at(1, true)] };
+    Plan::seal(at(0, bound), keys).unwrap()
 }
 
 struct Scene {
@@ -191,7 +192,7 @@ fn who_is_not_known_where_it_is_kept_gets_nothing_of_it() {
     catch_up(&scene.safes, &scene.twins);
     scene.safes.away = vec![0];
     scene.begin();
-    scene.wallet.run(&scene.safes, 100);
+    scene.settle();
     assert_eq!(scene.wallet.content(&scene.value), None);
     assert!(scene.why().contains("does not know you on this device"), "{}", scene.why());
     // The other ones are where they were, and come back with their owner.

@@ -86,6 +86,11 @@ impl Driver {
             && let Err(hindered) = self.ticket_through(safe, right, through).await?
         {
             let (about, meaning) = *hindered;
+            if let Meaning::Refused(why) = &meaning
+                && about == safe
+            {
+                self.with(|open| drop(open.session.owner_refusals.insert(safe, why.clone())))?;
+            }
             return self.understand(backup, deposit, errand, about, meaning).await;
         }
         let mut rng = fresh_rng()?;
@@ -100,7 +105,7 @@ impl Driver {
             (load, _) => load?,
         };
         let keeper = load.to();
-        let (about, meaning) = match self.carry(through, load).await? {
+        let (mut about, meaning) = match self.carry(through, load).await? {
             Ok(answer) => {
                 let interpret =
                     |open: &mut Open| exchange::interpret(&open.state, backup, deposit, errand, None, Some(answer));
@@ -110,9 +115,12 @@ impl Driver {
         };
         let meaning = match meaning {
             Meaning::Body(body) => {
-                // What came through it shows that it is there.
-                self.with(|open| open.session.reached(through))?;
-                self.open_body(backup, deposit, Uint8Array::from(body.as_slice())).await?
+                let meaning = self.open_body(backup, deposit, Uint8Array::from(body.as_slice())).await?;
+                // What came through it shows that it is there, and not that the other one is, from here.
+                if matches!(meaning, Meaning::Pieces(_)) {
+                    about = through;
+                }
+                meaning
             }
             other => other,
         };
@@ -176,14 +184,14 @@ impl Driver {
         };
         let mut rng = fresh_rng()?;
         let to = load.to();
-        let asked = self.with(|open| {
+        let made = self.with(|open| {
             open.session.set_clock(through, look.time, now());
             let clock = open.session.clock_of(&to, now());
             relaying::errand(&open.state, load, &through, &look, clock, &mut rng)
         })?;
-        let (request, asked) = match asked {
-            Err(WalletError::Identity(_)) => return Ok(Err(Box::new((to, Meaning::Descriptor)))),
-            asked => asked?,
+        let (request, asked) = match made {
+            Err((safe, WalletError::Identity(_))) => return Ok(Err(Box::new((safe, Meaning::Descriptor)))),
+            made => made.map_err(|(_, error)| error)?,
         };
         let body = request.body.as_ref().and_then(|body| net::body_of(&Uint8Array::from(body.as_slice())));
         let answer = net::send_request(&request, body.as_ref()).await.map(Received::into_answer);
