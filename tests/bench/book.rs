@@ -101,7 +101,7 @@ fn main() {
         settle(&mut wallet, &safes, &mut span);
         if n % SPAN == 0 {
             (all.heads, all.chapters) = (all.heads + span.heads, all.chapters + span.chapters);
-            if n.is_power_of_two() || n % (10 * SPAN) == 0 || n == SPAN {
+            if n == SPAN || n % (10 * SPAN) == 0 || n == count {
                 let chapters = wallet.state.backups.values().filter(|backup| backup.chapter.is_some()).count();
                 println!(
                     "{n:>8} {:>14.0} {:>16.0} {:>12.1} {chapters:>9}",
