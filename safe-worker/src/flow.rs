@@ -694,14 +694,36 @@ async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &S
     let Some(token) = admit(head, safe)? else {
         return Ok(owner(p, account, owner::Request::Open(question, None)).await?);
     };
-    reserve(p, token, owner::row(account), OWNER_BYTES).await?;
-    let answer = owner(p, account, owner::Request::Open(question, Some(token.id))).await;
-    // The row stays if it is that of the account as it is. It may have been opened before, under another token: there it is counted.
-    let opened = p.owner(account, owner::Request::Charge).await?;
-    if opened != owner::Reply::Opened(Some(token.id)) {
-        p.account(&token.id, account::Request::Free(owner::row(account))).await?;
+    let id = token.id;
+    let free = async |p: &P, id| {
+        p.account(&id, account::Request::Free(owner::row(account))).await?;
+        p.owner(account, owner::Request::Freed(id)).await
+    };
+    // Remembered ahead of the row: what fails in between would else be counted under this token for good.
+    let mut remembered = p.owner(account, owner::Request::Reserve(id)).await?;
+    if let owner::Reply::Idle(other) = remembered {
+        free(p, other).await?;
+        remembered = p.owner(account, owner::Request::Reserve(id)).await?;
     }
-    Ok(answer?)
+    match remembered {
+        owner::Reply::Done => {}
+        owner::Reply::Refused(problem) => return Err(problem.into()),
+        _ => return Err(Problem::Unavailable.into()),
+    }
+    let answer = match reserve(p, token, owner::row(account), OWNER_BYTES).await {
+        Ok(()) => owner(p, account, owner::Request::Open(question, Some(id))).await.map_err(Refusal::from),
+        Err(over) if over.quota.is_some() => Err(over),
+        // It may come yet, and stays remembered.
+        Err(unknown) => return Err(unknown),
+    };
+    // The row stays if it is that of the account as it is. It may have been opened before, under another token: there it is counted.
+    if let owner::Reply::Idle(idle) = p.owner(account, owner::Request::Charge(id)).await? {
+        // Another request of its owner may have opened it meanwhile, whose row this was.
+        if free(p, idle).await? == owner::Reply::Opened(Some(id)) {
+            reserve(p, token, owner::row(account), OWNER_BYTES).await?;
+        }
+    }
+    answer
 }
 
 async fn usage<P: Platform>(p: &P, head: &Head, safe: &Safe<'_>) -> Result<Answer, Problem> {

@@ -781,7 +781,9 @@ impl Machine<'_> {
         let over = self.record.as_ref().is_some_and(|r| {
             let idle = r.attempts.is_empty() && r.erase.is_empty() && r.charge.is_none();
             idle && match r.state {
-                State::Writing | State::Lapsing => true,
+                State::Writing => true,
+                // What was let go before it was confirmed leaves a tombstone until its offer is over: who put or confirmed it may come late.
+                State::Lapsing => r.confirm_by.is_none_or(|by| by <= now),
                 State::Released => r.lease_end.is_none_or(|end| end <= now),
                 State::Offered | State::Held | State::Leaving | State::Deleting => false,
             }
@@ -836,7 +838,8 @@ fn next_deadline(record: &Record, now: Seconds) -> Option<Seconds> {
     let idle = record.state == State::Writing && record.attempts.is_empty();
     let removal = (unfinished || idle).then(|| (now + ERASE_RETRY).max(record.wait_until.unwrap_or(0)));
     let attempts = record.attempts.iter().map(|a| a.until);
-    let offer = record.confirm_by.filter(|_| record.state == State::Offered);
+    let lapses = |by: &Seconds| record.state == State::Offered || (record.state == State::Lapsing && *by > now);
+    let offer = record.confirm_by.filter(lapses);
     let leaving = record.leave_by.filter(|_| record.state == State::Leaving);
     // Its end may have passed while something is still to be removed, and that may have to wait: nothing happens at the end then.
     let tombstone = record.lease_end.filter(|_| record.state == State::Released && !unfinished);

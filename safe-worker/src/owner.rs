@@ -39,7 +39,7 @@ use protocol::{
 };
 use rand_core::{CryptoRng, Rng};
 
-use self::record::{Kept, MAX_USED, MAX_USED_BY_OTHERS, OwnerRecord, Try, Used};
+use self::record::{Kept, MAX_USED, MAX_USED_BY_OTHERS, OwnerRecord, Reserved, Try, Used};
 use crate::{
     account::Row,
     machine::{Config, Effects, Keys, slug},
@@ -76,15 +76,21 @@ pub enum Request {
     /// The alarm went off.
     #[n(4)]
     Alarm,
-    /// Under which token the account was opened.
+    /// Whether the account was opened under this token. If not, nothing is opened under it any more.
     #[n(5)]
-    Charge,
+    Charge(#[n(0)] TokenId),
     /// A greeting.
     #[n(6)]
     Greet(#[n(0)] Question),
     /// The owner has something fetched from another safe.
     #[n(7)]
     Relay(#[n(0)] Box<Question>),
+    /// A row of this owner is about to be written in the account of this token.
+    #[n(8)]
+    Reserve(#[n(0)] TokenId),
+    /// There is none any more in that token's account. Answered with the token under which the account is open, [`Reply::Opened`].
+    #[n(9)]
+    Freed(#[n(0)] TokenId),
 }
 
 /// What it answers.
@@ -109,6 +115,9 @@ pub enum Reply {
     /// This is to be fetched for the owner.
     #[n(5)]
     Fetch(#[n(0)] Errand),
+    /// In the account of this token a row may stand of an opening of which nothing came: that is freed first.
+    #[n(6)]
+    Idle(#[n(0)] TokenId),
 }
 
 /// Result of a step.
@@ -188,8 +197,12 @@ pub fn step<R: CryptoRng>(
         Request::Channel(question) => machine.channel(&question, rng),
         Request::Relay(question) => machine.relay(&question),
         Request::Alarm => Ok(machine.forget()),
-        Request::Charge if machine.record.next > 0 => Ok(Reply::Opened(machine.record.charge)),
-        Request::Charge => Ok(Reply::Done),
+        Request::Charge(token) => Ok(machine.record.is_charged(token)),
+        Request::Reserve(token) => Ok(machine.record.reserve(token)),
+        Request::Freed(token) => {
+            machine.record.reserved.take_if(|reserved| reserved.token == token);
+            Ok(Reply::Opened(machine.record.charge))
+        }
     };
     machine.finish(reply.unwrap_or_else(Reply::Refused))
 }
@@ -304,6 +317,11 @@ impl Machine<'_> {
                     self.heads.forget.extend(record.past.drain(..).map(|past| past.mark.digest));
                     record.empty();
                 } else {
+                    // Its row may be freed already, if another one of this owner came in between.
+                    let own = |reserved: &mut Reserved| Some(reserved.token) == token && !reserved.given_up;
+                    if record.reserved.take_if(own).is_none() && token.is_some() {
+                        return Err(Problem::Unavailable);
+                    }
                     record.charge = token;
                 }
                 record.unused = Some(self.now);
@@ -656,13 +674,38 @@ impl OwnerRecord {
         self.unused.is_some_and(|last| last.saturating_add(span) <= now)
     }
 
+    /// Remembers the row that is about to be written; [`Reply::Idle`] if there is one to be freed first.
+    fn reserve(&mut self, token: TokenId) -> Reply {
+        match &mut self.reserved {
+            Some(reserved) if reserved.token != token || reserved.given_up => {
+                reserved.given_up = true;
+                return Reply::Idle(reserved.token);
+            }
+            reserved if self.charge != Some(token) => *reserved = Some(Reserved { token, given_up: false }),
+            _ => {}
+        }
+        Reply::Done
+    }
+
+    /// Whether the row of this token stays; [`Reply::Idle`] if it is to be freed.
+    fn is_charged(&mut self, token: TokenId) -> Reply {
+        if self.next > 0 && self.charge == Some(token) {
+            return Reply::Done;
+        }
+        if self.reserved.is_none_or(|reserved| reserved.token == token) {
+            self.reserved = Some(Reserved { token, given_up: true });
+        }
+        Reply::Idle(token)
+    }
+
     /// Nothing stays of whoever opened it; strangers' tries stay counted, no number is given twice, and the token that it was charged to has its row.
     fn empty(&mut self) {
-        let Self { charge, next, used, fetched, .. } = self;
-        let (charge, next, used, fetched) = (charge.take(), *next, std::mem::take(used), fetched.take());
+        let Self { charge, reserved, next, used, fetched, .. } = self;
+        let (charge, reserved) = (charge.take(), reserved.take());
+        let (next, used, fetched) = (*next, std::mem::take(used), fetched.take());
         let mut tries = std::mem::take(&mut self.tries);
         tries.retain(|one| one.credential.is_none());
-        *self = Self { charge, next, used, fetched, tries, ..Self::default() };
+        *self = Self { charge, reserved, next, used, fetched, tries, ..Self::default() };
     }
 
     fn all(&self) -> impl Iterator<Item = &Staged> {

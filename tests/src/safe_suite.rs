@@ -392,7 +392,9 @@ pub fn an_offer_can_be_let_go(safe: &mut dyn SafeUnderTest) {
     // Nothing was certified, so there is nothing to sign for.
     assert_refused(&visit.release(&deposit), Problem::Gone);
     assert_refused(&visit.confirm(&deposit, &offer), Problem::Gone);
-    assert_refused(&visit.retrieve(&deposit), Problem::NotFound);
+    assert_refused(&visit.retrieve(&deposit), Problem::Gone);
+    // Who comes late with it does not bring it back.
+    assert_refused(&visit.put(&deposit), Problem::Gone);
 }
 
 pub fn unknown_paths_and_methods_are_named(safe: &mut dyn SafeUnderTest) {

@@ -1,18 +1,23 @@
 //! An owner and a group of safes: what every subset of safes, every state of an enrolment, and every scheduler of guesses can and cannot do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::{
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
 use protocol::{
     codec,
     crypto::{
         PassphraseCost, Secret, blake3, expand_seed,
         oprf::{Blinded, commitment, evaluate},
     },
-    ids::{DeviceId, EnrolmentId, SafeId},
+    ids::{AccountId, DeviceId, EnrolmentId, SafeId, TokenId},
     owner::{
         budget::{LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
         enrolment::{Enrolling, Enrolment, EnrolmentError, Made, Staged, Stretched},
         login::{Agreed, ChannelKey, Known, LoginError, agree},
-        messages::{Action, Epoch, Evaluated, Head, Look, Mark, Outcome, Past, Topic},
+        messages::{Action, Epoch, Evaluated, Head, Look, Mark, Opening, Outcome, Past, Topic},
         name::NameKey,
         past::{MAX_PAST, kept},
     },
@@ -21,14 +26,14 @@ use protocol::{
 use rand_core::{CryptoRng, Rng};
 use safe_worker::{
     flow::OCTETS,
-    memory::Fault,
+    memory::{FAULTS, Fault},
     owner::{UNUSED_BOOK_SPAN, UNUSED_SPAN},
 };
 use tests::{
     fixture::{rng, secret},
-    in_memory::InMemory,
+    in_memory::{InMemory, head_of},
     owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, name, question_ask},
-    visit::{Visit, assert_refused, granted},
+    visit::{Ask, Visit, assert_refused, granted},
 };
 
 /// An owner's group.
@@ -351,7 +356,7 @@ fn whatever_was_written_of_a_new_enrolment_the_owner_comes_back() {
 
 #[test]
 fn a_safe_that_stops_in_the_middle_has_counted_or_not_answered() {
-    for fault in safe_worker::memory::FAULTS {
+    for fault in FAULTS {
         let mut group = Group::new(2, 2, 4);
         let account = group.name.account(&group.ids[0]);
         let (_, element) = Blinded::start(b"guess", &mut rng(1)).unwrap();
@@ -602,6 +607,110 @@ fn an_account_that_is_opened_again_under_another_token_is_counted_once() {
     visit.admission = Some(tokens[1].1.clone());
     assert_eq!(visit.open_owner(&account, &secret(4)).status, 200);
     assert_eq!(used(), [1, 0]);
+}
+
+/// A wallet's request for this account under one token.
+fn opening_ask(safe: &mut InMemory, account: &AccountId, token: &str) -> Ask {
+    let mut visit = Visit::new(safe);
+    visit.admission = Some(token.to_owned());
+    let opening = codec::encode(&Opening { key: secret(3), note: vec![1, 2, 3].into() });
+    let challenge = visit.look(account).challenge;
+    let (question, _) = visit.question(account, Topic::Open, &opening, &challenge, None);
+    visit.admitted(question_ask(account, Topic::Open, &question))
+}
+
+/// A safe that wants tokens, an account there, and two tokens.
+fn with_two_tokens() -> (InMemory, AccountId, [(TokenId, String); 2]) {
+    let mut safe = InMemory::admitting(true);
+    let mut visit = Visit::new(&mut safe);
+    let account = name(1).account(&visit.identity.id());
+    let tokens = [0, 1].map(|_| visit.token(1 << 30, 10, u64::MAX).unwrap());
+    (safe, account, tokens.map(|(token, text)| (token.id, text)))
+}
+
+/// The owner comes until the account is open; then it is counted under one of the tokens.
+#[track_caller]
+fn assert_counted_once(
+    safe: &mut InMemory,
+    account: &AccountId,
+    tokens: &[(TokenId, String); 2],
+    by: usize,
+    how: &str,
+) {
+    safe.safe.set_faults([]);
+    let opened = (0..3).any(|_| {
+        let ask = opening_ask(safe, account, &tokens[by].1);
+        safe.try_exchange(&ask).is_some_and(|got| got.status == 200)
+    });
+    let used = tokens.each_ref().map(|(token, _)| safe.safe.used(token).deposits);
+    assert!(opened && used.iter().sum::<u64>() == 1, "{how}, then by {by}: {opened} {used:?}");
+}
+
+#[test]
+fn an_account_is_counted_once_whatever_failed_while_it_was_opened() {
+    let (mut whole, account, tokens) = with_two_tokens();
+    let ask = opening_ask(&mut whole, &account, &tokens[0].1);
+    whole.safe.set_faults([]);
+    assert_eq!(whole.try_exchange(&ask).unwrap().status, 200);
+    let calls = whole.safe.calls();
+    assert!(calls >= 6, "{calls}");
+    for (call, fault) in (1..=calls).flat_map(|call| FAULTS.map(|fault| (call, fault))) {
+        for next in [0, 1] {
+            let (mut safe, account, tokens) = with_two_tokens();
+            let ask = opening_ask(&mut safe, &account, &tokens[0].1);
+            safe.safe.set_faults([(call, fault)]);
+            let _ = safe.try_exchange(&ask);
+            safe.safe.catch_up();
+            assert_counted_once(&mut safe, &account, &tokens, next, &format!("call {call} {fault:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_full_leaves_nothing_of_an_account() {
+    let (mut safe, account, _) = with_two_tokens();
+    let full = Visit::new(&mut safe).token(1, 0, u64::MAX).unwrap().1;
+    let ask = opening_ask(&mut safe, &account, &full);
+    assert_refused(&safe.try_exchange(&ask).unwrap(), Problem::OverQuota);
+    assert_eq!(safe.safe.owners(), 0);
+}
+
+/// Under two tokens, or under one and the first question cannot be read.
+#[test]
+fn an_account_is_counted_once_whatever_two_of_its_owners_requests_do_to_each_other() {
+    let orders = (0..14).flat_map(|first| (0..14).map(move |second| (first, second)));
+    for ((first, second), unreadable) in orders.flat_map(|order| [(order, false), (order, true)]) {
+        let (mut safe, account, tokens) = with_two_tokens();
+        let mut asks = tokens.each_ref().map(|(_, text)| opening_ask(&mut safe, &account, text));
+        if unreadable {
+            asks[0].token = Some(tokens[1].1.clone());
+            asks[0].body.iter_mut().rev().take(4).for_each(|byte| *byte ^= 1);
+        }
+        safe.safe.set_interleaved(true);
+        let now = safe.clock.get();
+        let mut running = asks.each_ref().map(|ask| {
+            let safe = Rc::clone(&safe.safe);
+            Box::pin(async move { safe.handle(&head_of(ask), ask.body.clone(), now).await.status })
+        });
+        let mut said = [0; 2];
+        let mut context = Context::from_waker(Waker::noop());
+        for (at, steps) in [(0, first), (1, second), (0, 100), (1, 100)] {
+            for _ in 0..steps {
+                if said[at] != 0 {
+                    break;
+                }
+                if let Poll::Ready(status) = running[at].as_mut().poll(&mut context) {
+                    said[at] = status;
+                }
+            }
+        }
+        safe.safe.set_interleaved(false);
+        let how = format!("after {first} and {second}, {unreadable}: {said:?}");
+        assert!(said.iter().all(|status| [200, 503].contains(status) || unreadable), "{how}");
+        for by in [0, 1] {
+            assert_counted_once(&mut safe, &account, &tokens, by, &how);
+        }
+    }
 }
 
 #[test]

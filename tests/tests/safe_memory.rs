@@ -146,12 +146,19 @@ fn a_tombstone_stands_until_the_certified_end() {
 }
 
 #[test]
-fn an_offer_that_was_let_go_leaves_nothing() {
+fn an_offer_that_was_let_go_stays_gone_for_those_who_come_late_and_leaves_nothing() {
     let memory = InMemory::new();
     let mut door = memory.clone();
     let mut visit = Visit::new(&mut door);
-    let (deposit, _) = visit.offered(500);
+    let (deposit, offer) = visit.offered(500);
     assert_refused(&visit.release(&deposit), Problem::Gone);
+    assert_eq!(memory.safe.counts(), (1, 0));
+    // In the same second the same offer would be made again, and its confirmation would count.
+    assert_refused(&visit.put(&deposit), Problem::Gone);
+    assert_refused(&visit.confirm(&deposit, &offer), Problem::Gone);
+    assert_eq!(memory.safe.counts(), (1, 0));
+    memory.wait(CONFIRM_SPAN);
+    memory.wake();
     assert_eq!(memory.safe.counts(), (0, 0));
 }
 

@@ -65,6 +65,18 @@ impl Kept {
     }
 }
 
+/// A row that is written in a token's account ahead of an account's opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reserved {
+    /// The token.
+    #[n(0)]
+    pub token: TokenId,
+    /// It is being freed: nothing is opened under it any more.
+    #[n(1)]
+    pub given_up: bool,
+}
+
 /// A challenge that was used in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -130,6 +142,9 @@ pub struct OwnerRecord {
     /// When whoever opened the account was here last, as long as no enrolment was ever in force.
     #[n(14)]
     pub unused: Option<Seconds>,
+    /// A row beside that of `charge`, as long as it is not known what came of it.
+    #[n(15)]
+    pub reserved: Option<Reserved>,
 }
 
 impl Default for OwnerRecord {
@@ -150,6 +165,7 @@ impl Default for OwnerRecord {
             written: None,
             past: Vec::new(),
             unused: None,
+            reserved: None,
         }
     }
 }
@@ -157,7 +173,7 @@ impl Default for OwnerRecord {
 impl OwnerRecord {
     /// Whether nothing is remembered.
     pub(super) fn is_blank(&self) -> bool {
-        self.next == 0 && self.tries.is_empty()
+        self.next == 0 && self.tries.is_empty() && self.reserved.is_none()
     }
 
     /// Stored form. Inverse of [`Self::parse`].
