@@ -138,17 +138,40 @@ pub struct BookDeposit {
     pub owner: Option<bool>,
 }
 
-impl BookDeposit {
+/// A deposit as an entry names it.
+pub trait Entered {
     /// Its place in the layout.
-    pub fn slot(&self) -> Slot {
+    fn slot(&self) -> Slot;
+
+    /// Checks what is said of it, whoever signed it.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    fn check(&self) -> Result<(), BookError>;
+}
+
+impl Entered for BookDeposit {
+    fn slot(&self) -> Slot {
         Slot { segment: self.segment, safe: self.safe, owner: self.owner == Some(true) }
+    }
+
+    fn check(&self) -> Result<(), BookError> {
+        let secrets = crate::deposit::DepositSecrets::derive(&self.d);
+        let registration = certificate::read_unverified(&self.certificate)?;
+        let bound = registration.is_bound() == self.slot().owner;
+        // One way to say no: nothing.
+        let bound = bound && self.owner != Some(false);
+        if registration.deposit != self.id || registration.hashes != secrets.hashes() || !bound {
+            return Err(CertificateError::Differs.into());
+        }
+        Ok(())
     }
 }
 
 /// One backup.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
-pub struct BookEntry {
+pub struct BookEntry<D = BookDeposit> {
     /// The backup.
     #[n(0)]
     pub backup: BackupId,
@@ -169,7 +192,7 @@ pub struct BookEntry {
     pub finished: Seconds,
     /// All deposits.
     #[n(6)]
-    pub deposits: Vec<BookDeposit>,
+    pub deposits: Vec<D>,
     /// The pieces that the plan leaves in the book, segment by segment, in tree order.
     #[n(7)]
     pub pieces: Vec<KeptPiece>,
@@ -234,14 +257,6 @@ pub struct Book {
 }
 
 impl BookEntry {
-    /// The layout.
-    ///
-    /// # Errors
-    /// [`PlanError`].
-    pub fn layout(&self) -> Result<Layout, PlanError> {
-        Layout::restore(self.backup, &self.plan, self.bundle, self.segment_len)
-    }
-
     /// Checks every certificate against its safe, and the deposits against the plan.
     ///
     /// # Errors
@@ -255,8 +270,18 @@ impl BookEntry {
         self.check()?;
         Ok(held)
     }
+}
 
-    /// Checks the deposits against the plan, and that each certificate is the one of its deposit, whoever signed it.
+impl<D: Entered> BookEntry<D> {
+    /// The layout.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn layout(&self) -> Result<Layout, PlanError> {
+        Layout::restore(self.backup, &self.plan, self.bundle, self.segment_len)
+    }
+
+    /// Checks the deposits against the plan, and what is said of each of them.
     ///
     /// # Errors
     /// [`BookError`].
@@ -279,14 +304,7 @@ impl BookEntry {
         for deposit in &self.deposits {
             let at = slots.iter().position(|slot| *slot == deposit.slot());
             slots.swap_remove(at.ok_or(BookError::Incomplete)?);
-            let secrets = crate::deposit::DepositSecrets::derive(&deposit.d);
-            let registration = certificate::read_unverified(&deposit.certificate)?;
-            let bound = registration.is_bound() == deposit.slot().owner;
-            // One way to say no: nothing.
-            let bound = bound && deposit.owner != Some(false);
-            if registration.deposit != deposit.id || registration.hashes != secrets.hashes() || !bound {
-                return Err(CertificateError::Differs.into());
-            }
+            deposit.check()?;
         }
         if slots.is_empty() { Ok(()) } else { Err(BookError::Incomplete) }
     }

@@ -273,16 +273,25 @@ pub fn sign_receipt(key: &SigningKey, release: &Release) -> Vec<u8> {
 /// # Errors
 /// [`CertificateError`].
 pub fn verify_receipt(bytes: &[u8], identity: &Identity, held: &Registration) -> Result<Release, CertificateError> {
+    verify_receipt_of(bytes, identity, (&held.safe, &held.deposit, &held.root), &held.hashes.release)
+}
+
+/// The same for a deposit that is known without its registration: by its safe, its id, the root of its body, and the hash of its release secret.
+///
+/// # Errors
+/// [`CertificateError`].
+pub fn verify_receipt_of(
+    bytes: &[u8],
+    identity: &Identity,
+    (safe, deposit, root): (&SafeId, &DepositId, &Root),
+    hash: &SecretHash,
+) -> Result<Release, CertificateError> {
     let unverified = Unverified::parse(bytes, Kind::Receipt, MAX_SIGNED_LEN)?;
     let release: Release = codec::decode(unverified.payload(), MAX_SIGNED_LEN)?;
     codec::expect_suite(release.suite)?;
     check_signature(&unverified, identity, release.safe, release.entry, release.issued)?;
-    let ours = release.safe == held.safe && release.deposit == held.deposit && release.root == held.root;
-    if ours && recognises(&held.hashes.release, &release.release) {
-        Ok(release)
-    } else {
-        Err(CertificateError::Differs)
-    }
+    let ours = release.safe == *safe && release.deposit == *deposit && release.root == *root;
+    if ours && recognises(hash, &release.release) { Ok(release) } else { Err(CertificateError::Differs) }
 }
 
 /// A registration of our suite, as a safe makes it from a statement.

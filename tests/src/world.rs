@@ -888,6 +888,9 @@ impl<'a, S: Store> Wallet<'a, S> {
                 self.session.reached(safe);
                 match self.try_handle(*event) {
                     Err(Trouble::Wallet(WalletError::Certificate(error))) => {
+                        if errand == Errand::Renew {
+                            self.session.not_renewed(deposit);
+                        }
                         return Ok(Then::LookAgain(safe, error.to_string()));
                     }
                     // The deposit was given up meanwhile.
@@ -1090,7 +1093,7 @@ impl<'a, S: Store> Wallet<'a, S> {
     }
 
     fn write_chapter(&mut self) -> Result<(), Trouble> {
-        let Some(due) = book::due(&self.state, &self.session) else { return Ok(()) };
+        let Some(due) = book::due(&self.state, &self.session, self.now) else { return Ok(()) };
         let content = if due.names.is_empty() {
             None
         } else {

@@ -37,13 +37,13 @@ use wallet_wasm::{
     book::{MAX_CHAPTER, MAX_CHAPTERS, MAX_LOOSE, Size, newest},
     credentials::list,
     exchange::Meaning,
-    machine::{Enrol, Event, WalletError, book_of},
+    machine::{Enrol, Event, WalletError, book_of, chapter_entry_of},
     owner::{
         Arrived, Errand, Making, Reached, Told, arrival, arrived, come_back, epoch_after, interpret, look_request,
         question, read_look, visit, visited,
     },
     session::{Action, Errand as SafeErrand},
-    state::{Backup, Next},
+    state::{Backup, Deposit, Next},
     store::MemoryStore,
 };
 
@@ -538,12 +538,16 @@ fn however_long_the_book_is_all_of_it_comes_back_and_a_change_writes_no_more_tha
 #[test]
 fn a_book_that_grows_is_written_a_few_times_over() {
     // As long as that of a chapter at two safes, at five, and at ten; and from where on a chapter takes as many segments more.
-    for (entry, segment, most) in
-        [(2_000, u64::MAX, 20), (4_800, u64::MAX, 12), (9_600, u64::MAX, 26), (4_800, 4 << 20, 30)]
-    {
+    for (entry, segment, longest, most) in [
+        (600, u64::MAX, MAX_CHAPTER, 10),
+        (1_100, u64::MAX, MAX_CHAPTER, 10),
+        (2_200, u64::MAX, MAX_CHAPTER, 10),
+        // 12,000 backups of five deposits.
+        (1_100, 4 << 20, 4 * MAX_CHAPTER, 10),
+    ] {
         let mut chapters: Vec<Size> = Vec::new();
         let (mut all, mut written) = (0, 0);
-        while all < MAX_CHAPTER {
+        while all < longest {
             let with = newest(MAX_LOOSE, &chapters);
             let content = MAX_LOOSE + chapters.drain(..with).map(|one| one.content).sum::<u64>();
             (all, written) = (all + MAX_LOOSE, written + content);
@@ -600,6 +604,43 @@ fn a_chapter_comes_to_its_end_from_wherever_it_was_cut_off_and_names_nothing_twi
     }
 }
 
+/// A head has no room for the certificates of chapters: who comes back has them shown, checks them by what the head says, and goes on without them as long as a safe does not.
+#[test]
+fn whoever_comes_back_has_the_certificates_of_chapters_shown() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..12 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+    }
+    let length = |backup: &Backup| codec::encode(&chapter_entry_of(backup).unwrap()).len();
+    assert!(chapters(&wallet).all(|chapter| length(chapter) < 1200), "{:?}", chapters(&wallet).map(length).max());
+    let mut back = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3], 2).come_back(2);
+    settle(&mut back, &safes);
+    assert_eq!(known(&back), known(&wallet));
+    let deposits = |wallet: &Wallet<'_>| -> Vec<Deposit> {
+        chapters(wallet).flat_map(|chapter| chapter.deposits.iter().cloned()).collect()
+    };
+    assert!(deposits(&back).iter().all(|deposit| deposit.certificate.is_none() && deposit.release_only == Some(true)));
+    // They are audited by what the head says. Another one that is as sound is not the one.
+    let id = chapters(&back).next().unwrap().id;
+    let first = deposits(&wallet)[0].clone();
+    let mut others = wallet.state.backups.values().flat_map(|backup| &backup.deposits);
+    let other = others.find(|other| other.safe == first.safe && other.id != first.id).unwrap();
+    let signed = other.certificate.clone().unwrap().0;
+    assert!(back.handle(Event::Renewed(id, first.id, signed)).is_err());
+    back.handle(Event::Audit(Some(id))).unwrap();
+    settle(&mut back, &safes);
+    let shown = deposits(&back);
+    assert!(shown.iter().all(|deposit| deposit.audited.is_some() && deposit.fault.is_none() && deposit.told.is_none()));
+    let same = |own: &Deposit| deposits(&wallet).iter().any(|d| d.id == own.id && d.signed_for() == own.signed_for());
+    assert!(shown.iter().all(|own| own.certificate.is_some() && same(own)));
+    // And it writes heads that the next one comes back by.
+    one_more(&mut back, &safes, "One more");
+    let mut next = Comer::new(&safes, back.now(), &[2, 3, 4], 3).come_back(3);
+    settle(&mut next, &safes);
+    assert_eq!(known(&next), known(&back));
+}
+
 #[test]
 fn a_chapter_is_written_without_a_safe_that_is_away_and_comes_back_with_two_more_lost() {
     let (store, mut safes) = (leak(), Safes::new(N));
@@ -622,6 +663,47 @@ fn a_chapter_is_written_without_a_safe_that_is_away_and_comes_back_with_two_more
     assert_eq!(known(&back), known(&wallet));
 }
 
+/// Two windows may take turns in acting, and one of them may not have heard of a safe what the other one has.
+#[test]
+fn two_windows_that_think_different_safes_away_write_one_chapter() {
+    let (store, mut safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let mut n = 0;
+    while wallet.state.owner.as_ref().unwrap().loose + 5000 < MAX_LOOSE {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+        n += 1;
+    }
+    let now = wallet.now();
+    let mut windows = [wallet, Wallet::open(store, 50)];
+    windows[1].wait(now - windows[1].now());
+    let ids: Vec<_> = windows[0].state.safes.keys().copied().collect();
+    for (window, away) in windows.iter_mut().zip([3, 4]) {
+        safes.away = vec![away];
+        let gone = safes.all[away].id();
+        window.see(gone, None).unwrap();
+    }
+    let three: Vec<_> = ids.iter().copied().filter(|id| ![safes.all[3].id(), safes.all[4].id()].contains(id)).collect();
+    for n in 0..3 {
+        let value = windows[0].add(&format!("Last {n}"), b"last");
+        windows[0].back_up_as(&[value], Plan::spread(2, &three).unwrap(), None, false).unwrap();
+    }
+    let mut written = 0;
+    for _ in 0..2000 {
+        for (window, away) in windows.iter_mut().zip([3, 4]) {
+            safes.away = vec![away];
+            window.reload().unwrap();
+            let Some(action) = window.session.actions(&window.state, window.now()).into_iter().next() else { continue };
+            written += usize::from(action == Action::WriteChapter);
+            window.act(&action, &safes, Fault::None).unwrap();
+        }
+    }
+    for window in &mut windows {
+        window.reload().unwrap();
+        assert!(chapters(window).all(|backup| backup.finished.is_some()));
+    }
+    assert_eq!((chapters(&windows[0]).count(), written), (1, 1));
+}
+
 #[test]
 fn a_chapter_whose_pieces_are_not_shown_is_written_anew_elsewhere() {
     let (store, safes) = (leak(), Safes::new(N));
@@ -641,6 +723,32 @@ fn a_chapter_whose_pieces_are_not_shown_is_written_anew_elsewhere() {
     assert!(anew.len() == 1 && anew[0].id != chapter);
     assert!(!anew[0].plan.safes().contains(&&safes.all[2].id()));
     let mut back = Comer::new(&safes, wallet.now(), &[1, 2, 3], 5).come_back(8);
+    settle(&mut back, &safes);
+    assert_eq!(known(&back), known(&wallet));
+}
+
+/// One more, and it would not come back.
+#[test]
+fn a_chapter_that_several_safes_do_not_show_is_written_anew_also_with_them() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    for n in 0..12 {
+        one_more(&mut wallet, &safes, &format!("Number {n}"));
+    }
+    let chapter = chapters(&wallet).next().unwrap().clone();
+    for at in [0, 1, 2] {
+        let lost = chapter.deposits.iter().find(|deposit| deposit.safe == safes.all[at].id()).unwrap();
+        let prefix = lost.id.to_string();
+        safes.all[at].corrupt_where(|key| key.contains(&prefix), |body| body[40] ^= 1);
+    }
+    wallet.handle(Event::Audit(Some(chapter.id))).unwrap();
+    settle(&mut wallet, &safes);
+    wallet.wait(7 * 86_400);
+    settle(&mut wallet, &safes);
+    let anew: Vec<_> = chapters(&wallet).collect();
+    assert!(anew.len() == 1 && anew[0].id != chapter.id && anew[0].operation.is_none());
+    assert!(anew[0].deposits.iter().all(|deposit| deposit.fault.is_none()));
+    let mut back = Comer::new(&safes, wallet.now(), &[0, 1, 2], 5).come_back(8);
     settle(&mut back, &safes);
     assert_eq!(known(&back), known(&wallet));
 }

@@ -249,6 +249,26 @@ fn a_move_with_words_and_a_file_waits_for_the_file() {
     assert_eq!((wallet.content(&value), state_of(&wallet, value)), (None, ("moved", None)));
 }
 
+/// Another window may have given it up since this one saw what there is to do.
+#[test]
+fn of_what_another_window_has_given_up_nothing_is_sent() {
+    let (store, safes) = (leak(), Safes::new(3));
+    let mut wallet = Wallet::create(store, 1);
+    let ids = wallet.trust(&safes);
+    let value = wallet.add("Seed phrase", b"legal winner thank year");
+    let backup = wallet.register(value, &ids, 2);
+    let put = |action: &Action| matches!(action, Action::Send(_, _, Errand::Put));
+    let mut next = wallet.session.actions(&wallet.state, wallet.now());
+    while !next.iter().any(put) {
+        wallet.act(&next[0], &safes, Fault::None).unwrap();
+        next = wallet.session.actions(&wallet.state, wallet.now());
+    }
+    let put = next.into_iter().find(put).unwrap();
+    wallet.handle(Event::Release(backup)).unwrap();
+    let mut other = Wallet::open(store, 2);
+    assert!(other.begin(&put).is_err());
+}
+
 /// The disk was full, the owner gave the trial up, and wants it once more: what had waited is not in its way.
 #[test]
 fn what_was_given_up_while_it_waited_can_begin_anew() {

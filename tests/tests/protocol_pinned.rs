@@ -973,6 +973,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
             owner: None,
             release_only: None,
             restore: None,
+            told: None,
         }
     };
     let backup = |stages: [Stage; 3], operation, finished: Option<u64>| Backup {

@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use protocol::{
     SUITE,
     audit::{AuditItem, AuditResult, GROUP_LEN, Slice, derive_leaves, seal_items},
-    book::{Book, BookDeposit, BookEntry, KnownSafe},
+    book::{Book, BookDeposit, BookEntry, Entered as _, KnownSafe},
     bundle::{self, ValueMeta},
     certificate::{self, Held, Offered, Release, sign_receipt, verify_receipt},
     claim::{CLAIM_SPAN, Claim, Confirm, Verb},
@@ -32,7 +32,7 @@ use protocol::{
     },
     layout::{Draft, Layout},
     owner::{
-        book::{Announced, HeadContent, Left},
+        book::{Announced, ChapterDeposit, HeadContent, Left, chapter_plan},
         device::{self, Handle},
         enrolment::{Enrolling, OwnerRoot, Stretched},
         kit::{Kit, KitSafe},
@@ -523,6 +523,40 @@ fn owner() {
     assert_eq!(answering.open(&sealed).unwrap()[..], *b"an answer");
 }
 
+/// A chapter as a head names it.
+fn chapter() -> BookEntry<ChapterDeposit> {
+    let safes = [SafeId([1; 32]), SafeId([2; 32])];
+    let meta = ValueMeta {
+        id: ValueId([0x0a; 16]),
+        title: "part of the owner's book".into(),
+        kind: "book".into(),
+        file_name: None,
+        mime: "application/cbor".into(),
+        created: NOW,
+        length: 2_000,
+        unique: None,
+        tags: None,
+    };
+    let deposit = |safe: &SafeId| ChapterDeposit {
+        id: DepositId([3; 16]),
+        safe: *safe,
+        segment: 0,
+        d: secret(7),
+        root: Root([5; 32]),
+        release_only: Some(true),
+    };
+    BookEntry {
+        backup: BackupId([8; 16]),
+        bundle: bundle::length(std::slice::from_ref(&meta)),
+        values: vec![meta],
+        plan: chapter_plan(&safes, 2).unwrap(),
+        segment_len: 4 << 20,
+        finished: NOW,
+        deposits: safes.iter().map(deposit).collect(),
+        pieces: Vec::new(),
+    }
+}
+
 #[test]
 fn what_owners_and_safes_say_conforms() {
     let mut safe = tests::in_memory::InMemory::new();
@@ -548,7 +582,8 @@ fn what_owners_and_safes_say_conforms() {
     let held = vec![BackupId([7; 16])];
     let called = Some("alice-7kq4m2".to_owned());
     let left = vec![Left { number: Some(2), ..Left::new(&OwnerRoot::new(root.clone()), SafeId([1; 32])) }];
-    let content = HeadContent { gone, name: called, announced, held, left, ..HeadContent::new(book) };
+    let chapters = vec![chapter()];
+    let content = HeadContent { chapters, gone, name: called, announced, held, left, ..HeadContent::new(book) };
     conforms("head-content", &codec::encode(&content));
     let head = content.seal(&OwnerRoot::new(root.clone()), epoch, 7, [2; 32], &mut rng(1)).unwrap();
     conforms("head", &codec::encode(&head));

@@ -1,14 +1,14 @@
 //! Audits as the wallet makes them: which parts are asked for, and what the answer shows. Pure, like [`crate::exchange`].
 //!
 //! A safe is asked about many deposits at once, each by the audit secret, which gives no right to it. What it shows is checked against the
-//! certificate. Spec: `spec/audit.md`.
+//! certificate, or what the head of the book says. Spec: `spec/audit.md`.
 
 use protocol::{
     audit::{
         AuditItem, AuditResult, MAX_AUDIT_ANSWER_LEN, MAX_AUDIT_ITEMS, MAX_AUDIT_SLICES, Slice, group_count,
         parse_answer, seal_items,
     },
-    certificate::{Registration, read_unverified},
+    certificate::read_unverified,
     claim::CLAIM_SPAN,
     codec,
     deposit::DepositSecrets,
@@ -21,7 +21,7 @@ use crate::{
     exchange::{Answer, Meaning, Request, base, refusal},
     machine::{Event, Shown, WalletError},
     session::Contact,
-    state::State,
+    state::{Body, State},
 };
 
 /// How long a body may not show after it was certified, seconds, before that counts. An hour, as in `spec/evidence.md`.
@@ -37,7 +37,9 @@ pub struct Asked {
     /// Its id.
     pub deposit: DepositId,
     groups: Vec<u32>,
-    registration: Registration,
+    body: Body,
+    /// When its certificate was signed, by the safe's clock; when it was finished if that is not known.
+    issued: Seconds,
 }
 
 /// An audit of one safe: the request, and what is needed to read the answer.
@@ -80,14 +82,16 @@ pub fn request<R: CryptoRng>(
     let mut asked = Vec::new();
     let mut items = Vec::new();
     for (backup, id) in deposits.iter().take(MAX_BATCH) {
+        let finished = state.backups.get(backup).and_then(|b| b.finished);
         let deposit = state.backups.get(backup).and_then(|b| b.deposit(id)).filter(|d| d.safe == *safe);
-        let Some((deposit, certificate)) = deposit.and_then(|d| Some((d, d.certificate.as_ref()?))) else { continue };
-        let registration = read_unverified(certificate)?;
+        let Some((deposit, body)) = deposit.and_then(|d| Some((d, d.signed_for()?))) else { continue };
+        let certificate = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
+        let issued = certificate.map(|says| says.issued).or(finished).unwrap_or(0);
         let bad = deposit.fault.as_ref().map_or(&[][..], |fault| &fault.groups);
-        let groups = draw_groups(registration.length, slices, bad, rng);
+        let groups = draw_groups(body.length, slices, bad, rng);
         let secret = DepositSecrets::derive(&deposit.d).audit;
         items.push(AuditItem { deposit: *id, secret, groups: groups.clone() });
-        asked.push(Asked { backup: *backup, deposit: *id, groups, registration });
+        asked.push(Asked { backup: *backup, deposit: *id, groups, body, issued });
     }
     if items.is_empty() {
         return Err(WalletError::Unknown("deposit"));
@@ -145,13 +149,14 @@ fn is_refused(result: &AuditResult, with: Problem) -> bool {
 
 impl Asked {
     fn judge(&self, result: &AuditResult, safe_now: Seconds) -> Shown {
-        let Registration { root, length, issued, .. } = &self.registration;
         let bad = |what: &str| Shown::Bad(what.to_owned(), Vec::new());
         match result {
             AuditResult::Shown(slices) => {
                 // What is missing at the end of the list was not shown either.
                 let belongs = |at: usize, group: u32| {
-                    slices.get(at).is_some_and(|slice: &Slice| slice.verify(root, *length, group).is_ok())
+                    slices
+                        .get(at)
+                        .is_some_and(|slice: &Slice| slice.verify(&self.body.root, self.body.length, group).is_ok())
                 };
                 let groups = self.groups.iter().copied().enumerate();
                 let wrong: Vec<u32> =
@@ -165,7 +170,7 @@ impl Asked {
             _ if is_refused(result, Problem::NotFound) => bad("does not have what it signed for"),
             _ if is_refused(result, Problem::Gone) => bad("says that it was released"),
             // Storage at the edge may take a while to show what was just written.
-            _ if is_refused(result, Problem::Unavailable) && safe_now > issued.saturating_add(SETTLE_SPAN) => {
+            _ if is_refused(result, Problem::Unavailable) && safe_now > self.issued.saturating_add(SETTLE_SPAN) => {
                 bad("cannot show what it signed for")
             }
             _ => Shown::Unclear,

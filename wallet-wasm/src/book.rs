@@ -6,6 +6,7 @@
 
 use core::cmp::Reverse;
 
+use minicbor::Encode;
 use protocol::{
     SUITE,
     book::{Book, BookEntry, KnownSafe},
@@ -23,9 +24,9 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
-    machine::{Changes, entry_of, knows_owner},
+    machine::{Changes, WalletError, chapter_entry_of, entry_of, knows_owner},
     owner::Owner,
-    session::{Contact, Session},
+    session::{Contact, MAX_PAUSE, Session},
     state::{Backup, Chapter, Deposit, Key, Operation, Row, Stage, State, Value},
 };
 
@@ -35,8 +36,11 @@ pub const MAX_LOOSE: u64 = MAX_HEAD_LEN as u64 * 3 / 8;
 pub const MAX_CHAPTERS: u64 = MAX_LOOSE;
 /// Longest content of a chapter, bytes: of a value a sixteenth is left for the safes.
 pub const MAX_CHAPTER: u64 = MAX_VALUE_LEN / 16 * 15;
-/// A safe that takes less at a time keeps no chapters, bytes: it would be cut into more segments than are worth their certificates.
+/// A safe that takes less at a time keeps no chapters, bytes: it would be cut into more segments than are worth their room in a head.
 const LEAST_BODY: u64 = 256 * 1024;
+/// A chapter that was begun is left alone for so long, seconds, whatever has become of a safe meanwhile: two windows that do not think the same of the safes would else take turns
+/// with it, and none of theirs would come to its end.
+pub const CHAPTER_PEACE: Seconds = MAX_PAUSE;
 /// When chapters name more backups that are no more, one is written anew: 17 bytes each.
 pub const MAX_GONE: usize = 256;
 
@@ -154,8 +158,12 @@ impl Draft<'_> {
     }
 
     /// What a backup adds, if there is room for it; and the length of its entry.
-    fn take(&mut self, backup: &Backup) -> Option<(Option<BookEntry>, u64)> {
-        // What is told of has a certificate for each of its pieces.
+    fn take<D: Encode<()>>(
+        &mut self,
+        backup: &Backup,
+        entry_of: impl Fn(&Backup) -> Result<BookEntry<D>, WalletError>,
+    ) -> Option<(Option<BookEntry<D>>, u64)> {
+        // What is told of was signed for, piece by piece.
         let entry = entry_of(backup).ok()?;
         let known = |id: &SafeId| self.content.book.safes.iter().any(|safe| safe.id == *id);
         let safes: Vec<KnownSafe> =
@@ -198,7 +206,7 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
         }
     }
     for (chapter, _) in &chapters {
-        let entry = draft.take(chapter).and_then(|(entry, _)| entry);
+        let entry = draft.take(chapter, chapter_entry_of).and_then(|(entry, _)| entry);
         draft.content.chapters.extend(entry);
     }
     let named = ids(chapters.iter().filter_map(|(_, chapter)| chapter.names.as_ref()).flatten());
@@ -229,7 +237,7 @@ pub fn head_of(state: &State, changes: &Changes, owner: &Owner) -> Said {
     }
     let mut loose = 0;
     for backup in told.into_iter().filter(|backup| !is_in(&named, &backup.id)) {
-        let Some((entry, length)) = draft.take(backup) else { continue };
+        let Some((entry, length)) = draft.take(backup, entry_of) else { continue };
         draft.content.book.entries.extend(entry);
         loose += length;
     }
@@ -287,11 +295,21 @@ fn is_doubted(state: &State, safe: &SafeId) -> bool {
         || chapters.any(|deposit| deposit.safe == *safe && deposit.fault.is_some())
 }
 
+/// When a chapter that is being made may be given up for another one, if that is still to come.
+pub fn next_due(state: &State, now: Seconds) -> Option<Seconds> {
+    let making = |backup: &&Backup| backup.chapter.is_some() && backup.operation == Some(Operation::Register);
+    let begun = state.backups.values().filter(making).filter_map(|backup| backup.begun);
+    begun.map(|begun| begun.saturating_add(CHAPTER_PEACE)).filter(|at| *at > now).min()
+}
+
 /// The chapter that is due now. One that cannot come to its end, because a safe is away by now, is given up for another one without it.
-pub fn due(state: &State, session: &Session) -> Option<Due> {
+pub fn due(state: &State, session: &Session, now: Seconds) -> Option<Due> {
     let owner = state.owner.as_ref().filter(|owner| owner.writes() && owner.head.is_some())?;
     let mut all = state.backups.values().filter(|backup| backup.chapter.is_some());
     let making = all.find(|backup| backup.operation == Some(Operation::Register));
+    if making.and_then(|backup| backup.begun).is_some_and(|begun| begun.abs_diff(now) < CHAPTER_PEACE) {
+        return None;
+    }
     let safes = safes_for(state, session, owner);
     if making.is_some_and(|backup| backup.deposits.iter().all(|d| d.stage >= Stage::Held || safes.contains(&d.safe))) {
         return None;
@@ -303,7 +321,8 @@ pub fn due(state: &State, session: &Session) -> Option<Due> {
     // What was made before its safes knew their owner could be let go for good by a wallet that was stolen.
     let loose = |d: &Deposit| d.stage == Stage::Held && !d.asks_owner(Right::Release) && knows_owner(state, &d.safe);
     let doubted = |d: &Deposit| is_doubted(state, &d.safe) && !safes.contains(&d.safe);
-    let worn = |backup: &Backup| backup.deposits.iter().any(|d| doubted(d) || loose(d));
+    // Where there are too few safes without a fault, those take part that have one.
+    let worn = |backup: &Backup| backup.deposits.iter().any(|d| d.fault.is_some() || doubted(d) || loose(d));
     let any_worn = chapters.iter().any(|(backup, chapter)| chapter.names.is_some() && worn(backup));
     let full = owner.loose > MAX_LOOSE || (owner.left_out > 0 && owner.loose > 0);
     let empty = !chapters.is_empty() && state.values.values().all(|value| value.backup.is_none());
@@ -351,7 +370,7 @@ fn replaced(owner: &Owner, read: &[Read<'_>], worn: impl Fn(&Backup) -> bool) ->
         length += one.backup.bundle;
         replaces.push(one.backup.id);
     }
-    let entry = |one: &Read<'_>| entry_of(one.backup).map_or(0, |entry| codec::encode(&entry).len() as u64);
+    let entry = |one: &Read<'_>| chapter_entry_of(one.backup).map_or(0, |entry| codec::encode(&entry).len() as u64);
     let segments = |one: &Read<'_>| (one.backup.deposits.len() / one.backup.plan.safes().len().max(1)) as u64;
     let size = |one: &&Read<'_>| Size { content: one.backup.bundle, entry: entry(one), segments: segments(one) };
     let sizes: Vec<Size> = may.iter().map(size).collect();

@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding};
 use protocol::{
     SUITE,
-    certificate::{MAX_SIGNED_LEN, read_unverified},
+    certificate::{MAX_SIGNED_LEN, Registration, read_unverified},
     claim::{CLAIM_SPAN, Claim, Confirm, Shown, Verb},
     codec,
     crypto::{Secret, blake3, same_bytes},
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     machine::{Event, Shown as ShownPiece, WalletError},
     session::{Contact, Errand},
-    state::{Backup, Deposit, Level, State},
+    state::{Backup, Deposit, Level, Operation, State},
 };
 
 /// A request to a safe, as the shell sends it.
@@ -136,7 +136,9 @@ pub fn request<R: CryptoRng>(
     };
     match errand {
         Errand::Put => {
-            let statement = deposit.statement.as_ref().ok_or(WalletError::Unknown("deposit"))?;
+            // Of what was given up meanwhile, by another window, nothing is there to be sent.
+            let made = deposit.statement.as_ref().filter(|_| backup.operation == Some(Operation::Register));
+            let statement = made.ok_or(WalletError::Unknown("deposit"))?;
             let header = format!(":{}:", Base64::encode_string(&codec::encode(statement)));
             let put = request("PUT", path, "application/octet-stream", None, MAX_SIGNED_LEN as u64);
             Ok(Request { statement: Some(header), token: safe.token.clone(), ..put })
@@ -218,7 +220,7 @@ pub fn interpret(
         return Meaning::Refused("the state has moved on".to_owned());
     };
     if let Some((uri, time)) = &answer.problem {
-        if Problem::from_type_uri(uri) == Some(Problem::NotOwner) && is_anothers(state, deposit) {
+        if Problem::from_type_uri(uri) == Some(Problem::NotOwner) && signed_for_another(state, deposit) {
             return Meaning::Refused("keeps it for another owner than you are on this device".to_owned());
         }
         return problem(backup, deposit, errand, Problem::from_type_uri(uri), uri, *time);
@@ -243,12 +245,16 @@ pub fn interpret(
     }
 }
 
+fn signed_for_another(state: &State, deposit: &Deposit) -> bool {
+    let says = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
+    says.is_some_and(|says| is_anothers(state, deposit, &says))
+}
+
 /// Whether a certificate says that a deposit is bound, and not to the owner of this wallet.
-fn is_anothers(state: &State, deposit: &Deposit) -> bool {
-    let signed = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
-    let Some(bound) = signed.and_then(|says| says.owner) else { return false };
+pub(crate) fn is_anothers(state: &State, deposit: &Deposit, says: &Registration) -> bool {
+    let Some(bound) = says.owner.as_ref() else { return false };
     let account = state.owner.as_ref().map(|owner| NameKey::new(owner.name_key.clone()).account(&deposit.safe));
-    !account.is_some_and(|account| is_bound(&bound, &DepositSecrets::derive(&deposit.d).audit, &account))
+    !account.is_some_and(|account| is_bound(bound, &DepositSecrets::derive(&deposit.d).audit, &account))
 }
 
 /// A `PUT` is answered with the offer, or with the certificate if the confirmation had arrived and its answer was lost.
@@ -271,9 +277,7 @@ pub fn check_body(
     root: Root,
     length: u64,
 ) -> Result<(), Meaning> {
-    let certificate = find(state, backup, deposit).ok().and_then(|(_, d)| d.certificate.as_ref());
-    let certified = certificate.and_then(|c| read_unverified(c).ok());
-    let Some(certified) = certified else {
+    let Some(certified) = find(state, backup, deposit).ok().and_then(|(_, d)| d.signed_for()) else {
         return Err(Meaning::Refused("has no certificate out".to_owned()));
     };
     if length == certified.length && same_bytes(&root.0, &certified.root.0) {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use protocol::{
     SUITE,
-    book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
+    book::{Book, BookDeposit, BookEntry, Entered as _, KeptPiece, KnownSafe},
     bundle::{self, MAX_HEAD_LEN, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Offered},
     codec::{Bytes, CodecError},
@@ -36,7 +36,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-pub use chapters::WriteChapter;
+pub use chapters::{WriteChapter, chapter_entry_of};
 pub use owning::Enrol;
 
 use crate::{
@@ -987,15 +987,18 @@ impl Transition<'_> {
     fn renewed(&mut self, id: &BackupId, deposit: &DepositId, signed: Vec<u8>) -> Result<(), WalletError> {
         let mut backup = self.backup(id)?;
         let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
-        let (Stage::Held, Some(known)) = (entry.stage, &entry.certificate) else { return Ok(()) };
-        if **known == signed {
+        if entry.stage != Stage::Held || entry.certificate.as_ref().is_some_and(|known| **known == signed) {
             return Ok(());
         }
         let held = certificate::verify(&signed, &self.identity(&entry.safe)?, None)?;
-        if !held.registration().renews(&certificate::read_unverified(known)?) {
+        let renews = match &entry.certificate {
+            Some(known) => held.registration().renews(&certificate::read_unverified(known)?),
+            None => chapters::is_told(self.state, entry, held.registration()),
+        };
+        if !renews {
             return Err(CertificateError::Differs.into());
         }
-        entry.certificate = Some(Bytes(signed));
+        (entry.certificate, entry.told) = (Some(Bytes(signed)), None);
         self.put(backup);
         Ok(())
     }
@@ -1009,6 +1012,7 @@ impl Transition<'_> {
         match known {
             Some(known) if held.registration().renews(&known) => self.renewed(id, deposit, signed),
             Some(known) if held.registration().is_same_promise(&known) => Ok(()),
+            None => self.renewed(id, deposit, signed),
             _ => Err(CertificateError::Differs.into()),
         }
     }
@@ -1185,12 +1189,16 @@ fn is_later(entry: &BookEntry, than: &Backup) -> bool {
 }
 
 fn backup_of(entry: BookEntry) -> Backup {
-    let deposits = entry.deposits.into_iter().map(|d| Deposit {
+    known_from(entry, |d| Deposit {
         stage: Stage::Held,
         release_only: certificate::read_unverified(&d.certificate).ok().and_then(|says| says.release_only),
         certificate: Some(d.certificate.clone()),
         ..Deposit::planned(d.id, d.slot(), d.d)
-    });
+    })
+}
+
+fn known_from<D>(entry: BookEntry<D>, deposit: impl Fn(D) -> Deposit) -> Backup {
+    let deposits = entry.deposits.into_iter().map(deposit);
     Backup {
         id: entry.backup,
         values: entry.values,
@@ -1273,10 +1281,14 @@ pub fn book_of(state: &State, values: &[ValueId], now: Seconds) -> Result<Book, 
 /// # Errors
 /// [`WalletError::NoBackup`] if not all of its certificates are there.
 pub fn entry_of(backup: &Backup) -> Result<BookEntry, WalletError> {
-    let deposits = backup.deposits.iter().map(|d| {
-        let certificate = d.certificate.clone().ok_or(WalletError::NoBackup)?;
-        Ok(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate, owner: d.owner })
-    });
+    told_of(backup, |d| {
+        let certificate = d.certificate.clone()?;
+        Some(BookDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), certificate, owner: d.owner })
+    })
+}
+
+fn told_of<D>(backup: &Backup, of: impl Fn(&Deposit) -> Option<D>) -> Result<BookEntry<D>, WalletError> {
+    let deposits = backup.deposits.iter().map(|d| of(d).ok_or(WalletError::NoBackup));
     Ok(BookEntry {
         backup: backup.id,
         values: backup.values.clone(),

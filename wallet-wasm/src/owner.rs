@@ -740,10 +740,11 @@ fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Option<Problem
 
 /// A safe that was left does not know the credential that all devices share: it had no room for it, or was set back. Nobody has a way back there by it.
 fn not_left(state: &State, safe: &SafeId, errand: Errand, problem: Problem) -> Option<Meaning> {
-    let owner = state.owner.as_ref().filter(|owner| owner.seat(safe).is_none() && owner.shared(safe).is_some())?;
+    let owner = state.owner.as_ref().filter(|owner| owner.seat(safe).is_none() && owner.left_at(safe).is_some())?;
+    let shared = owner.shared(safe).is_some();
     let asked = match errand {
         Errand::Return => Problem::OwnerExists,
-        Errand::Ticket(_) | Errand::Promise if owner.changing.is_none() => Problem::NotOwner,
+        Errand::Ticket(_) | Errand::Promise if shared && owner.changing.is_none() => Problem::NotOwner,
         _ => return None,
     };
     (problem == asked).then(|| Meaning::Event(Box::new(Event::OwnerReturns(*safe, None))))

@@ -1,7 +1,6 @@
 //! What one safe keeps, fetched by another one for its owner (`spec/relay.md`): who can, what is sent, and what comes back.
 
 use protocol::{
-    certificate::read_unverified,
     claim::Claim,
     codec,
     ids::{AccountId, BackupId, DepositId, SafeId, Seconds},
@@ -73,12 +72,11 @@ impl Load {
         rng: &mut R,
     ) -> Result<Self, WalletError> {
         let (_, known) = find(state, backup, deposit)?;
-        let certified = known.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
         let request = exchange::request(state, backup, deposit, Errand::Retrieve, ticket, clock, rng)?;
         let claim = request.body.unwrap_or_default();
         // The clock goes on until the errand is made.
         let expiry = Claim::parse(&claim).ok().map(|claim| claim.expiry);
-        let most = certified.map_or(request.most, |certified| certified.length);
+        let most = known.signed_for().map_or(request.most, |body| body.length);
         Ok(Self { to: known.safe, carried: Carried::Claim(*deposit, claim.into()), most, expiry })
     }
 

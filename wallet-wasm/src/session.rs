@@ -41,6 +41,8 @@ pub const MAX_PAUSE: Seconds = 60;
 /// So far a safe's clock may be off what was thought of it without a claim being refused for that, seconds: half of a claim's time.
 pub const CLOCK_SLACK: Seconds = CLAIM_SPAN / 2;
 
+/// A renewal that does not hold is asked for so often.
+const MAX_RENEWALS: usize = 3;
 /// A little later than the safe does, so that clocks that differ do not ask in vain, seconds.
 const RENEW_SLACK: Seconds = 86_400;
 
@@ -321,6 +323,8 @@ pub struct Session {
     claims: Map<BackupId, Claiming>,
     /// Deposits whose certificate may have a newer one.
     renewals: Vec<(BackupId, DepositId)>,
+    /// Deposits whose safe has renewed them with what does not hold, as often.
+    not_renewed: Vec<DepositId>,
     /// How much contents may take on this device by what the browser says, bytes.
     capacity: Option<u64>,
     /// What its owner wants to put in and does not fit, bytes.
@@ -485,6 +489,7 @@ impl Session {
             safe.pause = 0;
         }
         self.refusals.clear();
+        self.not_renewed.clear();
         self.owner_refusals.clear();
         self.claims.iter_mut().for_each(|(_, claiming)| claiming.retry());
         self.resume(|_| true);
@@ -497,7 +502,8 @@ impl Session {
     pub fn next_try(&self, state: &State, now: Seconds) -> Option<Seconds> {
         let pauses = self.safes.values().map(|s| s.not_before).filter(|at| *at > now);
         let claims = self.claims.values().map(Claiming::not_before).filter(|at| *at > now);
-        pauses.chain(claims).chain(upkeep::next_due(state, now)).chain(rules::next_due(state, now)).min()
+        let others = [upkeep::next_due(state, now), rules::next_due(state, now), book::next_due(state, now)];
+        pauses.chain(claims).chain(others.into_iter().flatten()).min()
     }
 
     // ---- room --------------------------------------------------------------------------------------------------
@@ -546,6 +552,7 @@ impl Session {
         self.hindrances.retain(|h| !over(h));
         let held = |(backup, deposit): &(BackupId, DepositId)| {
             state.backups.get(backup).and_then(|b| b.deposit(deposit)).is_some_and(|d| d.stage == Stage::Held)
+                && state.backups.get(backup).is_some_and(|b| b.operation != Some(Operation::Release))
         };
         self.renewals.retain(held);
     }
@@ -646,12 +653,17 @@ impl Session {
     pub fn look_for_renewals(&mut self, state: &State, safe: &SafeId, now: Seconds) {
         let Some(identity) = state.identity(safe).and_then(Result::ok) else { return };
         let current = identity.current(self.clock_of(safe, now)).map_or(0, |entry| entry.serial);
-        for (backup, deposit) in state.backups.values().flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
-            let certificate =
-                deposit.certificate.as_ref().filter(|_| deposit.safe == *safe && deposit.stage == Stage::Held);
-            let Some(says) = certificate.and_then(|c| read_unverified(c).ok()) else { continue };
-            let part = says.lease_end.saturating_sub(says.issued) / RENEW_PART;
-            let due = now > says.issued.saturating_add(part).saturating_add(RENEW_SLACK) || says.entry < current;
+        let stay = state.backups.values().filter(|backup| backup.operation != Some(Operation::Release));
+        for (backup, deposit) in stay.flat_map(|b| b.deposits.iter().map(|d| (b.id, d))) {
+            if deposit.safe != *safe || deposit.stage != Stage::Held || self.renews_in_vain(&deposit.id) {
+                continue;
+            }
+            let signed = deposit.certificate.as_ref().and_then(|signed| read_unverified(signed).ok());
+            // The book that it is known from did not have its certificate.
+            let due = signed.map_or(deposit.told.is_some() && !deposit.is_lost(), |says| {
+                let part = says.lease_end.saturating_sub(says.issued) / RENEW_PART;
+                now > says.issued.saturating_add(part).saturating_add(RENEW_SLACK) || says.entry < current
+            });
             if due && !self.renewals.contains(&(backup, deposit.id)) {
                 self.renewals.push((backup, deposit.id));
             }
@@ -661,6 +673,15 @@ impl Session {
     /// A renewal was answered.
     pub fn renewed(&mut self, deposit: &DepositId) {
         self.renewals.retain(|(_, id)| id != deposit);
+    }
+
+    /// What it was answered with does not hold. The safe may have other keys by now; if it is so again and again, it is not asked before its owner wants it.
+    pub fn not_renewed(&mut self, deposit: &DepositId) {
+        self.not_renewed.push(*deposit);
+    }
+
+    fn renews_in_vain(&self, deposit: &DepositId) -> bool {
+        self.not_renewed.iter().filter(|id| *id == deposit).count() >= MAX_RENEWALS
     }
 
     fn owner_actions(&self, state: &State, now: Seconds, list: &mut Vec<Action>, planned: &mut Planned) {
@@ -742,7 +763,7 @@ impl Session {
         let replaced = retiring::due(state).into_iter().map(Action::Replace);
         list.extend(replaced.filter(|action| !self.under_way.contains_key(action)));
         let chapter = Action::WriteChapter;
-        if !self.under_way.contains_key(&chapter) && book::due(state, self).is_some() {
+        if !self.under_way.contains_key(&chapter) && book::due(state, self, now).is_some() {
             list.push(chapter);
         }
         for (value, _) in rules::due(state, &room, now) {

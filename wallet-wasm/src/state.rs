@@ -8,6 +8,7 @@ use protocol::{
     SUITE,
     book::{KeptPiece, KnownSafe},
     bundle::{self, ValueMeta},
+    certificate::read_unverified,
     codec::{self, Bytes, CodecError},
     crypto::Secret,
     deposit::{FaceText, Statement},
@@ -129,7 +130,7 @@ pub struct Deposit {
     /// In `Offered`: the signed offer.
     #[n(6)]
     pub offer: Option<Bytes>,
-    /// From `Held` on: the signed certificate.
+    /// From `Held` on: the signed certificate; of a chapter that was read from a head, once its safe has shown it ([`Self::told`]).
     #[n(7)]
     pub certificate: Option<Bytes>,
     /// In `Released`: the signed receipt, if the safe still had a certificate out.
@@ -153,6 +154,21 @@ pub struct Deposit {
     /// `true`: it may have been let go since, and its safe is asked to take that back before anything else; else left out.
     #[n(14)]
     pub restore: Option<bool>,
+    /// Of a chapter whose certificate is not here: what its safe has signed for, as the head says it.
+    #[n(15)]
+    pub told: Option<Body>,
+}
+
+/// A body as it is signed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Body {
+    /// Its root.
+    #[n(0)]
+    pub root: Root,
+    /// Its length, bytes.
+    #[n(1)]
+    pub length: u64,
 }
 
 /// A safe did not show what it signed for.
@@ -201,7 +217,14 @@ impl Deposit {
             owner: if slot.owner { Some(true) } else { None },
             release_only: None,
             restore: None,
+            told: None,
         }
+    }
+
+    /// What its safe has signed for: by the certificate, or by the book.
+    pub fn signed_for(&self) -> Option<Body> {
+        let signed = self.certificate.as_ref().and_then(|certificate| read_unverified(certificate).ok());
+        signed.map(|says| Body { root: says.root, length: says.length }).or(self.told)
     }
 
     /// Whether it is bound to its owner.

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     SUITE,
-    book::{Book, BookEntry, BookError},
+    book::{Book, BookEntry, BookError, Entered},
     codec::{self, CodecError},
     crypto::{CryptoError, Secret, blake3, derive_secret},
-    ids::{BackupId, EnrolmentId, SafeId, Seconds},
+    ids::{BackupId, DepositId, EnrolmentId, Root, SafeId, Seconds},
+    layout::Slot,
     owner::{
         enrolment::OwnerRoot,
         messages::{Epoch, Head, MAX_HEAD_LEN, Mark},
@@ -40,7 +41,7 @@ pub struct HeadContent {
     /// The chapters: how each comes back.
     #[n(3)]
     #[cbor(default)]
-    pub chapters: Vec<BookEntry>,
+    pub chapters: Vec<BookEntry<ChapterDeposit>>,
     /// Backups that a chapter names and that are no more.
     #[n(4)]
     #[cbor(default)]
@@ -63,6 +64,41 @@ pub struct HeadContent {
     #[n(9)]
     #[cbor(default)]
     pub left: Vec<Left>,
+}
+
+/// A deposit of a chapter. Its certificate does not stand in the head, which would have no room for those of a long book: its safe shows it to whoever renews.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct ChapterDeposit {
+    /// The deposit.
+    #[n(0)]
+    pub id: DepositId,
+    /// Its safe.
+    #[n(1)]
+    pub safe: SafeId,
+    /// Its segment.
+    #[n(2)]
+    pub segment: u32,
+    /// Its secret.
+    #[n(3)]
+    pub d: Secret,
+    /// Root of the body that the safe has signed for; its length follows from the layout.
+    #[n(4)]
+    pub root: Root,
+    /// `true`: it is bound to its owner for its release; else left out.
+    #[n(5)]
+    pub release_only: Option<bool>,
+}
+
+impl Entered for ChapterDeposit {
+    fn slot(&self) -> Slot {
+        Slot { segment: self.segment, safe: self.safe, owner: false }
+    }
+
+    fn check(&self) -> Result<(), BookError> {
+        // One way to say no: nothing.
+        if self.release_only == Some(false) { Err(CodecError::Malformed.into()) } else { Ok(()) }
+    }
 }
 
 /// Most safes that were left and are known still: 16 of 70 bytes each. The oldest makes room.

@@ -41,7 +41,7 @@ fn recoverable(ids: &[SafeId], safes: &Safes, backup: &Backup) -> bool {
     let price = |segment: u32, place: &Place<SafeId>| match place {
         Place::Safe { .. } => {
             let deposit = backup.deposit_at(Slot::of(segment, place)?)?;
-            let good = deposit.stage == Stage::Held && deposit.certificate.is_some();
+            let good = deposit.stage == Stage::Held && deposit.signed_for().is_some();
             (good && holds(ids, safes, deposit)).then_some(0)
         }
         // What is its owner's he has.

@@ -803,9 +803,12 @@ impl World<'_, '_> {
             let making = self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.making.is_some());
             assert!(!making, "does not end: {:?}", self.open_of(at));
             let mut back = self.rest_at(at);
-            if self.waits_for_a_safe(at) {
-                self.move_on(UNUSED_BOOK_SPAN);
-                back &= self.rest_at(at);
+            // Two devices that wait for each other may have taken the other's place there, and wait once more.
+            for _ in 0..2 {
+                if self.waits_for_a_safe(at) {
+                    self.move_on(UNUSED_BOOK_SPAN);
+                    back &= self.rest_at(at);
+                }
             }
             // One that shows an enrolment before this one does not get to know this device.
             let open = self.open_of(at);
@@ -843,13 +846,26 @@ impl World<'_, '_> {
         owner.writing().any(|seat| seat.turned) || owner.changing.iter().flat_map(|now| &now.sites).any(refused)
     }
 
+    /// What can be read of a book: what a chapter names of which more is lost than it stands is known to the devices that have read it only.
+    fn readable(&self, counted: &Counted) -> BTreeSet<BackupId> {
+        let mut told = counted.told.clone();
+        for id in &counted.chapters {
+            let mut all = self.person().devices.iter().filter_map(|at| self.owners[*at].known.backups.get(id));
+            let read = all.find_map(|backup| Some((backup, backup.chapter.as_ref()?.names.as_ref()?)));
+            let Some((chapter, names)) = read.filter(|(chapter, _)| !self.is_recoverable(chapter)) else { continue };
+            assert!(self.is_beyond(chapter), "chapter {id} does not come back, and its safes are not to blame");
+            told.retain(|id| !names.contains(id));
+        }
+        told
+    }
+
     /// From the safes alone, whichever answer: the newest book that counts, and all that it tells of.
     pub(super) fn prove_owner(&mut self) {
         let Some(counted) = self.person.as_ref().and_then(|person| person.counted.as_ref()) else { return };
         let (mark, spare) = (counted.mark, self.person().set_back.min(1));
         let group: Vec<usize> = (0..self.ids.len()).filter(|at| counted.seats.contains(&self.ids[*at])).collect();
         let needed = counted.threshold + spare;
-        let told = counted.told.clone();
+        let told = self.readable(counted);
         if needed > group.len() {
             return;
         }

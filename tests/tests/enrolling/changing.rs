@@ -72,6 +72,97 @@ fn changing(store: &'static MemoryStore, safes: &Safes, to: &[usize]) -> (Wallet
     (wallet, vec![value, later])
 }
 
+/// Does everything but these actions, until there is nothing else to do.
+fn run_without(wallet: &mut Wallet<'static>, safes: &Safes, without: impl Fn(&Action) -> bool) {
+    loop {
+        let actions = wallet.session.actions(&wallet.state, wallet.now());
+        let Some(action) = actions.into_iter().find(|action| !without(action)) else { return };
+        wallet.act(&action, safes, Fault::None).unwrap();
+    }
+}
+
+/// Nobody else has written since: what the device let go is not there again because the head that says so was not written when its owner came back.
+#[test]
+fn what_was_let_go_while_a_change_goes_on_does_not_come_back_with_it() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, values) = changing(store, &safes, &ALL);
+    // In force at all of them, and one has not said so to the end.
+    let ends = |action: &Action| matches!(action, Action::Owner(_, Errand::Change(Step::Committed)));
+    run_without(&mut wallet, &safes, ends);
+    assert_eq!(wallet.state.owner.as_ref().unwrap().generation, 1);
+    let gone = wallet.backup_of(&values[1]);
+    wallet.handle(Event::Release(gone)).unwrap();
+    run_without(&mut wallet, &safes, |action| ends(action) || matches!(action, Action::Owner(_, Errand::Write)));
+    assert!(!wallet.state.backups.contains_key(&gone));
+    Comer { passphrase: NEW, ..Comer::new(&safes, wallet.now(), &ALL, 5) }.come_back_to(&mut wallet, 5);
+    assert!(!wallet.state.backups.contains_key(&gone));
+    assert_eq!(wallet.state.values[&values[1]].backup, None);
+    settle(&mut wallet, &safes);
+    let mut other = Comer { passphrase: NEW, ..Comer::new(&safes, wallet.now(), &ALL, 6) }.come_back(6);
+    settle(&mut other, &safes);
+    assert!(!other.state.backups.contains_key(&gone));
+}
+
+/// Two changes go on, one after the other, and a safe is only in what was before both: the device that knows that lets it go when it comes back.
+#[test]
+fn a_safe_that_only_this_device_knows_is_left_by_it_after_the_change_of_another_one() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let four = [0, 1, 2, 3];
+    let (mut first, _) = changing(store, &safes, &four);
+    let ends = |action: &Action| matches!(action, Action::Owner(_, Errand::Change(Step::Committed)));
+    run_without(&mut first, &safes, ends);
+    assert_eq!(first.state.owner.as_ref().unwrap().generation, 1);
+    let mut second = Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &four, 2) }.come_back(2);
+    settle(&mut second, &safes);
+    let change = next_of(0x1e0, &safes, &second, &four, (NEW, OTHER), &four, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.state.owner.as_ref().unwrap().generation, 3);
+    first.wait(second.now() - first.now());
+    Comer { passphrase: OTHER, ..Comer::new(&safes, first.now(), &four, 3) }.come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    assert!(safes.all[4].owner_records().iter().all(|(_, record)| record.current.is_none()));
+    let owner = first.state.owner.as_ref().unwrap();
+    let left = safes.all[4].id();
+    assert!(owner.leaving.is_empty() && owner.own_number_at(&left).is_some() && owner.left_at(&left).is_some());
+    // Other devices hear of it by the book.
+    let third = Comer { passphrase: OTHER, ..Comer::new(&safes, first.now(), &four, 4) }.come_back(4);
+    assert!(third.state.owner.as_ref().unwrap().left_at(&left).is_some());
+}
+
+/// A device has a credential of its own at a safe that another one leaves, and by that what it has there is let go.
+#[test]
+fn a_device_keeps_its_own_credential_where_another_one_has_left() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut first, _) = enrolled_at_first(store, &safes);
+    let ids: Vec<SafeId> = safes.all.iter().map(MemorySafe::id).collect();
+    let value = first.add("Later", b"later");
+    first.back_up_as(&[value], Plan::spread(3, &ids[..N]).unwrap(), None, false).unwrap();
+    settle(&mut first, &safes);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let to = [1, 2, 3, 4, 5];
+    let change = next(&safes, &second, &ALL, (PASSPHRASE, NEW), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    // It is not there yet to say to the one that it leaves it.
+    let leaves = |action: &Action| matches!(action, Action::Owner(_, Errand::Leave | Errand::Return));
+    run_without(&mut second, &safes, leaves);
+    second.wait(61);
+    run_without(&mut second, &safes, leaves);
+    assert_eq!(second.state.owner.as_ref().unwrap().generation, 2);
+    first.wait(second.now() - first.now());
+    Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, 3) }.come_back_to(&mut first, 3);
+    let backup = first.backup_of(&value);
+    let there = first.state.backups[&backup].deposits.iter().find(|deposit| deposit.safe == ids[0]).unwrap().id;
+    first.handle(Event::Release(backup)).unwrap();
+    settle(&mut first, &safes);
+    settle(&mut first, &safes);
+    assert!(first.state.owner.as_ref().unwrap().own_number_at(&ids[0]).is_some());
+    assert!(!first.state.backups.contains_key(&backup));
+    assert!(safes.all[0].record(&there).is_none_or(|record| record.release.is_some()));
+}
+
 /// The same as [`enrolled`], where there are more safes.
 fn enrolled_at_first(store: &'static MemoryStore, safes: &Safes) -> (Wallet<'static>, ValueId) {
     let mut wallet = Wallet::create(store, 1);

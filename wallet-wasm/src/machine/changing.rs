@@ -4,6 +4,7 @@ use protocol::{
     ids::{BackupId, SafeId},
     owner::{
         book::{Left, MAX_LEFT},
+        enrolment::OwnerRoot,
         messages::Epoch,
     },
 };
@@ -23,7 +24,11 @@ impl Owner {
         let is_back = |safe: &SafeId| back.seat(safe).is_some();
         let turn =
             |seat: &Seat| Seat { promised: seat.promised && back.epoch == self.epoch, turned: false, ..seat.clone() };
-        let former = self.former.iter().filter(|seat| !is_back(&seat.safe)).map(turn).collect();
+        // Where another device has left, this one is known still by what it has there itself.
+        let same_key = self.credential.same_as(&back.credential);
+        let own = self.seats.iter().filter(|seat| same_key && seat.number.is_some());
+        let known = |seat: &&Seat| self.former(&seat.safe).is_none();
+        let former = own.filter(known).chain(&self.former).filter(|seat| !is_back(&seat.safe)).map(turn).collect();
         let leaving = self.leaving.iter().filter(|key| !is_back(&key.safe)).cloned().collect();
         let kept = Self { former, leaving, ..back }.with_left(&self.left);
         let Some(changing) = self.changing.clone() else { return kept };
@@ -49,13 +54,30 @@ impl Owner {
         let found = root(&kept).is_some_and(|root| changing.making.root.same_as(&root));
         if !found {
             // A third one: whatever was to be here is over.
-            return kept;
+            return self.leave_behind(&changing, kept);
         }
         // Enough safes had it in force already. What it has to forget it knows from here.
         let mut before = Self { changing: Some(changing), ..self.clone() };
         before.switch(kept.changed.unwrap_or(0));
         let Self { changing, leaving, former, left, .. } = before;
         Self { changing, leaving, former, ..kept }.with_left(&left)
+    }
+
+    /// Whoever made the enrolment that is in force by now knew nothing of the safes that only those before this change had: this device has the keys to leave them.
+    fn leave_behind(&self, changing: &Changing, mut kept: Self) -> Self {
+        let Some(root) = kept.root.clone().map(OwnerRoot::new) else { return kept };
+        for key in &changing.old {
+            let told = kept.leaving.iter().any(|other| other.safe == key.safe);
+            if told || kept.seat(&key.safe).is_some() || changing.site(&key.safe).is_some() {
+                continue;
+            }
+            if kept.left_at(&key.safe).is_none() {
+                kept.left.push(Left::new(&root, key.safe));
+            }
+            kept.leaving.push(key.clone());
+        }
+        kept.left.drain(..kept.left.len().saturating_sub(MAX_LEFT));
+        kept
     }
 
     /// What this device has left itself, and no head may have said yet.

@@ -1,12 +1,23 @@
 //! Transitions of the chapters of the owner's book ([`crate::book`]): one is written, takes the place of others, and is read on a new device.
 
-use protocol::{book::Book, bundle::ValueMeta, ids::BackupId};
+use std::collections::BTreeMap;
+
+use protocol::{
+    book::{Book, BookEntry, Entered as _},
+    bundle::ValueMeta,
+    certificate::Registration,
+    deposit::DepositSecrets,
+    ids::BackupId,
+    layout::Slot,
+    owner::book::ChapterDeposit,
+};
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError};
+use super::{Transition, WalletError, known_from, told_of};
 use crate::{
     book::Due,
-    state::{Backup, Chapter, Content, Level, Operation, Stage},
+    exchange::is_anothers,
+    state::{Backup, Body, Chapter, Content, Deposit, Level, Operation, Stage, State},
 };
 
 /// A chapter whose content is durable.
@@ -123,4 +134,39 @@ impl Transition<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a certificate says what the book says of its deposit.
+pub(super) fn is_told(state: &State, deposit: &Deposit, says: &Registration) -> bool {
+    let same = deposit.told == Some(Body { root: says.root, length: says.length }) && says.unique.is_none();
+    let bound = says.is_bound() == deposit.is_bound() && says.release_only == deposit.release_only;
+    same && bound
+        && !is_anothers(state, deposit, says)
+        && says.deposit == deposit.id
+        && says.hashes == DepositSecrets::derive(&deposit.d).hashes()
+}
+
+/// A chapter as a head names it.
+pub(super) fn chapter_backup_of(entry: BookEntry<ChapterDeposit>) -> Backup {
+    let layout = entry.layout();
+    let segments = layout.iter().flat_map(|layout| (0..layout.segments()).map(|segment| layout.bodies(segment)));
+    let lengths: BTreeMap<Slot, u64> = segments.flatten().collect();
+    known_from(entry, |d| Deposit {
+        stage: Stage::Held,
+        release_only: d.release_only,
+        told: lengths.get(&d.slot()).map(|length| Body { root: d.root, length: *length }),
+        ..Deposit::planned(d.id, d.slot(), d.d)
+    })
+}
+
+/// What a head says of a chapter.
+///
+/// # Errors
+/// [`WalletError::NoBackup`] if its safes have not signed for all of it.
+pub fn chapter_entry_of(backup: &Backup) -> Result<BookEntry<ChapterDeposit>, WalletError> {
+    told_of(backup, |d| {
+        let Body { root, .. } = d.signed_for()?;
+        let release_only = d.release_only;
+        Some(ChapterDeposit { id: d.id, safe: d.safe, segment: d.segment, d: d.d.clone(), root, release_only })
+    })
 }

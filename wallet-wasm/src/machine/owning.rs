@@ -13,7 +13,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, backup_of};
+use super::{Transition, WalletError, backup_of, chapters::chapter_backup_of};
 use crate::{
     book::{head_of, no_book},
     owner::{MAX_AHEAD, MAX_LEAP, Making, Owner, Reached, Return, Seat},
@@ -201,7 +201,11 @@ impl Transition<'_> {
         let overtaken = |owner: &Owner| seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
         // Whose turn it is already goes on with it.
         let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
-        let turn = before.filter(|owner| !owner.superseded && !overtaken(owner)).filter(same);
+        let made = |owner: &&Owner| owner.changing.as_ref().is_some_and(|own| own.making.root.same_as(&back.root));
+        // Nor has anybody written since who comes back by the enrolment that he has made himself, before it was his.
+        let alone = before.filter(|owner| !owner.superseded && !overtaken(owner));
+        let alone = alone.filter(|owner| same(owner) || made(owner));
+        let turn = alone.filter(same);
         let (earlier, exactly) = (back.earlier, back.exactly);
         let (head, content) = back.newest.unzip();
         let content = content.map(|mut content| {
@@ -222,17 +226,17 @@ impl Transition<'_> {
                 None => book.safes.push(safe),
             }
         }
-        match turn {
-            Some(turn) => {
+        match alone {
+            Some(alone) => {
                 // It is of this turn or before: what stands in it and is not known here was let go here since.
                 book.entries.clear();
-                self.take_over_book(book, Some(&turn.held))?;
+                self.take_over_book(book, Some(&alone.held))?;
                 self.read_chapters_again();
             }
             None => {
                 self.take_over_book(book, Some(&held))?;
                 self.hold(&held);
-                self.follow_chapters(chapters.into_iter().map(backup_of).collect())?;
+                self.follow_chapters(chapters.into_iter().map(chapter_backup_of).collect())?;
             }
         }
         // Also where it is known from a change that has not come so far, or from an enrolment before.
@@ -264,7 +268,7 @@ impl Transition<'_> {
                 superseded: back.reads,
                 left_out: 0,
                 loose: 0,
-                gone,
+                gone: alone.map_or(gone, |owner| owner.gone.clone()),
                 label: back.label,
                 // The paper is the same, whichever device is in use.
                 kit: before.and_then(|owner| owner.kit.clone()),
@@ -278,7 +282,7 @@ impl Transition<'_> {
                 // One that is in force by now is over. Whoever has a stolen wallet may have written any number: it must leave some for the owner.
                 announced: announced
                     .filter(|other| (1..=MAX_LEAP).contains(&other.generation.saturating_sub(back.generation))),
-                held,
+                held: alone.map_or(held, |owner| owner.held.clone()),
                 left,
             },
         };
@@ -290,7 +294,7 @@ impl Transition<'_> {
                 self.part_from(&book);
             }
             self.take_back(book, &held);
-            self.restore_chapters(chapters.into_iter().map(backup_of).collect(), &gone, exactly);
+            self.restore_chapters(chapters.into_iter().map(chapter_backup_of).collect(), &gone, exactly);
         }
         // What it had begun came to its end at the safes while another device had the turn.
         self.switch_owner(&mut owner);
@@ -364,7 +368,7 @@ impl Transition<'_> {
             (backup.operation, backup.then) = (None, None);
         }
         for deposit in &mut backup.deposits {
-            if deposit.stage >= Stage::Held && deposit.certificate.is_some() {
+            if deposit.stage >= Stage::Held && deposit.signed_for().is_some() {
                 (deposit.stage, deposit.receipt, deposit.restore) = (Stage::Held, None, Some(true));
             }
         }

@@ -2,8 +2,9 @@
 
 use protocol::{
     bundle::ValueMeta,
-    certificate::{self, verify_receipt},
+    certificate::verify_receipt_of,
     codec::Bytes,
+    deposit::DepositSecrets,
     ids::{BackupId, DepositId, SafeId, ValueId},
     owner::ticket::Right,
 };
@@ -228,9 +229,9 @@ impl Transition<'_> {
             return Ok(());
         }
         let entry = backup.deposits.iter_mut().find(|d| d.id == *deposit).ok_or(WalletError::Unknown("deposit"))?;
-        if let (Some(receipt), Some(signed)) = (&receipt, &entry.certificate) {
-            let registration = certificate::read_unverified(signed)?;
-            verify_receipt(receipt, &self.identity(&entry.safe)?, &registration)?;
+        if let (Some(receipt), Some(body)) = (&receipt, entry.signed_for()) {
+            let hash = DepositSecrets::derive(&entry.d).hashes().release;
+            verify_receipt_of(receipt, &self.identity(&entry.safe)?, (&entry.safe, &entry.id, &body.root), &hash)?;
         }
         entry.receipt = receipt.map(Bytes);
         entry.stage = Stage::Released;

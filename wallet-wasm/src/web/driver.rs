@@ -566,6 +566,9 @@ impl Driver {
                 match self.handle(*event).await {
                     // What it signed does not hold: it has other keys by now, is not the safe that was pinned, or lies.
                     Err(error) if error.is(NOT_SIGNED) => {
+                        if errand == Errand::Renew {
+                            self.with(|open| open.session.not_renewed(deposit))?;
+                        }
                         let words = format!("sent something that does not hold ({})", error.message());
                         self.look_again(safe, words).await?;
                     }

@@ -395,7 +395,7 @@ impl Driver {
     /// Makes the content of the chapter of the owner's book durable that is due.
     pub(crate) async fn write_chapter(self: &Rc<Self>) -> Result<(), EngineError> {
         let due = self.with(|open| {
-            let due = book::due(&open.state, &open.session)?;
+            let due = book::due(&open.state, &open.session, now())?;
             let content = (!due.names.is_empty()).then(|| book::chapter_of(&open.state, &due));
             Some((due, content))
         })?;
