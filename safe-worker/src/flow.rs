@@ -26,7 +26,7 @@ use crate::{
     account::{self, Row, Use},
     machine::{Config, Keys, Removal, Reply, Request, in_time},
     operator::{self, DAILY_REMOVALS},
-    owner::{self, OWNER_BYTES},
+    owner::{self, OWNER_BYTES, record::MAX_RESERVED},
     record::MAX_ATTEMPTS,
     relay::{PARCELS, Target},
 };
@@ -688,6 +688,16 @@ async fn read<P: Platform>(p: &P, id: &DepositId, attempt: &AttemptId, length: u
     Ok(stored)
 }
 
+/// Frees the row of an opening of which nothing came, and then no longer remembers it. Answered with the token under which the account is open.
+async fn free<P: Platform>(
+    p: &P,
+    account: &AccountId,
+    (token, attempt): (TokenId, AttemptId),
+) -> Result<owner::Reply, Problem> {
+    p.account(&token, account::Request::Free(owner::row(account))).await?;
+    p.owner(account, owner::Request::Freed(token, attempt)).await
+}
+
 /// Opens an owner's account, under a token where the safe wants one.
 async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &Safe<'_>) -> Result<Answer, Refusal> {
     let question = question(p).await?;
@@ -695,14 +705,11 @@ async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &S
         return Ok(owner(p, account, owner::Request::Open(question, None)).await?);
     };
     let id = token.id;
-    let free = async |p: &P, id| {
-        p.account(&id, account::Request::Free(owner::row(account))).await?;
-        p.owner(account, owner::Request::Freed(id)).await
-    };
     // Remembered ahead of the row: what fails in between would else be counted under this token for good.
     let mut remembered = p.owner(account, owner::Request::Reserve(id)).await?;
-    if let owner::Reply::Idle(other) = remembered {
-        free(p, other).await?;
+    for _ in 0..MAX_RESERVED {
+        let owner::Reply::Idle(other, attempt) = remembered else { break };
+        free(p, account, (other, attempt)).await?;
         remembered = p.owner(account, owner::Request::Reserve(id)).await?;
     }
     match remembered {
@@ -713,13 +720,18 @@ async fn open<P: Platform>(p: &mut P, head: &Head, account: &AccountId, safe: &S
     let answer = match reserve(p, token, owner::row(account), OWNER_BYTES).await {
         Ok(()) => owner(p, account, owner::Request::Open(question, Some(id))).await.map_err(Refusal::from),
         Err(over) if over.quota.is_some() => Err(over),
-        // It may come yet, and stays remembered.
-        Err(unknown) => return Err(unknown),
+        // It may come yet, and stays remembered; also where another request of its owner has freed it meanwhile, and has not found it.
+        Err(unknown) => {
+            if let owner::Reply::Idle(idle, _) = p.owner(account, owner::Request::Charge(id)).await? {
+                p.account(&idle, account::Request::Free(owner::row(account))).await?;
+            }
+            return Err(unknown);
+        }
     };
     // The row stays if it is that of the account as it is. It may have been opened before, under another token: there it is counted.
-    if let owner::Reply::Idle(idle) = p.owner(account, owner::Request::Charge(id)).await? {
+    if let owner::Reply::Idle(idle, attempt) = p.owner(account, owner::Request::Charge(id)).await? {
         // Another request of its owner may have opened it meanwhile, whose row this was.
-        if free(p, idle).await? == owner::Reply::Opened(Some(id)) {
+        if free(p, account, (idle, attempt)).await? == owner::Reply::Opened(Some(id)) {
             reserve(p, token, owner::row(account), OWNER_BYTES).await?;
         }
     }
@@ -798,6 +810,17 @@ pub async fn wake<P: Platform>(p: &P, id: &DepositId) -> Result<(), Problem> {
     };
     if let Reply::Remove(removal) = removal {
         remove(p, id, removal).await?;
+    }
+    Ok(())
+}
+
+/// What the alarm of an owner's record does.
+///
+/// # Errors
+/// [`Problem::Unavailable`] if something fails; the record asks for the next one.
+pub async fn wake_owner<P: Platform>(p: &P, account: &AccountId) -> Result<(), Problem> {
+    if let owner::Reply::Idle(token, attempt) = p.owner(account, owner::Request::Alarm).await? {
+        free(p, account, (token, attempt)).await?;
     }
     Ok(())
 }

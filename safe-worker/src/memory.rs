@@ -252,7 +252,7 @@ impl MemorySafe {
         for account in due {
             let call = Call { safe: self, now, body: None };
             // What fails is due again the next time.
-            let _ = call.owner(&account, owner::Request::Alarm).await;
+            let _ = flow::wake_owner(&call, &account).await;
         }
     }
 

@@ -39,7 +39,7 @@ use protocol::{
 };
 use rand_core::{CryptoRng, Rng};
 
-use self::record::{Kept, MAX_USED, MAX_USED_BY_OTHERS, OwnerRecord, Reserved, Try, Used};
+use self::record::{Kept, MAX_RESERVED, MAX_USED, MAX_USED_BY_OTHERS, OwnerRecord, Reserved, Try, Used};
 use crate::{
     account::Row,
     machine::{Config, Effects, Keys, slug},
@@ -56,6 +56,9 @@ pub const STRANGER_SPAN: Seconds = 30 * 86_400;
 pub const UNUSED_SPAN: Seconds = 7 * 86_400;
 /// The same where a book was written, seconds: four weeks. Its owner is enrolled elsewhere, and this safe joins; what he has announced is not to be undone while he is away.
 pub const UNUSED_BOOK_SPAN: Seconds = 28 * 86_400;
+
+/// How long a row waits for an opening that nobody has heard of any more, seconds: an hour. No request takes as long, and no alarm may free the row of one that is under way.
+pub const ROW_SPAN: Seconds = 3_600;
 
 /// What is asked of an owner's object.
 #[derive(Debug, Clone, Encode, Decode)]
@@ -88,9 +91,9 @@ pub enum Request {
     /// A row of this owner is about to be written in the account of this token.
     #[n(8)]
     Reserve(#[n(0)] TokenId),
-    /// There is none any more in that token's account. Answered with the token under which the account is open, [`Reply::Opened`].
+    /// There is none any more in that token's account, as of [`Reply::Idle`]. Answered with the token under which the account is open, [`Reply::Opened`].
     #[n(9)]
-    Freed(#[n(0)] TokenId),
+    Freed(#[n(0)] TokenId, #[n(1)] AttemptId),
 }
 
 /// What it answers.
@@ -115,9 +118,9 @@ pub enum Reply {
     /// This is to be fetched for the owner.
     #[n(5)]
     Fetch(#[n(0)] Errand),
-    /// In the account of this token a row may stand of an opening of which nothing came: that is freed first.
+    /// In the account of this token a row may stand of an opening of which nothing came: that is to be freed.
     #[n(6)]
-    Idle(#[n(0)] TokenId),
+    Idle(#[n(0)] TokenId, #[n(1)] AttemptId),
 }
 
 /// Result of a step.
@@ -189,18 +192,26 @@ pub fn step<R: CryptoRng>(
     let heads = Shelved::default();
     let mut machine = Machine { account: *account, now, config, keys, secret, record, shelf, heads };
     machine.record.used.retain(|used| now < used.expiry);
+    let attempt = AttemptId::make_random(rng);
     let reply = match request {
         Request::Look => Ok(machine.look(rng)),
-        Request::Open(question, token) => machine.open(&question, token, rng),
+        Request::Open(question, token) => {
+            let opened = machine.open(&question, token, rng);
+            // Remembered at once: what comes next may fail.
+            token.into_iter().for_each(|token| drop(machine.record.is_charged(token, now, attempt)));
+            opened
+        }
         Request::Greet(question) => machine.greet(&question, rng),
         Request::Evaluate(question) => machine.evaluate(&question, rng),
         Request::Channel(question) => machine.channel(&question, rng),
         Request::Relay(question) => machine.relay(&question),
         Request::Alarm => Ok(machine.forget()),
-        Request::Charge(token) => Ok(machine.record.is_charged(token)),
-        Request::Reserve(token) => Ok(machine.record.reserve(token)),
-        Request::Freed(token) => {
-            machine.record.reserved.take_if(|reserved| reserved.token == token);
+        Request::Charge(token) => Ok(machine.record.is_charged(token, now, attempt)),
+        Request::Reserve(token) => Ok(machine.record.reserve(token, now, attempt)),
+        Request::Freed(token, attempt) => {
+            // What is under way may have lost its row by that, too; what was given up since may have one again.
+            let stays = |reserved: &Reserved| reserved.given_up && reserved.attempt != attempt;
+            machine.record.reserved.retain(|reserved| reserved.token != token || stays(reserved));
             Ok(Reply::Opened(machine.record.charge))
         }
     };
@@ -224,7 +235,9 @@ impl Machine<'_> {
         // Whoever opened an account is remembered; who only guessed, for a while.
         let stranger = self.record.credentials.is_empty() && self.record.next == 0;
         let last = self.record.tries.iter().map(|one| one.at).max();
-        let alarm = last.filter(|_| stranger).map(|last| last.saturating_add(STRANGER_SPAN));
+        let tries = last.filter(|_| stranger).map(|last| last.saturating_add(STRANGER_SPAN));
+        let row = self.record.reserved.iter().map(|reserved| reserved.since.saturating_add(ROW_SPAN)).min();
+        let alarm = tries.into_iter().chain(row).min();
         Step { reply, record: (!blank).then_some(self.record), heads: self.heads, effects: Effects { alarm } }
     }
 
@@ -234,7 +247,12 @@ impl Machine<'_> {
         if self.record.credentials.is_empty() && self.record.next == 0 && over {
             self.record.tries.clear();
         }
-        Reply::Done
+        let now = self.now;
+        let due = |reserved: &&mut Reserved| reserved.since.saturating_add(ROW_SPAN) <= now;
+        let Some(reserved) = self.record.reserved.iter_mut().find(due) else { return Reply::Done };
+        // If that fails, this is asked for again.
+        (reserved.given_up, reserved.since) = (true, now);
+        Reply::Idle(reserved.token, reserved.attempt)
     }
 
     /// What is left of the guesses by name, or of those of a credential.
@@ -318,9 +336,13 @@ impl Machine<'_> {
                     record.empty();
                 } else {
                     // Its row may be freed already, if another one of this owner came in between.
-                    let own = |reserved: &mut Reserved| Some(reserved.token) == token && !reserved.given_up;
-                    if record.reserved.take_if(own).is_none() && token.is_some() {
-                        return Err(Problem::Unavailable);
+                    let own = |reserved: &Reserved| Some(reserved.token) == token && !reserved.given_up;
+                    match record.reserved.iter().position(own) {
+                        Some(own) => {
+                            record.reserved.remove(own);
+                        }
+                        None if token.is_some() => return Err(Problem::Unavailable),
+                        None => {}
                     }
                     record.charge = token;
                 }
@@ -675,33 +697,34 @@ impl OwnerRecord {
     }
 
     /// Remembers the row that is about to be written; [`Reply::Idle`] if there is one to be freed first.
-    fn reserve(&mut self, token: TokenId) -> Reply {
-        match &mut self.reserved {
-            Some(reserved) if reserved.token != token || reserved.given_up => {
-                reserved.given_up = true;
-                return Reply::Idle(reserved.token);
-            }
-            reserved if self.charge != Some(token) => *reserved = Some(Reserved { token, given_up: false }),
-            _ => {}
+    fn reserve(&mut self, token: TokenId, now: Seconds, attempt: AttemptId) -> Reply {
+        let other = |reserved: &&mut Reserved| reserved.token != token || reserved.given_up;
+        if let Some(reserved) = self.reserved.iter_mut().find(other) {
+            reserved.given_up = true;
+            return Reply::Idle(reserved.token, reserved.attempt);
+        }
+        if self.charge != Some(token) {
+            self.reserved = vec![Reserved { token, given_up: false, since: now, attempt }];
         }
         Reply::Done
     }
 
     /// Whether the row of this token stays; [`Reply::Idle`] if it is to be freed.
-    fn is_charged(&mut self, token: TokenId) -> Reply {
+    fn is_charged(&mut self, token: TokenId, now: Seconds, attempt: AttemptId) -> Reply {
         if self.next > 0 && self.charge == Some(token) {
             return Reply::Done;
         }
-        if self.reserved.is_none_or(|reserved| reserved.token == token) {
-            self.reserved = Some(Reserved { token, given_up: true });
+        self.reserved.retain(|reserved| reserved.token != token);
+        if self.reserved.len() < MAX_RESERVED {
+            self.reserved.push(Reserved { token, given_up: true, since: now, attempt });
         }
-        Reply::Idle(token)
+        Reply::Idle(token, attempt)
     }
 
     /// Nothing stays of whoever opened it; strangers' tries stay counted, no number is given twice, and the token that it was charged to has its row.
     fn empty(&mut self) {
         let Self { charge, reserved, next, used, fetched, .. } = self;
-        let (charge, reserved) = (charge.take(), reserved.take());
+        let (charge, reserved) = (charge.take(), std::mem::take(reserved));
         let (next, used, fetched) = (*next, std::mem::take(used), fetched.take());
         let mut tries = std::mem::take(&mut self.tries);
         tries.retain(|one| one.credential.is_none());

@@ -693,7 +693,7 @@ fn owners() {
         written: None,
         past: Vec::new(),
         unused: None,
-        reserved: None,
+        reserved: Vec::new(),
     };
     let stored = pin("owner_record.txt", "what a safe remembers of an owner", &[], &record.encode());
     assert_eq!(OwnerRecord::parse(&stored).unwrap().encode(), stored);

@@ -15,7 +15,7 @@ use worker::{DurableObject, Env, Request, Response, Result, ScheduledTime, State
 
 use crate::{
     account,
-    edge::{MAX_MESSAGE_LEN, Shared, config, now, unavailable},
+    edge::{MAX_MESSAGE_LEN, Shared, config, now, owner::OwnerObject, unavailable},
     flow::{self, Platform},
     machine::{self, ERASE_RETRY, Reply, Request as Ask},
     operator, owner,
@@ -92,19 +92,28 @@ impl DepositObject {
 
     async fn wake(&self) -> core::result::Result<(), Problem> {
         let Some((id, _)) = self.stored()? else { return Ok(()) };
-        flow::wake(&Alarm { object: self, shared: Shared(&self.env) }, &id).await
+        flow::wake(&Alarm { woken: Woken::Deposit(self), shared: Shared(&self.env) }, &id).await
     }
 }
 
-/// The object's own alarm: its ledger is at hand, and it removes.
-struct Alarm<'a> {
-    object: &'a DepositObject,
-    shared: Shared<'a>,
+/// An object's own alarm: its record is at hand, and it removes.
+pub(super) struct Alarm<'a> {
+    pub(super) woken: Woken<'a>,
+    pub(super) shared: Shared<'a>,
+}
+
+/// Whose alarm it is. Neither has anything to do with the record of the other one.
+pub(super) enum Woken<'a> {
+    Deposit(&'a DepositObject),
+    Owner(&'a OwnerObject),
 }
 
 impl Platform for Alarm<'_> {
     async fn ledger(&self, deposit: &DepositId, request: Ask) -> core::result::Result<Reply, Problem> {
-        self.object.step(deposit, request).await
+        match self.woken {
+            Woken::Deposit(object) => object.step(deposit, request).await,
+            Woken::Owner(_) => Err(Problem::Internal),
+        }
     }
 
     async fn account(
@@ -115,9 +124,11 @@ impl Platform for Alarm<'_> {
         self.shared.account(token, request).await
     }
 
-    // An owner's record has nothing to do with a deposit's alarm.
-    async fn owner(&self, _: &AccountId, _: owner::Request) -> core::result::Result<owner::Reply, Problem> {
-        Err(Problem::Internal)
+    async fn owner(&self, account: &AccountId, request: owner::Request) -> core::result::Result<owner::Reply, Problem> {
+        match self.woken {
+            Woken::Deposit(_) => Err(Problem::Internal),
+            Woken::Owner(object) => object.step(account, request).await,
+        }
     }
 
     async fn operator(&self, request: operator::Request) -> core::result::Result<operator::Reply, Problem> {

@@ -10,7 +10,12 @@ use serde::Deserialize;
 use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
 use crate::{
-    edge::{MAX_OWNER_MESSAGE_LEN, config, now, object::date, unavailable},
+    edge::{
+        MAX_OWNER_MESSAGE_LEN, Shared, config, now,
+        object::{Alarm, Woken, date},
+        unavailable,
+    },
+    flow,
     machine::ERASE_RETRY,
     owner::{self, Digest, Reply, Request as Ask, Shelf, Shelved, record::OwnerRecord},
 };
@@ -82,7 +87,7 @@ impl OwnerObject {
         Ok(())
     }
 
-    async fn step(&self, id: &AccountId, ask: Ask) -> Step<Reply> {
+    pub(super) async fn step(&self, id: &AccountId, ask: Ask) -> Step<Reply> {
         let safe = config::load(&self.env).map_err(|reason| {
             worker::console_error!("{}", serde_json::json!({ "event": "configuration", "error": reason }));
             Problem::Internal
@@ -147,7 +152,9 @@ impl DurableObject for OwnerObject {
 
     async fn alarm(&self) -> Result<Response> {
         let wake = match self.stored() {
-            Ok(Some((id, _))) => self.step(&id, Ask::Alarm).await.map(drop),
+            Ok(Some((id, _))) => {
+                flow::wake_owner(&Alarm { woken: Woken::Owner(self), shared: Shared(&self.env) }, &id).await
+            }
             Ok(None) => Ok(()),
             Err(problem) => Err(problem),
         };

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode, bytes::ByteArray};
 use protocol::{
     SUITE,
     codec::{self, CodecError},
-    ids::{EnrolmentId, GuessId, Seconds, TokenId},
+    ids::{AttemptId, EnrolmentId, GuessId, Seconds, TokenId},
     owner::{
         enrolment::Staged,
         messages::{Challenge, Credential, Epoch, Mark, NewCredential, Past},
@@ -75,7 +75,16 @@ pub struct Reserved {
     /// It is being freed: nothing is opened under it any more.
     #[n(1)]
     pub given_up: bool,
+    /// Since when.
+    #[n(2)]
+    pub since: Seconds,
+    /// Which one it is: who has freed one row knows nothing of a later one.
+    #[n(3)]
+    pub attempt: AttemptId,
 }
+
+/// How many rows are remembered of which it is not known what came of them: one for each token under which the owner's requests cross.
+pub const MAX_RESERVED: usize = 8;
 
 /// A challenge that was used in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -142,9 +151,10 @@ pub struct OwnerRecord {
     /// When whoever opened the account was here last, as long as no enrolment was ever in force.
     #[n(14)]
     pub unused: Option<Seconds>,
-    /// A row beside that of `charge`, as long as it is not known what came of it.
-    #[n(15)]
-    pub reserved: Option<Reserved>,
+    /// Rows beside that of `charge`, as long as it is not known what came of them; at most [`MAX_RESERVED`].
+    #[n(16)]
+    #[cbor(default)]
+    pub reserved: Vec<Reserved>,
 }
 
 impl Default for OwnerRecord {
@@ -165,7 +175,7 @@ impl Default for OwnerRecord {
             written: None,
             past: Vec::new(),
             unused: None,
-            reserved: None,
+            reserved: Vec::new(),
         }
     }
 }
@@ -173,7 +183,7 @@ impl Default for OwnerRecord {
 impl OwnerRecord {
     /// Whether nothing is remembered.
     pub(super) fn is_blank(&self) -> bool {
-        self.next == 0 && self.tries.is_empty() && self.reserved.is_none()
+        self.next == 0 && self.tries.is_empty() && self.reserved.is_empty()
     }
 
     /// Stored form. Inverse of [`Self::parse`].
