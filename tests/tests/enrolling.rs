@@ -6,6 +6,7 @@ use std::{cell::Cell, cmp::Reverse, collections::BTreeSet};
 
 use futures::executor::block_on;
 use protocol::{
+    book::KnownSafe,
     claim::Verb,
     codec,
     crypto::{PassphraseCost, Secret, derive_secret},
@@ -571,6 +572,33 @@ fn who_takes_the_book_back_does_so_once_whether_the_device_has_heard_of_the_othe
         let epoch = first.state.owner.as_ref().unwrap().epoch;
         Comer::new(&safes, START, &[0, 1, 2, 3, 4], 5).come_back_to(&mut first, 5);
         assert_eq!(first.state.owner.as_ref().unwrap().epoch, epoch);
+    }
+}
+
+/// The disk was set back to what it was in the same turn: what it has backed up since stands at the safes.
+#[test]
+fn a_device_that_was_set_back_in_its_own_turn_takes_over_what_it_had_written_since() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, _) = enrolled(store, &safes);
+    let sequence = |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().head.as_ref().unwrap().mark.sequence;
+    // Also where it has gone on meanwhile, to the number that is due there next.
+    for (goes_on, seed) in [(false, 7), (true, 9)] {
+        let before = wallet.state.clone();
+        let later = one_more(&mut wallet, &safes, "Later");
+        let there = sequence(&wallet);
+        wallet.state = before;
+        while goes_on && sequence(&wallet) <= there {
+            let safe = wallet.state.safes.values().next().unwrap().clone();
+            let url = safe.url.strip_suffix('/').map_or_else(|| format!("{}/", safe.url), str::to_owned);
+            wallet.handle(Event::SafeSeen(KnownSafe { url, ..safe })).unwrap();
+        }
+        Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], seed).come_back_to(&mut wallet, seed);
+        assert!(known(&wallet).contains(&later), "{goes_on}");
+        settle(&mut wallet, &safes);
+        let other = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], seed + 1).come_back(seed + 1);
+        assert!(known(&other).contains(&later), "{goes_on}");
+        Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], seed + 20).come_back_to(&mut wallet, seed + 20);
+        settle(&mut wallet, &safes);
     }
 }
 

@@ -425,8 +425,10 @@ impl Owner {
             let told = self.leaving.iter().all(|key| key.safe != *safe);
             told && self.writing().all(|seat| seat.safe != *safe)
         };
-        // The answer was lost in which it said so.
-        let asks = |left: &&Left| left.number.is_none() && is_left(&left.safe);
+        // The answer was lost in which it said so. Whoever has something of its own there, and has not left it itself, cannot tell whether there is a way back yet.
+        let knows =
+            |safe: &SafeId| self.own_number_at(safe).is_none() || self.former(safe).is_some_and(|seat| seat.left);
+        let asks = |left: &&Left| left.number.is_none() && is_left(&left.safe) && knows(&left.safe);
         all.extend(self.left.iter().filter(asks).map(|left| (left.safe, Errand::Return)));
         if self.is_settled() {
             all.extend(self.leaving.iter().map(|key| (key.safe, Errand::Leave)));
@@ -651,6 +653,8 @@ pub(crate) fn understand(
         let mut outcomes: Vec<Outcome> = answering.read(answer).ok()?;
         return match (errand, outcomes.pop()?) {
             (Errand::Leave, Outcome::Done) => event(Event::OwnerLeft(*safe, added(&outcomes))),
+            // The one that was to take its place is in force there, and this device has not heard so. It stays, for nobody who comes back.
+            (Errand::Leave, Outcome::Refused(Refusal::NotAllowed)) => event(Event::OwnerLeft(*safe, None)),
             (Errand::Leave, _) => wrong("does not forget what it kept for you"),
             (_, Outcome::Account(account)) => {
                 event(Event::OwnerGeneration(*safe, account.generation, account.promised))

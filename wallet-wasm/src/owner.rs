@@ -114,6 +114,10 @@ pub struct Seat {
     /// Since another device has the turn there: which one that is.
     #[n(8)]
     pub heard: Option<Epoch>,
+    /// Of one that was left: this device knows that the safe has heard so.
+    #[n(9)]
+    #[cbor(default)]
+    pub left: bool,
 }
 
 impl Seat {
@@ -134,6 +138,7 @@ impl Seat {
             generation: None,
             back: 0,
             heard: None,
+            left: false,
         }
     }
 }

@@ -163,6 +163,174 @@ fn a_device_keeps_its_own_credential_where_another_one_has_left() {
     assert!(safes.all[0].record(&there).is_none_or(|record| record.release.is_some()));
 }
 
+/// Both devices have the keys to leave a safe, and the other one has done so: it has heard of no turn of this one by that.
+#[test]
+fn what_is_bound_where_another_device_has_left_already_is_let_go_in_the_turn_of_now() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let to = [1, 2, 3, 4, 5];
+    let (mut first, values) = changing(store, &safes, &to);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let change = next_of(0x1e0, &safes, &second, &ALL, (PASSPHRASE, OTHER), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    settle(&mut second, &safes);
+    let owner = second.state.owner.as_ref().unwrap();
+    assert!(owner.generation == 2 && owner.leaving.is_empty());
+    first.wait(second.now() - first.now());
+    Comer { passphrase: OTHER, ..Comer::new(&safes, first.now(), &to, 3) }.come_back_to(&mut first, 3);
+    let left = safes.all[0].id();
+    assert!(first.state.owner.as_ref().unwrap().leaving.iter().any(|key| key.safe == left));
+    settle(&mut first, &safes);
+    let backup = first.backup_of(&values[1]);
+    first.handle(Event::Release(backup)).unwrap();
+    settle(&mut first, &safes);
+    settle(&mut first, &safes);
+    assert!(!first.state.backups.contains_key(&backup), "{:?}", first.session.owner_refusals);
+}
+
+/// It knows the device by itself, and nothing that all share yet: that is no answer to whether there is a way back.
+#[test]
+fn a_way_back_that_is_yet_to_be_given_stays_in_the_book() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let to = [1, 2, 3, 4, 5];
+    let (mut first, _) = enrolled_at_first(store, &safes);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let change = next(&safes, &second, &ALL, (PASSPHRASE, NEW), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    run_without(&mut second, &safes, |action| matches!(action, Action::Owner(_, Errand::Leave)));
+    first.wait(second.now() - first.now());
+    Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, 3) }.come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    let left = safes.all[0].id();
+    let third = Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, 4) }.come_back(4);
+    assert!(third.state.owner.as_ref().unwrap().left_at(&left).is_some());
+}
+
+/// What a device has left itself it goes on naming, although another one had its turn before the book said so.
+#[test]
+fn a_way_back_that_no_head_has_said_yet_is_said_in_a_later_turn() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let to = [1, 2, 3, 4, 5];
+    let (mut first, _) = changing(store, &safes, &to);
+    let (left, leaves) = (safes.all[0].id(), |action: &Action| matches!(action, Action::Owner(_, Errand::Leave)));
+    run_without(&mut first, &safes, leaves);
+    let second = Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, 2) };
+    let known = second.log_in();
+    // What it says of that is written nowhere any more.
+    let action = first.session.actions(&first.state, first.now()).into_iter().find(leaves).unwrap();
+    first.act(&action, &safes, Fault::None).unwrap();
+    assert!(first.state.owner.as_ref().unwrap().left_at(&left).unwrap().number.is_some());
+    let told = second.told(&known, &secret(0x33));
+    let mine = (secret(0x33), String::new());
+    let (mut back, _) = come_back("alice-7kq4m2".into(), &name(), &known, mine, told, &[], &mut rng(5)).unwrap();
+    // The turn before has been taken by somebody who knew of no way back.
+    back.newest.as_mut().unwrap().1.left.clear();
+    let mut other = Wallet::create(leak(), 6);
+    other.wait(first.now() - other.now());
+    other.handle(Event::OwnerReturned(Box::new(back))).unwrap();
+    settle(&mut other, &safes);
+    Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, 7) }.come_back_to(&mut first, 7);
+    assert!(first.state.owner.as_ref().unwrap().left_at(&left).unwrap().number.is_some());
+}
+
+/// Two changes meet: where the first one has come no further than staging, the enrolment before is in force still.
+#[test]
+fn a_safe_that_is_left_is_told_by_whoever_has_its_key_although_it_was_to_stay() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut first, _) = changing(store, &safes, &ALL);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let to = [1, 2, 3, 4, 5];
+    let change = next_of(0x1e0, &safes, &second, &ALL, (PASSPHRASE, OTHER), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(change))).unwrap();
+    // It is lost before it has told the safe.
+    run_without(&mut second, &safes, |action| matches!(action, Action::Owner(_, Errand::Leave)));
+    assert_eq!(second.state.owner.as_ref().unwrap().generation, 2);
+    first.wait(second.now().saturating_sub(first.now()));
+    Comer { passphrase: OTHER, ..Comer::new(&safes, first.now(), &to, 3) }.come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    assert!(safes.all[0].owner_records().iter().all(|(_, record)| record.current.is_none()));
+}
+
+/// What the device had begun is in force at one safe, which has not been heard to say so; then another change takes its place, and leaves that safe. It cannot be told by the key
+/// of what was before, and that keeps nobody from letting go what is bound there.
+#[test]
+fn a_safe_in_which_a_change_is_in_force_that_came_to_nothing_bars_nobody() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let (mut first, values) = changing(store, &safes, &ALL);
+    let commits = |action: &Action| matches!(action, Action::Owner(_, Errand::Change(Step::Proven)));
+    run_without(&mut first, &safes, commits);
+    let left = safes.all[0].id();
+    first.act(&Action::Owner(left, Errand::Change(Step::Proven)), &safes, Fault::LostAfter).unwrap();
+    let mut second = Comer::new(&safes, first.now(), &ALL[1..], 2).come_back(2);
+    settle(&mut second, &safes);
+    second.trust(&safes);
+    let to = [1, 2, 3, 4, 5];
+    let change = next_of(ABOVE, &safes, &second, &ALL[1..], (PASSPHRASE, OTHER), &to, 3);
+    second.handle(Event::ChangeOwner(Box::new(Change { instead: true, ..change }))).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.state.owner.as_ref().unwrap().generation, 3);
+    first.wait(second.now().saturating_sub(first.now()));
+    Comer { passphrase: OTHER, ..Comer::new(&safes, first.now(), &to, 3) }.come_back_to(&mut first, 3);
+    settle(&mut first, &safes);
+    let backup = first.backup_of(&values[1]);
+    first.handle(Event::Release(backup)).unwrap();
+    settle(&mut first, &safes);
+    settle(&mut first, &safes);
+    assert!(!first.state.backups.contains_key(&backup), "{:?}", first.session.owner_refusals);
+    assert!(first.state.owner.as_ref().unwrap().leaving.is_empty());
+}
+
+/// The answer was lost in which a safe said the number, and another device has heard it since.
+#[test]
+fn a_way_back_that_another_device_has_found_is_not_forgotten() {
+    let (store, safes) = (leak(), Safes::new(N + 1));
+    let to = [1, 2, 3, 4, 5];
+    let (mut first, _) = changing(store, &safes, &to);
+    let (left, leaves) = (safes.all[0].id(), |action: &Action| matches!(action, Action::Owner(_, Errand::Leave)));
+    run_without(&mut first, &safes, leaves);
+    first.act(&Action::Owner(left, Errand::Leave), &safes, Fault::LostAfter).unwrap();
+    let number = |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().left_at(&left).unwrap().number;
+    assert_eq!(number(&first), None);
+    let comer = |seed| Comer { passphrase: NEW, ..Comer::new(&safes, first.now(), &to, seed) };
+    let (mut second, again, third) = (comer(2).come_back(2), comer(3), comer(4));
+    settle(&mut second, &safes);
+    let known = number(&second);
+    assert!(known.is_some());
+    again.come_back_to(&mut first, 3);
+    assert_eq!(number(&first), known);
+    settle(&mut first, &safes);
+    assert_eq!(number(&third.come_back(4)), known);
+}
+
+/// Its owner comes back once more before every safe has the new one, as a new device would.
+#[test]
+fn what_is_to_be_renewed_after_a_change_is_not_forgotten_when_its_owner_comes_back() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut wallet, value) = enrolled_at_first(store, &safes);
+    let before = wallet.backup_of(&value);
+    let change = next(&safes, &wallet, &ALL, (PASSPHRASE, NEW), &ALL, 3);
+    wallet.handle(Event::ChangeOwner(Box::new(Change { renews: true, ..change }))).unwrap();
+    let renews = |wallet: &Wallet<'_>| wallet.state.owner.as_ref().unwrap().renewing.is_some();
+    while !renews(&wallet) {
+        let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+        wallet.act(&action, &safes, Fault::None).unwrap();
+    }
+    // Another device has had its turn in between.
+    let comer = |seed| Comer { passphrase: NEW, ..Comer::new(&safes, wallet.now(), &ALL, seed) };
+    let (two, three) = (comer(2), comer(3));
+    settle(&mut two.come_back(2), &safes);
+    three.come_back_to(&mut wallet, 3);
+    settle(&mut wallet, &safes);
+    settle(&mut wallet, &safes);
+    assert_eq!(exposed(&wallet.state).count(), 0);
+    assert_ne!(wallet.backup_of(&value), before);
+}
+
 /// The same as [`enrolled`], where there are more safes.
 fn enrolled_at_first(store: &'static MemoryStore, safes: &Safes) -> (Wallet<'static>, ValueId) {
     let mut wallet = Wallet::create(store, 1);
@@ -749,6 +917,37 @@ fn after_a_device_was_lost_all_of_it_is_renewed_unasked() {
     assert!(wallet.state.owner.as_ref().unwrap().changing.is_none());
     assert_eq!(exposed(&wallet.state).count(), 0);
     assert!(wallet.backup_of(&value) != before && !wallet.state.backups.contains_key(&before));
+}
+
+/// The lost device had announced a change of its own, which whoever has it could end: the one that shuts it out takes its place, and all is renewed.
+#[test]
+fn a_device_is_shut_out_that_was_lost_in_the_middle_of_a_change() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut lost, values) = changing(store, &safes, &ALL);
+    let commits = |action: &Action| matches!(action, Action::Owner(_, Errand::Change(Step::Proven)));
+    run_without(&mut lost, &safes, commits);
+    assert!(lost.state.owner.as_ref().unwrap().changing.as_ref().unwrap().is_announced());
+    let mut second = Comer::new(&safes, lost.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    let before: Vec<_> = values.iter().map(|value| second.backup_of(value)).collect();
+    let change = above(&safes, &second, (PASSPHRASE, OTHER));
+    second.handle(Event::ChangeOwner(Box::new(Change { renews: true, ..change }))).unwrap();
+    settle(&mut second, &safes);
+    settle(&mut second, &safes);
+    // Whoever found it goes on, and comes too late.
+    lost.wait(second.now().saturating_sub(lost.now()));
+    settle(&mut lost, &safes);
+    let owner = second.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.generation == 3 && !owner.is_behind());
+    assert_eq!(exposed(&second.state).count(), 0);
+    for (value, before) in values.iter().zip(before) {
+        assert!(second.backup_of(value) != before && !second.state.backups.contains_key(&before));
+    }
+    assert_eq!(lost.state.owner.as_ref().unwrap().generation, 1);
+    for passphrase in [PASSPHRASE, NEW] {
+        let comer = Comer { passphrase, ..Comer::new(&safes, second.now(), &ALL, 9) };
+        assert!(matches!(comer.try_in(), Err(LoginError::WrongPassphrase)));
+    }
 }
 
 /// Three of five safes take their leave, and then the device is lost: what is bound to its owner there is nowhere else.

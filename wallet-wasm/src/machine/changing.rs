@@ -30,7 +30,9 @@ impl Owner {
         let known = |seat: &&Seat| self.former(&seat.safe).is_none();
         let former = own.filter(known).chain(&self.former).filter(|seat| !is_back(&seat.safe)).map(turn).collect();
         let leaving = self.leaving.iter().filter(|key| !is_back(&key.safe)).cloned().collect();
-        let kept = Self { former, leaving, ..back }.with_left(&self.left);
+        // Until it is done, also if it is not the turn of before.
+        let renewing = self.renewing.clone().filter(|_| same).or(back.renewing.clone());
+        let kept = Self { former, leaving, renewing, ..back }.with_left(&self.left);
         let Some(changing) = self.changing.clone() else { return kept };
         let mine = changing.announced.filter(|own| kept.announced.as_ref() == Some(own));
         // Its owner has begun another one in its place, on another device.
@@ -59,8 +61,8 @@ impl Owner {
         // Enough safes had it in force already. What it has to forget it knows from here.
         let mut before = Self { changing: Some(changing), ..self.clone() };
         before.switch(kept.changed.unwrap_or(0));
-        let Self { changing, leaving, former, left, .. } = before;
-        Self { changing, leaving, former, ..kept }.with_left(&left)
+        let Self { changing, leaving, former, left, renewing, .. } = before;
+        Self { changing, leaving, former, renewing, ..kept }.with_left(&left)
     }
 
     /// Whoever made the enrolment that is in force by now knew nothing of the safes that only those before this change had: this device has the keys to leave them.
@@ -68,7 +70,9 @@ impl Owner {
         let Some(root) = kept.root.clone().map(OwnerRoot::new) else { return kept };
         for key in &changing.old {
             let told = kept.leaving.iter().any(|other| other.safe == key.safe);
-            if told || kept.seat(&key.safe).is_some() || changing.site(&key.safe).is_some() {
+            // There what it was to be is in force by now, and this key is that of what was before.
+            let over = changing.site(&key.safe).is_some_and(|site| site.step >= Step::Committed);
+            if told || over || kept.seat(&key.safe).is_some() {
                 continue;
             }
             if kept.left_at(&key.safe).is_none() {
@@ -80,11 +84,22 @@ impl Owner {
         kept
     }
 
-    /// What this device has left itself, and no head may have said yet.
+    /// What this device has left itself, or knows the way back to, and no head may have said yet.
     fn with_left(self, own: &[Left]) -> Self {
         let leaves = |left: &Left| self.leaving.iter().any(|key| key.safe == left.safe);
-        let others = self.left.iter().filter(|left| !leaves(left));
-        let mut left: Vec<Left> = others.chain(own.iter().filter(|left| leaves(left))).cloned().collect();
+        let known = |left: &Left| left.number.is_some() && self.seat(&left.safe).is_none();
+        let told = |left: &Left| {
+            // Under another key it was left once more since.
+            self.left_at(&left.safe).is_some_and(|other| other.number.is_some() || !other.key.same_as(&left.key))
+        };
+        let keeps = |left: &Left| leaves(left) || (known(left) && !told(left));
+        let mine = |left: &Left| own.iter().any(|own| own.safe == left.safe && keeps(own));
+        let others = self.left.iter().filter(|left| !mine(left)).cloned();
+        let heard = |own: &Left| {
+            let there = self.left_at(&own.safe).filter(|there| there.key.same_as(&own.key));
+            Left { number: own.number.or(there.and_then(|there| there.number)), ..own.clone() }
+        };
+        let mut left: Vec<Left> = others.chain(own.iter().filter(|left| keeps(left)).map(heard)).collect();
         left.drain(..left.len().saturating_sub(MAX_LEFT));
         Self { left, ..self }
     }
@@ -189,8 +204,9 @@ impl Transition<'_> {
         if owner.leaving.len() == before {
             return Ok(());
         }
-        // It was told this turn on the way.
-        owner.former.iter_mut().filter(|seat| seat.safe == *safe).for_each(|seat| seat.promised = true);
+        // It was told this turn on the way, if it was this device that it heard.
+        let seats = owner.former.iter_mut().filter(|seat| seat.safe == *safe);
+        seats.for_each(|seat| (seat.promised, seat.left) = (seat.promised || number.is_some(), true));
         owner.know_left(safe, number);
         self.note(Level::Info, format!("Safe “{name}” is no longer one of those that bring you back."));
         self.put_owner(owner);

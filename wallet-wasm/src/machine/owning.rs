@@ -198,7 +198,15 @@ impl Transition<'_> {
         let heard = heard.filter(|epoch| epoch.counter <= near).max();
         let seen = back.seen.max(heard.unwrap_or(Epoch::NONE));
         let epoch = Epoch { counter: back.epoch.counter.max(seen.counter.saturating_add(1)), ..back.epoch };
-        let overtaken = |owner: &Owner| seen > owner.epoch || newest.is_some_and(|mark| is_news(owner, &mark));
+        // A store that was set back does not know what it has written itself since.
+        let ahead = |owner: &Owner, there: &Mark| {
+            let own = owner.head.as_ref().map(|head| head.mark).filter(|own| own.epoch == there.epoch);
+            let follows = |own: Mark| own.sequence > there.sequence + 1 || own.before == there.digest;
+            let differs = own.is_none_or(|own| own != *there && (own.sequence <= there.sequence || !follows(own)));
+            there.epoch == owner.epoch && differs
+        };
+        let news = |owner: &Owner| newest.is_some_and(|mark| is_news(owner, &mark) || ahead(owner, &mark));
+        let overtaken = |owner: &Owner| seen > owner.epoch || news(owner);
         // Whose turn it is already goes on with it.
         let same = |owner: &&Owner| owner.root.as_ref().is_some_and(|root| root.same_as(&back.root));
         let made = |owner: &&Owner| owner.changing.as_ref().is_some_and(|own| own.making.root.same_as(&back.root));
@@ -283,7 +291,7 @@ impl Transition<'_> {
                 announced: announced
                     .filter(|other| (1..=MAX_LEAP).contains(&other.generation.saturating_sub(back.generation))),
                 held: alone.map_or(held, |owner| owner.held.clone()),
-                left,
+                left: alone.map_or(left, |owner| owner.left.clone()),
             },
         };
         let mut owner = before.map_or(owner.clone(), |before| before.carry_over(owner));
