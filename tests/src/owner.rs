@@ -16,7 +16,7 @@ use protocol::{
 use safe_worker::flow::{CBOR, OCTETS};
 
 use crate::{
-    fixture::rng,
+    fixture::{rng, stretched},
     visit::{Ask, Got, Visit, granted},
 };
 
@@ -33,7 +33,7 @@ pub fn enrol(seed: u64, safes: &[SafeId], t: u8, passphrase: &str, name: &NameKe
     let seed = derive_secret(&crate::fixture::secret(seed), "enrol", b"");
     let draft = Enrolling::start(&seed, safes, t, passphrase, PassphraseCost::LEAST).unwrap();
     let (stretch, output) = draft.to_stretch();
-    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    let stretched = Stretched::new(stretched(stretch, output));
     draft.finish(&stretched, name, generation).unwrap()
 }
 

@@ -25,7 +25,7 @@ use protocol::{
 use safe_worker::flow::{CBOR, COSE, OCTETS};
 
 use crate::{
-    fixture::rng,
+    fixture::{rng, stretched},
     owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, look_ask, name, question_ask},
     visit::{Ask, Deposit, Got, SafeUnderTest, Visit, assert_refused, granted},
 };
@@ -127,7 +127,7 @@ impl Party {
         attempt.take(&OTHERS[1], &Evaluated::done(answer.element, answer.proof, left))?;
         let waiting = attempt.finish()?;
         let (stretch, output) = waiting.to_stretch();
-        let stretched = Stretched::new(stretch.derive_key_of(output)?);
+        let stretched = Stretched::new(stretched(&stretch, output));
         waiting.finish(stretched)
     }
 }
@@ -482,7 +482,7 @@ fn trial(party: &Party, visit: &mut Visit<'_>) -> Known {
     attempt.take(&OTHERS[0], &Evaluated::done(answer.element, answer.proof, left)).unwrap();
     let waiting = attempt.finish().unwrap();
     let (stretch, output) = waiting.to_stretch();
-    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    let stretched = Stretched::new(stretched(&stretch, output));
     waiting.finish(stretched).unwrap()
 }
 

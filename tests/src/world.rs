@@ -38,6 +38,8 @@ use wallet_wasm::{
 };
 use zeroize::Zeroizing;
 
+use crate::fixture::stretched;
+
 /// When every world begins.
 pub const START: Seconds = 1_700_000_000;
 /// Passphrase of every wallet here.
@@ -171,23 +173,6 @@ pub struct Wallet<'a, S: Store = MemoryStore> {
     pub visitor: Option<Recognised>,
 }
 
-/// The key behind the passphrase. Whoever opens a wallet a thousand times need not wait for it as often.
-fn key_of(stretch: &Stretch) -> Secret {
-    thread_local! {
-        static KNOWN: RefCell<Vec<(Vec<u8>, Secret)>> = const { RefCell::new(Vec::new()) };
-    }
-    let salt = stretch.salt.to_vec();
-    let known = KNOWN.with_borrow(|known| known.iter().find(|(of, _)| *of == salt).map(|(_, key)| key.clone()));
-    known.unwrap_or_else(|| {
-        let key = stretch.derive_key(PASSPHRASE).unwrap();
-        KNOWN.with_borrow_mut(|known| {
-            known.truncate(7);
-            known.insert(0, (salt, key.clone()));
-        });
-        key
-    })
-}
-
 fn content_of(blob: String, content: &[u8]) -> Content {
     Content { blob, length: content.len() as u64, root: Some(Root(blake3(content))) }
 }
@@ -264,7 +249,7 @@ impl<'a, S: Store> Wallet<'a, S> {
         let seed = derive_secret(&Secret::from_bytes([9; 32]), "wallet", &salt.to_be_bytes());
         let mut rng = expand_seed(&seed);
         let stretch = Stretch::make_random(PassphraseCost::LEAST, &mut rng);
-        let kek = key_of(&stretch);
+        let kek = stretched(&stretch, PASSPHRASE.as_bytes());
         let (mut vault, header) = Vault::create(&stretch, &kek, &mut rng).unwrap();
         let (mut commit, pending) = vault.seal(&Changes::default(), &mut rng).unwrap();
         commit.header = Some(header);
@@ -284,7 +269,7 @@ impl<'a, S: Store> Wallet<'a, S> {
     /// The store's.
     pub fn try_open(store: &'a S, salt: u64) -> Result<Self, StoreError> {
         let stored = block_on(store.load())?;
-        let kek = key_of(&Vault::stretch(&stored).unwrap());
+        let kek = stretched(&Vault::stretch(&stored).unwrap(), PASSPHRASE.as_bytes());
         let (vault, state) = Vault::open(&kek, &stored).unwrap();
         match block_on(store.sweep(stored.epoch, &state.blobs())) {
             // Another window has written meanwhile, and sweeps itself.

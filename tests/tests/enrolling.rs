@@ -28,7 +28,7 @@ use protocol::{
 };
 use safe_worker::memory::MemorySafe;
 use tests::{
-    fixture::{rng, secret},
+    fixture::{rng, secret, stretched},
     in_memory::head_of,
     plug::{TICKET, leak, state_of},
     visit::{Ask, Got, SafeUnderTest, Visit, assert_refused, granted},
@@ -69,7 +69,7 @@ fn name() -> NameKey {
 fn enrolment(ids: &[SafeId], threshold: u8) -> Enrol {
     let enrolling = Enrolling::start(&secret(0xe), ids, threshold, PASSPHRASE, PassphraseCost::LEAST).unwrap();
     let (stretch, output) = enrolling.to_stretch();
-    let stretched = stretch.derive_key_of(output).unwrap();
+    let stretched = stretched(stretch, output);
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name(), 1).unwrap();
     Enrol {
         name: "alice-7kq4m2".into(),
@@ -164,7 +164,7 @@ impl<'a> Comer<'a> {
         }
         let waiting = attempt.finish().unwrap();
         let (stretch, output) = waiting.to_stretch();
-        let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+        let stretched = Stretched::new(stretched(&stretch, output));
         waiting.finish(stretched)
     }
 

@@ -30,7 +30,7 @@ use safe_worker::{
     owner::{ROW_SPAN, UNUSED_BOOK_SPAN, UNUSED_SPAN},
 };
 use tests::{
-    fixture::{rng, secret},
+    fixture::{rng, secret, stretched},
     in_memory::{InMemory, head_of},
     owner::{PASSPHRASE, by_passphrase, enrol, given, guess_of, name, question_ask},
     visit::{Ask, Visit, assert_refused, granted},
@@ -105,7 +105,7 @@ impl Group {
         }
         let known = attempt.finish().and_then(|waiting| {
             let (stretch, output) = waiting.to_stretch();
-            let stretched = Stretched::new(stretch.derive_key_of(output)?);
+            let stretched = Stretched::new(stretched(&stretch, output));
             waiting.finish(stretched)
         });
         (known, wrong)
@@ -277,7 +277,7 @@ fn a_root_is_that_of_its_statement() {
     let seed = protocol::crypto::derive_secret(&secret(2), "enrol", b"");
     let enrolling = Enrolling::start(&seed, &group.ids, 2, PASSPHRASE, PassphraseCost::LEAST).unwrap();
     let (stretch, output) = enrolling.to_stretch();
-    let stretched = Stretched::new(stretch.derive_key_of(output).unwrap());
+    let stretched = Stretched::new(stretched(stretch, output));
     let (wrap, made) = (given(&group.made, &group.ids[0]).wrap, &group.made);
     stretched.open_root(&wrap, &made.enrolment.id, &made.statement).unwrap();
     let mut other = made.statement.clone();

@@ -3,10 +3,7 @@
 //! What a wallet does by itself for its owner goes the way of all other requests. What a person does at the safes, who types a name and a passphrase, happens at one moment here,
 //! and any message of it may be lost. What must hold of the book is at the end: it is looked at in the safes themselves, whatever a wallet believes.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     codec,
@@ -21,7 +18,6 @@ use protocol::{
         name::NameKey,
         ticket::Right,
     },
-    passphrase::Stretch,
     plan::{Place, Plan},
     register::liars,
 };
@@ -39,7 +35,10 @@ use wallet_wasm::{
 use zeroize::Zeroizing;
 
 use super::{Bug, DAY, Disk, World};
-use crate::world::{Wallet, ask};
+use crate::{
+    fixture::stretched,
+    world::{Wallet, ask},
+};
 
 /// So often a safe is set back in one run: a wallet gives it the same again three times at most.
 const SET_BACKS: usize = 2;
@@ -86,20 +85,6 @@ struct Counted {
     told: BTreeSet<BackupId>,
     /// Its chapters.
     chapters: BTreeSet<BackupId>,
-}
-
-/// What becomes of a passphrase. The same ones come again and again in the runs, and need not be waited for.
-fn stretched(stretch: &Stretch, output: &[u8]) -> Secret {
-    thread_local! {
-        static KNOWN: RefCell<BTreeMap<Vec<u8>, Secret>> = const { RefCell::new(BTreeMap::new()) };
-    }
-    let of = [&stretch.salt[..], output].concat();
-    if let Some(key) = KNOWN.with_borrow(|known| known.get(&of).cloned()) {
-        return key;
-    }
-    let key = stretch.derive_key_of(output).unwrap();
-    KNOWN.with_borrow_mut(|known| known.insert(of, key.clone()));
-    key
 }
 
 /// An enrolment; which one follows from its number only.

@@ -48,7 +48,7 @@ fn next_of(
     let seed = secret(seed + u64::from(generation));
     let enrolling = Enrolling::start(&seed, &ids, t, new, PassphraseCost::LEAST).unwrap().after(before);
     let (stretch, output) = enrolling.to_stretch();
-    let stretched = stretch.derive_key_of(output).unwrap();
+    let stretched = stretched(stretch, output);
     let made = enrolling.finish(&Stretched::new(stretched.clone()), &name(), generation).unwrap();
     let old = known.agreed().enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
     Change { generation, threshold: t, making: Making::of(&made, stretched), old, instead: false, renews: false }
