@@ -432,7 +432,7 @@ impl Ledger {
                     }
                     Verdict::Expired => assert!(state == Some(State::Lapsing) && certified),
                     Verdict::Unknown => assert!(!certified),
-                    Verdict::NotOwner(_) => assert!(after.is_some()),
+                    Verdict::NotOwner(_) => assert!(state.is_some()),
                     _ => unreachable!("no such verdict"),
                 }
             }
@@ -511,6 +511,19 @@ fn a_tombstone_whose_time_is_over_does_not_wake_before_its_row_may_be_freed() {
     assert!(ledger.alarm.is_some_and(|at| at > ledger.now), "it would wake again and again until the next day");
     ledger.run_alarms();
     assert_eq!((ledger.alarm, ledger.state()), (None, None));
+}
+
+/// What was released is over in the step that tells somebody else that it is not his.
+#[test]
+fn a_tombstone_may_end_while_a_stranger_is_answered() {
+    let mut ledger = Ledger::charged(false);
+    let first = || any::<Index>().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    for act in [Act::Begin(0), Act::Commit(first(), true), Act::Claim(Verb::Release, 0), Act::Removed(None)] {
+        ledger.act(&act);
+    }
+    ledger.now += LEASE;
+    ledger.act(&Act::Claim(Verb::Demand, 1));
+    assert_eq!(ledger.state(), None);
 }
 
 proptest! {
