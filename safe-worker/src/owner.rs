@@ -610,16 +610,21 @@ impl Machine<'_> {
 
     fn add(&mut self, new: NewCredential) -> Result<u32, Refusal> {
         let record = &mut self.record;
-        if let Some(kept) = record.credentials.iter().find(|kept| kept.credential.key.same_as(&new.key)) {
+        let wrapped = new.wrap.as_ref().is_none_or(|wrap| wrap.len() == WRAP_LEN) && new.note.len() <= MAX_NOTE_LEN;
+        if let Some(kept) = record.credentials.iter_mut().find(|kept| kept.credential.key.same_as(&new.key)) {
+            let same = (kept.credential.kind, &kept.credential.locator) == (new.kind, &new.locator);
+            // A device is of one enrolment: after another one its owner gives it anew, and it stays the same credential.
+            if new.kind == CredentialKind::Device && same {
+                kept.credential = if wrapped { new } else { return Err(Refusal::Malformed) };
+            }
             return Ok(kept.number);
         }
-        let wrapped = new.wrap.as_ref().is_none_or(|wrap| wrap.len() == WRAP_LEN);
         // A device is found by its locator, and nothing else is.
         let located = new.locator.is_some() == (new.kind == CredentialKind::Device)
             && record.credentials.iter().all(|kept| new.locator.is_none() || kept.credential.locator != new.locator);
         let kits = record.credentials.iter().filter(|kept| kept.credential.kind == CredentialKind::Kit).count();
         let room = record.credentials.len() < MAX_CREDENTIALS && (new.kind != CredentialKind::Kit || kits < MAX_KITS);
-        if !room || new.note.len() > MAX_NOTE_LEN || !wrapped || !located {
+        if !room || !wrapped || !located {
             return Err(Refusal::Malformed);
         }
         Ok(record.add(new, self.now))

@@ -31,6 +31,9 @@ test('after the passphrase was changed only the new one brings everything back, 
   const id = await first.addText('Seed of the savings wallet', SECRET);
   await first.backUp(id);
   const name = await first.enrol('Dora', OLD);
+  await first.plug();
+  await first.openReturning();
+  await first.addDevice('the blue key', OLD);
   // A wrong passphrase changes nothing.
   const fill = (current) => async () => {
     await first.fill('change-current', current);
@@ -61,6 +64,34 @@ test('after the passphrase was changed only the new one brings everything back, 
   await second.click('change-renew');
   await second.find('change', { exposed: 0 }).waitFor();
   await second.settledBook();
+
+  // Her passkey is let in by her safes, and has nothing that it opens, until she uses it once more.
+  await first.openReturning();
+  await first.find('credential-behind').waitFor();
+  await first.openAnother('third');
+  await first.create('a wallet for the passkey');
+  await first.returnByDevice('device-behind');
+  await first.page.goto(product.page);
+  await first.unlock();
+  await first.openReturning();
+  const known = await first.credentials();
+  await product.killSafe(5);
+  await first.renewDevice('the blue key', NEW);
+  await first.find('credentials-said').filter({ hasText: 'Not at Safe E' }).waitFor();
+  await product.startSafe(5);
+  await first.click('credentials-again');
+  await first.find('credential-behind').filter({ hasText: 'bring you back at Safe E' }).waitFor();
+  assert.deepEqual([await first.credentials(), known.length], [known, 3]);
+  await first.page.goto(`${product.page}/?wallet=third`);
+  await first.unlock('a wallet for the passkey');
+  await first.returnByDevice();
+  const third = await first.recoverableId('Seed of the savings wallet');
+  await first.recover(third);
+  assert.equal(await first.reveal(third), SECRET);
+  // In coming back it was renewed where it was not yet.
+  await first.openReturning();
+  assert.equal(await first.find('credential-row').count(), 4);
+  assert.equal(await first.find('credential-behind').count(), 0);
 });
 
 test('a safe that is gone is replaced, and told when it is back', async (t) => {
@@ -191,4 +222,14 @@ test('a change that a lost device has announced is taken over by another one', a
   await lost.unlock();
   await lost.click('nav-recover');
   await lost.find('owner-superseded').waitFor();
+  // A passkey that is added there brings back what is in force, of which this device has only heard.
+  await lost.plug();
+  await lost.openReturning();
+  await lost.addDevice('the green key', last);
+  await lost.openAnother('fourth');
+  await lost.create('a wallet for the passkey');
+  await lost.returnByDevice();
+  const fourth = await lost.recoverableId('Door code');
+  await lost.recover(fourth);
+  assert.equal(await lost.reveal(fourth), '4711');
 });

@@ -798,6 +798,14 @@ export class Wallet {
     await this.find('credentials-said').filter({ hasText: 'Added and tried' }).waitFor();
   }
 
+  /** Uses a passkey once more after a change. */
+  async renewDevice(label, passphrase) {
+    await this.find('credential-renew', {}, this.find('credential-row', { label })).click();
+    await this.fill('credential-passphrase', passphrase);
+    await this.click('credential-confirm');
+    await this.find('credentials-said').filter({ hasText: 'Renewed and tried' }).waitFor();
+  }
+
   /** Revokes what is called so, or is told with this code why not. `next`: of a device that is lost, another passphrase. */
   async revoke(label, passphrase, code, next) {
     if (!(await this.find('credential-passphrase').count())) {

@@ -4,7 +4,7 @@
 
 use protocol::{
     claim::{CLAIM_SPAN, Shown, Verb},
-    codec,
+    codec::{self, Bytes},
     crypto::{Secret, blake3, oprf::Blinded},
     ids::{AccountId, DeviceId, EnrolmentId, GuessId, SafeId},
     owner::{
@@ -656,6 +656,20 @@ pub fn credentials_come_and_go(safe: &mut dyn SafeUnderTest) {
     );
     assert_eq!((listed[1].note.len(), &listed[1].wrap), (40, &wrap));
     assert!(listed[1].added.abs_diff(visit.now()) <= 60);
+    // Given anew by its owner it is what is given now, under its number; and it is found where it was.
+    let wrap = Bytes(vec![7; 144]);
+    let anew = NewCredential { note: vec![6; 41].into(), wrap: Some(wrap.clone()), ..new.clone() };
+    let elsewhere = NewCredential { locator: locator(9), ..new.clone() };
+    let long = NewCredential { note: vec![0; 257].into(), ..new.clone() };
+    for (given, outcome) in
+        [(anew, Outcome::Added(2)), (elsewhere, Outcome::Added(2)), (long, Outcome::Refused(Refusal::Malformed))]
+    {
+        assert_eq!(visit.act(&party.account, &wallet, &[Action::Add(given)]), [outcome]);
+        let outcomes = visit.act(&party.account, &device, &[Action::Show]);
+        let listed = &account_of(&outcomes[0]).credentials;
+        assert_eq!((listed.len(), listed[1].number), (2, 2));
+        assert_eq!((listed[1].note.len(), listed[1].wrap.as_ref()), (41, Some(&wrap)));
+    }
     // Lost: it is revoked, by whoever else is the owner, and its number is not given again.
     assert_eq!(
         visit.act(&party.account, &wallet, &[Action::Revoke(2), Action::Revoke(2)]),

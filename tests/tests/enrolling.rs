@@ -21,7 +21,7 @@ use protocol::{
             Outcome, Past, Topic,
         },
         name::NameKey,
-        note::{Note, credential_id},
+        note::credential_id,
     },
     plan::{Place, Plan},
     problem::Problem,
@@ -53,6 +53,8 @@ mod changing;
 mod chaptering;
 #[path = "enrolling/devices.rs"]
 mod devices;
+#[path = "enrolling/passkeys.rs"]
+mod passkeys;
 #[path = "enrolling/relaying.rs"]
 mod relaying;
 #[path = "enrolling/undoing.rs"]
@@ -805,60 +807,6 @@ fn no_safe_can_use_up_the_turns() {
     assert_eq!((epoch(Some(1_024)), epoch(Some(1_025))), (1_025, 2));
     assert_eq!(epoch_by(Some(5_000), 2), 5_001);
     assert_eq!(wallet.state.owner.as_ref().unwrap().epoch.counter, 1);
-}
-
-#[test]
-fn a_passkey_brings_everything_back_without_name_or_guess() {
-    let (store, safes) = (leak(), Safes::new(N));
-    let (mut wallet, value) = enrolled(store, &safes);
-    wallet.run(&safes, 200);
-    let handle = Handle::make(name(), &mut rng(40));
-    let (output, note) = (secret(41), Note::new(handle.credential_id(), "a key on the key ring"));
-    let all = Comer::new(&safes, wallet.now(), &[0, 1, 2, 3, 4], 2);
-    let known = all.log_in();
-    let root = OwnerRoot::new(wallet.state.owner.as_ref().unwrap().root.clone().unwrap());
-    let device = handle.clone().unlock(&output);
-    for at in &all.at {
-        let (id, mut door) = (safes.all[*at].id(), all.door(*at));
-        let note = note.seal(&name(), &id, &mut rng(42)).unwrap();
-        let new = device.credential(known.agreed(), &root, &id, note, &mut rng(43)).unwrap();
-        let actions = [Act::Refund(known.tries_at(&id)), Act::Add(new)];
-        let outcomes = Visit::new(&mut door).act(&name().account(&id), &known.channel(&id), &actions);
-        assert!(matches!(outcomes[..], [Outcome::Done, Outcome::Added(2)]));
-    }
-    // A new device, two safes dead: what the authenticator keeps, what it makes, and addresses.
-    let comer = Comer::new(&safes, wallet.now(), &[0, 2, 4], 3);
-    let handle = Handle::parse(&handle.to_bytes()[..]).unwrap();
-    let known = Recognised::Device(Box::new((comer.agreed(), handle.unlock(&output))));
-    let credential = secret(44);
-    let told = comer.told(&known, &credential);
-    assert!(told.iter().all(|told| told.account.tries.is_empty()), "no guess was made");
-    let accounts: Vec<_> = told.iter().map(|told| (told.safe.id, told.account.clone())).collect();
-    let mine = (credential.clone(), "the second one".to_owned());
-    let (back, wrong) = come_back(String::new(), &name(), &known, mine, told, &[], &mut rng(45)).unwrap();
-    assert_eq!((wrong.len(), back.name.as_str()), (0, "alice-7kq4m2"), "the book says who it is");
-    let mut second = Wallet::create(leak(), 46);
-    second.session.came_back();
-    second.handle(Event::OwnerReturned(Box::new(back))).unwrap();
-    second.run(&safes, 200);
-    assert!(second.state.values.contains_key(&value));
-    assert!(second.state.owner.as_ref().unwrap().root.as_ref().unwrap().same_as(root.expose()));
-    // The owner sees by what he is known, the same everywhere; who does not know the name sees nothing of it.
-    let listed = list(&name(), &accounts);
-    let seen: Vec<_> = listed.iter().map(|one| (one.kind, one.label.as_str(), one.at.len())).collect();
-    assert_eq!(
-        BTreeSet::from_iter(seen.iter().map(|(_, label, at)| (*label, *at))),
-        BTreeSet::from([("the first one", 3), ("a key on the key ring", 3)]),
-    );
-    assert!(listed.iter().any(|one| one.id == Some(credential_id(&secret(0xc))) && one.kind == CredentialKind::Wallet));
-    let blind = list(&NameKey::new(secret(0xb)), &accounts);
-    assert!(blind.iter().all(|one| one.id.is_none() && one.label.is_empty() && one.at.len() == 1));
-    assert_eq!(blind.len(), 6);
-    // Of another enrolment it opens nothing.
-    let mut other = known.agreed().clone();
-    other.statement[0] ^= 1;
-    let stray = Recognised::Device(Box::new((other, Handle::make(name(), &mut rng(40)).unlock(&output))));
-    assert!(accounts.iter().all(|(_, account)| stray.open_root(account).is_err()));
 }
 
 #[test]

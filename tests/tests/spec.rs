@@ -610,6 +610,7 @@ fn what_owners_and_safes_say_conforms() {
     // A note, opened as the text says.
     let note = Note::new([4; 16].into(), "the blue key");
     conforms("note", &codec::encode(&note));
+    conforms("note", &codec::encode(&note.clone().of_generation(u32::MAX)));
     let key = derive_secret(name.expose(), "notes", b"");
     let purpose = Purpose { purpose: "note", object: &here.0, version: 0 };
     let plain = seal::open(&key, &purpose, &note.seal(&name, &here, &mut rng(1)).unwrap()).unwrap();

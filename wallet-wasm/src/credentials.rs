@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use protocol::{
     certificate::read_unverified,
+    crypto::CryptoError,
     ids::{SafeId, Seconds},
     owner::{
+        device::Device,
+        enrolment::OwnerRoot,
         kit::{KitSafe, Printed, safes_digest},
-        messages::{Account, CredentialKind},
+        login::Agreed,
+        messages::{Account, Action, CredentialKind},
         name::NameKey,
         note::{CredentialId, Note},
     },
 };
+use rand_core::CryptoRng;
 
 use crate::state::{Operation, Stage, State};
 
@@ -26,8 +31,19 @@ pub struct Listed {
     pub label: String,
     /// When it was added first.
     pub added: Seconds,
-    /// Where it is known, and under which number.
-    pub at: Vec<(SafeId, u32)>,
+    /// Where it is known.
+    pub at: Vec<KnownAt>,
+}
+
+/// A credential at one safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownAt {
+    /// Where.
+    pub safe: SafeId,
+    /// Its number there.
+    pub number: u32,
+    /// Of a device: for which enrolment it was added there.
+    pub generation: Option<u32>,
 }
 
 impl Listed {
@@ -35,9 +51,15 @@ impl Listed {
     pub fn name(&self) -> String {
         match (&self.id, self.at.first()) {
             (Some(id), _) => hex(&id[..]),
-            (None, Some((safe, number))) => format!("{safe}/{number}"),
+            (None, Some(KnownAt { safe, number, .. })) => format!("{safe}/{number}"),
             (None, None) => String::new(),
         }
+    }
+
+    /// The safes at which it does not bring its owner back, for it was added before the enrolment that this wallet knows. Only devices are of one enrolment.
+    pub fn behind(&self, generation: u32) -> impl Iterator<Item = &SafeId> {
+        let device = self.kind == CredentialKind::Device;
+        self.at.iter().filter(move |at| device && at.generation < Some(generation)).map(|at| &at.safe)
     }
 }
 
@@ -52,20 +74,37 @@ pub fn list(name: &NameKey, accounts: &[(SafeId, Account)]) -> Vec<Listed> {
     for (safe, credential) in
         accounts.iter().flat_map(|(safe, account)| account.credentials.iter().map(move |c| (safe, c)))
     {
-        let here = (*safe, credential.number);
-        let (kind, added) = (credential.kind, credential.added);
+        let (number, kind, added) = (credential.number, credential.kind, credential.added);
+        let here = |generation| KnownAt { safe: *safe, number, generation };
         match Note::open(name, safe, &credential.note) {
-            Some(Note { id, label }) => {
+            Some(Note { id, label, generation }) => {
                 let known = noted.entry(*id).or_insert(Listed { id: Some(id), kind, label, added, at: Vec::new() });
                 known.added = known.added.min(added);
-                known.at.push(here);
+                known.at.push(here(generation));
             }
-            None => others.push(Listed { id: None, kind, label: String::new(), added, at: vec![here] }),
+            None => others.push(Listed { id: None, kind, label: String::new(), added, at: vec![here(None)] }),
         }
     }
     let mut all: Vec<Listed> = noted.into_values().chain(others).collect();
     all.sort_by_key(|one| core::cmp::Reverse(one.added));
     all
+}
+
+/// What a safe is told of a device, for the first time or once more: with the root of the enrolment of now, and a note that says so.
+///
+/// # Errors
+/// [`CryptoError`] never; the type is that of sealing.
+pub fn give<R: CryptoRng>(
+    name: &NameKey,
+    safe: &SafeId,
+    agreed: &Agreed,
+    root: &OwnerRoot,
+    (device, label): (&Device, &str),
+    rng: &mut R,
+) -> Result<Action, CryptoError> {
+    let note = Note::new(device.credential_id(), label).of_generation(agreed.enrolment.generation);
+    let note = note.seal(name, safe, rng)?;
+    device.credential(agreed, root, safe, note, rng).map(Action::Add)
 }
 
 /// The owner's safes as a kit names them, where this wallet has them.

@@ -101,6 +101,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// What it is called in notes.
+    pub fn credential_id(&self) -> CredentialId {
+        self.handle.credential_id()
+    }
+
     fn key_at(&self, safe: &SafeId) -> Secret {
         derive_secret(&self.key, "authentication", &safe.0)
     }

@@ -17,7 +17,7 @@ use crate::{
 
 /// Longest label, bytes of UTF-8.
 pub const MAX_LABEL_LEN: usize = 64;
-/// Padded length, bytes: map with two keys, id with its head, label with its head: 1 + 1 + 17 + 1 + 2 + 64 = 86, and the length before them.
+/// Padded length, bytes: map with three keys, id, label and generation with their heads: 1 + 1 + 17 + 1 + 2 + 64 + 1 + 5 = 92, and the length before them.
 const PADDED: usize = 96;
 /// Length of a sealed note, bytes.
 pub const NOTE_LEN: usize = sealed_len(PADDED as u64) as usize;
@@ -37,6 +37,9 @@ pub struct Note {
     /// What its owner calls it.
     #[n(1)]
     pub label: String,
+    /// Of a device ([`crate::owner::device`]): the generation of the enrolment whose root its wrap holds. After another one it brings nobody back until it is renewed.
+    #[n(2)]
+    pub generation: Option<u32>,
 }
 
 /// The id of a credential that is made of a secret: it says nothing of that.
@@ -54,7 +57,13 @@ fn purpose(safe: &SafeId) -> Purpose<'_> {
 impl Note {
     /// For a credential. A label that is too long is cut.
     pub fn new(id: CredentialId, label: &str) -> Self {
-        Self { id, label: cut_text(label, MAX_LABEL_LEN).to_owned() }
+        Self { id, label: cut_text(label, MAX_LABEL_LEN).to_owned(), generation: None }
+    }
+
+    /// The same for a device whose wrap is of this enrolment.
+    pub const fn of_generation(mut self, generation: u32) -> Self {
+        self.generation = Some(generation);
+        self
     }
 
     /// Seals it for a safe. Inverse of [`Self::open`].

@@ -1,7 +1,7 @@
 //! By what the owner is known: listing, revoking, forgetting tries, devices, and the kit. The owner shows himself by the passphrase for everything but the list, so that whoever has
 //! the open wallet alone changes nothing of it.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use futures::future::join_all;
@@ -22,13 +22,13 @@ use protocol::{
 use serde::Serialize;
 
 use crate::{
-    credentials::{Listed, first_lease_end, kit_safes, list},
+    credentials::{Listed, first_lease_end, give, kit_safes, list},
     machine::Event,
     state::Level,
     web::{
         driver::{Driver, fresh_rng, now},
         error::EngineError,
-        owner::{Coming, Found},
+        owner::{Coming, Found, not_the_device},
     },
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct CredentialView {
     /// Milliseconds.
     added: f64,
     safes: Vec<String>,
+    /// Of these, those at which it brings nobody back any more until it is renewed.
+    behind: Vec<String>,
     mine: bool,
 }
 
@@ -118,6 +120,10 @@ fn nothing_pending() -> EngineError {
     EngineError::new(("not-begun", "This was not begun, or the wallet was locked since.", Some("Begin again.")))
 }
 
+fn not_proven() -> EngineError {
+    EngineError::new(("not-proven", "It did not bring you back when it was tried.", Some("Try again.")))
+}
+
 pub(super) fn milliseconds(seconds: u64) -> f64 {
     seconds as f64 * 1000.0
 }
@@ -163,21 +169,27 @@ impl Driver {
     async fn at_home(&self, passphrase: &str) -> Result<AtHome, EngineError> {
         let coming = self.look_at_home().await?;
         let (known, _) = self.recognise(&coming, passphrase).await?;
-        let root = self.with(|open| open.state.owner.as_ref().and_then(|owner| owner.root.clone()))?;
-        let root = OwnerRoot::new(root.ok_or_else(nothing_pending)?);
-        let home = AtHome { coming, known, root };
+        // The root of what the safes have agreed on, which this wallet need not have yet, or any more.
+        let root = RefCell::new(None);
         // The own tries go at once, whatever comes next.
-        self.act_at_home(&home, |safe, _| vec![Action::Refund(home.known.tries_at(safe))]).await;
-        Ok(home)
+        let refund = |safe: &SafeId, account: &Account| {
+            if let Ok(opened) = known.open_root(account) {
+                root.replace(Some(opened));
+            }
+            vec![Action::Refund(known.tries_at(safe))]
+        };
+        self.act_at_home((&coming, &known), refund).await;
+        let root = root.into_inner().ok_or_else(not_proven)?;
+        Ok(AtHome { coming, known, root })
     }
 
     /// Acts at every safe that answers, knowing what is there.
     async fn act_at_home(
         &self,
-        home: &AtHome,
+        (coming, known): (&Coming, &Recognised),
         actions: impl Fn(&SafeId, &Account) -> Vec<Action>,
     ) -> Vec<(Found, Option<Vec<Outcome>>)> {
-        let (AtHome { coming, known, .. }, actions) = (home, &actions);
+        let actions = &actions;
         join_all(coming.safes.iter().map(|found| async move {
             let (id, key) = (found.safe.id, &coming.key);
             let channel = known.channel(&id);
@@ -225,28 +237,45 @@ impl Driver {
         let accounts: Vec<(SafeId, Account)> =
             safes.iter().zip(answers).filter_map(|(found, account)| Some((found.safe.id, account?))).collect();
         let tries = accounts.iter().map(|(_, account)| account.tries.len()).max().unwrap_or(0);
-        let mine = self.with(|open| open.state.owner.as_ref().map(crate::owner::Owner::credential_id))?;
+        let ours = self.with(|open| {
+            let owner = open.state.owner.as_ref()?;
+            Some((owner.credential_id(), owner.generation.max(1)))
+        })?;
+        let (mine, generation) = ours.unzip();
         let named = |id: &SafeId| safes.iter().find(|found| found.safe.id == *id).map(|found| found.safe.name.clone());
         let view = |one: Listed| CredentialView {
             id: one.name(),
             kind: kind_word(one.kind),
             mine: one.id.is_some() && one.id == mine,
             added: milliseconds(one.added),
-            safes: one.at.iter().filter_map(|(safe, _)| named(safe)).collect(),
+            safes: one.at.iter().filter_map(|at| named(&at.safe)).collect(),
+            behind: generation.iter().flat_map(|now| one.behind(*now)).filter_map(named).collect(),
             label: one.label,
         };
         Ok(CredentialsReport { credentials: list(&key, &accounts).into_iter().map(view).collect(), silent, tries })
     }
 
     /// What became of actions: where they were done, and where nobody answered.
-    fn done_at(acted: &[(Found, Option<Vec<Outcome>>)]) -> DoneReport {
+    fn done_at(&self, coming: &Coming, acted: &[(Found, Option<Vec<Outcome>>)]) -> DoneReport {
         let done = |outcomes: &Option<Vec<Outcome>>| {
             outcomes.as_ref().is_some_and(|all| !all.iter().any(|one| matches!(one, Outcome::Refused(_))))
         };
         let names = |which: bool| {
             acted.iter().filter(|(_, o)| done(o) == which).map(|(found, _)| found.safe.name.clone()).collect()
         };
-        DoneReport { done: names(true), silent: names(false) }
+        DoneReport { done: names(true), silent: [names(false), self.away_from(coming)].concat() }
+    }
+
+    /// The owner's safes that did not even answer when they were looked at.
+    fn away_from(&self, coming: &Coming) -> Vec<String> {
+        let here = |id: &SafeId| coming.safes.iter().any(|found| found.safe.id == *id);
+        let away: Vec<SafeId> =
+            coming.agreed.enrolment.seats.iter().map(|seat| seat.safe).filter(|id| !here(id)).collect();
+        let named = self.with(|open| {
+            let name = |id| open.state.safes.get(id).map_or_else(|| SafeId::to_string(id), |safe| safe.name.clone());
+            away.iter().map(name).collect()
+        });
+        named.unwrap_or_default()
     }
 
     /// Forgets a credential at every safe that answers.
@@ -255,14 +284,14 @@ impl Driver {
         let key = home.coming.key.clone();
         let mine = self.with(|open| open.state.owner.as_ref().map(crate::owner::Owner::credential_id))?;
         let acted = self
-            .act_at_home(&home, |safe, account| {
+            .act_at_home((&home.coming, &home.known), |safe, account| {
                 let here = list(&key, &[(*safe, account.clone())]);
                 let found =
                     here.into_iter().filter(|one| one.name() == credential && (one.id.is_none() || one.id != mine));
-                found.flat_map(|one| one.at).map(|(_, number)| Action::Revoke(number)).collect()
+                found.flat_map(|one| one.at).map(|at| Action::Revoke(at.number)).collect()
             })
             .await;
-        let report = Self::done_at(&acted);
+        let report = self.done_at(&home.coming, &acted);
         let text = format!("A credential was revoked at {} of your safes.", report.done.len());
         self.handle(Event::Note(Level::Info, text)).await?;
         Ok(report)
@@ -271,7 +300,8 @@ impl Driver {
     /// Forgets all tries, whoever made them.
     pub(crate) async fn forget_tries(self: &Rc<Self>, passphrase: &str) -> Result<DoneReport, EngineError> {
         let home = self.at_home(passphrase).await?;
-        let report = Self::done_at(&self.act_at_home(&home, |_, _| vec![Action::Clear]).await);
+        let acted = self.act_at_home((&home.coming, &home.known), |_, _| vec![Action::Clear]).await;
+        let report = self.done_at(&home.coming, &acted);
         let text = format!("Counted guesses were forgotten at {} of your safes.", report.done.len());
         self.handle(Event::Note(Level::Info, text)).await?;
         Ok(report)
@@ -293,9 +323,12 @@ impl Driver {
         let mut rng = fresh_rng()?;
         let (generation, threshold, made) = (enrolment.generation, enrolment.threshold, now());
         let kit = Kit::make(name, generation, threshold, safes, (made, lease_end), &mut rng);
-        let acted =
-            self.act_at_home(&home, |safe, account| self.give_kit(&home, &kit, before.as_deref(), safe, account)).await;
-        let report = Self::done_at(&acted);
+        let acted = self
+            .act_at_home((&home.coming, &home.known), |safe, account| {
+                self.give_kit(&home, &kit, before.as_deref(), safe, account)
+            })
+            .await;
+        let report = self.done_at(&home.coming, &acted);
         if report.done.len() < usize::from(threshold) {
             let text = "Too few of your safes have taken the kit in.";
             return Err(EngineError::new(("too-few-safes", text, Some("Try again when more of them answer."))));
@@ -336,7 +369,7 @@ impl Driver {
         // Without knowing which one is in the drawer, the oldest is kept.
         let kept = kits.iter().find(|one| Some(one.label.as_str()) == before).or(kits.last()).map(Listed::name);
         let others = kits.iter().filter(|one| Some(one.name()) != kept && one.label != code);
-        let mut actions: Vec<Action> = others.flat_map(|one| &one.at).map(|(_, n)| Action::Revoke(*n)).collect();
+        let mut actions: Vec<Action> = others.flat_map(|one| &one.at).map(|at| Action::Revoke(at.number)).collect();
         let note = Note::new(credential_id(&kit.secret), &code);
         if let Some(Ok(note)) = fresh_rng().ok().map(|mut rng| note.seal(&home.coming.key, safe, &mut rng)) {
             let (kind, key) = (CredentialKind::Kit, Counter::Kit(kit.secret.clone()).key_at(safe));
@@ -350,20 +383,33 @@ impl Driver {
     async fn try_kit(self: &Rc<Self>, text: &str, passphrase: &str, root: &OwnerRoot) -> Result<(), EngineError> {
         let coming = self.look_at_kit(&Kit::parse(text)?).await?;
         let (known, _) = self.recognise(&coming, passphrase).await?;
-        self.prove_owner(&AtHome { coming, known, root: root.clone() }).await
+        self.prove_owner(&AtHome { coming, known, root: root.clone() }).await.map(|_| ())
     }
 
-    /// Whether safes give back the owner's root.
-    async fn prove_owner(&self, tried: &AtHome) -> Result<(), EngineError> {
-        let mut proven = false;
-        for found in &tried.coming.safes {
-            let channel = tried.known.channel(&found.safe.id);
-            let Some(account) = self.account_at(&tried.coming.key, found, &channel).await else { continue };
-            proven |= tried.known.open_root(&account).is_ok_and(|root| root.expose().same_as(tried.root.expose()));
+    /// The safes that give back the owner's root, and those that do not. Without any it is an error.
+    async fn prove_owner(&self, tried: &AtHome) -> Result<DoneReport, EngineError> {
+        let accounts = self.accounts_at_home(&tried.coming, &tried.known).await;
+        let proven = |account: Option<Account>| {
+            let root = account.and_then(|account| tried.known.open_root(&account).ok());
+            root.is_some_and(|root| root.expose().same_as(tried.root.expose()))
+        };
+        let mut report = DoneReport { done: Vec::new(), silent: self.away_from(&tried.coming) };
+        for (found, account) in tried.coming.safes.iter().zip(accounts) {
+            let names = if proven(account) { &mut report.done } else { &mut report.silent };
+            names.push(found.safe.name.clone());
         }
-        self.act_at_home(tried, |safe, _| vec![Action::Refund(tried.known.tries_at(safe))]).await;
-        let text = "It did not bring you back when it was tried.";
-        if proven { Ok(()) } else { Err(EngineError::new(("not-proven", text, Some("Try again.")))) }
+        self.act_at_home((&tried.coming, &tried.known), |safe, _| vec![Action::Refund(tried.known.tries_at(safe))])
+            .await;
+        if report.done.is_empty() { Err(not_proven()) } else { Ok(report) }
+    }
+
+    /// What each safe shows to whoever has shown himself.
+    pub(super) async fn accounts_at_home(&self, coming: &Coming, known: &Recognised) -> Vec<Option<Account>> {
+        let asking = coming.safes.iter().map(|found| async move {
+            let channel = known.channel(&found.safe.id);
+            self.account_at(&coming.key, found, &channel).await
+        });
+        join_all(asking).await
     }
 
     /// The kit is on paper: `code` is read from there. The one before it counts no more.
@@ -378,22 +424,26 @@ impl Driver {
             return Err(EngineError::new(("other-kit", text, Some("Read it from the paper: six characters."))));
         }
         let acted = self
-            .act_at_home(&home, |safe, account| {
+            .act_at_home((&home.coming, &home.known), |safe, account| {
                 let kits = list(&home.coming.key, &[(*safe, account.clone())]);
                 let others = kits.into_iter().filter(|one| one.kind == CredentialKind::Kit && one.label != kit.code());
-                others.flat_map(|one| one.at).map(|(_, number)| Action::Revoke(number)).collect()
+                others.flat_map(|one| one.at).map(|at| Action::Revoke(at.number)).collect()
             })
             .await;
         self.handle(Event::KitPrinted(Printed::of(&kit))).await?;
         *self.pending.borrow_mut() = None;
-        Ok(Self::done_at(&acted))
+        Ok(self.done_at(&home.coming, &acted))
     }
 
     // ---- devices -----------------------------------------------------------------------------------------------
 
     /// The owner shows himself, and a passkey or security key is to be asked next.
     pub(crate) async fn begin_device(self: &Rc<Self>, passphrase: &str) -> Result<DeviceWish, EngineError> {
+        let unlocks = self.unlocks();
         let home = self.at_home(passphrase).await?;
+        if self.unlocks() != unlocks {
+            return Err(EngineError::locked());
+        }
         let handle = Handle::make(home.coming.key.clone(), &mut fresh_rng()?);
         let text = Base64UrlUnpadded::encode_string;
         let wish =
@@ -402,33 +452,98 @@ impl Driver {
         Ok(wish)
     }
 
+    /// Nothing came of it: what the owner has shown himself for is forgotten.
+    pub(crate) fn end_device(&self) {
+        self.pending.borrow_mut().take_if(|pending| matches!(pending, Pending::Device(..)));
+    }
+
+    fn take_device(&self) -> Result<(AtHome, Handle), EngineError> {
+        match self.pending.borrow_mut().take_if(|pending| matches!(pending, Pending::Device(..))) {
+            Some(Pending::Device(home, handle)) => Ok((home, handle)),
+            _ => Err(nothing_pending()),
+        }
+    }
+
     /// The authenticator has answered. It is added, and tried.
     pub(crate) async fn add_device(self: &Rc<Self>, output: &[u8], label: &str) -> Result<DoneReport, EngineError> {
-        let pending = match &*self.pending.borrow() {
-            Some(Pending::Device(home, handle)) => Some((home.clone(), handle.clone())),
-            _ => None,
-        };
-        let (home, handle) = pending.ok_or_else(nothing_pending)?;
-        let (note, device) = (Note::new(handle.credential_id(), label), handle.unlock(&Secret::try_from(output)?));
-        let agreed = &home.coming.agreed;
-        let acted = self
-            .act_at_home(&home, |safe, _| {
-                let Ok(mut rng) = fresh_rng() else { return Vec::new() };
-                let note = note.seal(&home.coming.key, safe, &mut rng);
-                let new = note.and_then(|note| device.credential(agreed, &home.root, safe, note, &mut rng));
-                new.map(Action::Add).into_iter().collect()
-            })
-            .await;
-        let report = Self::done_at(&acted);
-        if report.done.is_empty() {
-            let text = "None of your safes has taken it in: there are as many ways to come back as a safe takes.";
-            return Err(EngineError::new(("too-many-credentials", text, Some("Revoke one that you do not need."))));
-        }
-        let tried = AtHome { known: Recognised::Device(Box::new((agreed.clone(), device))), ..home.clone() };
-        self.prove_owner(&tried).await?;
-        *self.pending.borrow_mut() = None;
+        let (home, handle) = self.take_device()?;
+        let report = self.give_device(home, handle, output, label).await?;
         let text = format!("“{label}” was added as a way to come back, at {} of your safes.", report.done.len());
         self.handle(Event::Note(Level::Info, text)).await?;
         Ok(report)
+    }
+
+    /// A device that was added before has answered once more: what it brings back is of the enrolment of now, and it is called as it was. `credential`: the one that is meant.
+    pub(crate) async fn renew_device(
+        self: &Rc<Self>,
+        credential: &str,
+        handle: &[u8],
+        output: &[u8],
+    ) -> Result<DoneReport, EngineError> {
+        let (home, _) = self.take_device()?;
+        let handle = Handle::parse(handle).ok().filter(|handle| handle.name.expose().same_as(home.coming.key.expose()));
+        let handle = handle.ok_or_else(not_the_device)?;
+        let accounts = self.accounts_at_home(&home.coming, &home.known).await;
+        let ids = home.coming.safes.iter().map(|found| found.safe.id);
+        let accounts: Vec<(SafeId, Account)> =
+            ids.zip(accounts).filter_map(|(id, account)| Some((id, account?))).collect();
+        let meant = list(&home.coming.key, &accounts).into_iter().find(|one| one.name() == credential);
+        let gone = ("device-unknown", "Your safes do not know this key any more.", Some("Add it as a new one."));
+        let meant = meant.ok_or_else(|| EngineError::new(gone))?;
+        if meant.id != Some(handle.credential_id()) {
+            let text = "This is another one of your keys than the one that you chose.";
+            return Err(EngineError::new(("other-device", text, Some("Use the one that you chose."))));
+        }
+        let report = self.give_device(home, handle, output, &meant.label).await?;
+        let text =
+            format!("“{}” was renewed as a way to come back, at {} of your safes.", meant.label, report.done.len());
+        self.handle(Event::Note(Level::Info, text)).await?;
+        Ok(report)
+    }
+
+    /// A device was given anew at some safes while others were away: it is its owner there, too, and is given with the root that the first ones have for it.
+    pub(super) async fn catch_up(&self, coming: &Coming, known: &Recognised, root: &OwnerRoot) {
+        let Recognised::Device(device) = known else { return };
+        let (agreed, device) = &**device;
+        self.act_at_home((coming, known), |safe, account| {
+            if account.current != Some(agreed.enrolment.id_at(safe)) || known.open_root(account).is_ok() {
+                return Vec::new();
+            }
+            let listed = list(&coming.key, &[(*safe, account.clone())]);
+            let label = listed.into_iter().find(|one| one.id == Some(device.credential_id())).map(|one| one.label);
+            let new = fresh_rng()
+                .ok()
+                .zip(label)
+                .and_then(|(mut rng, label)| give(&coming.key, safe, agreed, root, (device, &label), &mut rng).ok());
+            new.into_iter().collect()
+        })
+        .await;
+    }
+
+    /// Gives it to the safes, and tries it. Done is where it brings its owner back.
+    async fn give_device(
+        self: &Rc<Self>,
+        home: AtHome,
+        handle: Handle,
+        output: &[u8],
+        label: &str,
+    ) -> Result<DoneReport, EngineError> {
+        let device = handle.unlock(&Secret::try_from(output)?);
+        let (agreed, key) = (&home.coming.agreed, &home.coming.key);
+        let acted = self
+            .act_at_home((&home.coming, &home.known), |safe, _| {
+                let new = fresh_rng()
+                    .ok()
+                    .and_then(|mut rng| give(key, safe, agreed, &home.root, (&device, label), &mut rng).ok());
+                new.into_iter().collect()
+            })
+            .await;
+        let refused = |outcomes: &Vec<Outcome>| outcomes.iter().any(|one| matches!(one, Outcome::Refused(_)));
+        if acted.iter().all(|(_, outcomes)| outcomes.as_ref().is_some_and(refused)) {
+            let text = "None of your safes has taken it in: there are as many ways to come back as a safe takes.";
+            return Err(EngineError::new(("too-many-credentials", text, Some("Revoke one that you do not need."))));
+        }
+        let known = Recognised::Device(Box::new((agreed.clone(), device)));
+        self.prove_owner(&AtHome { known, ..home }).await
     }
 }

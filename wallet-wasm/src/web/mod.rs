@@ -848,6 +848,22 @@ impl Engine {
         })
     }
 
+    /// Nothing came of what `beginDevice` began.
+    #[wasm_bindgen(js_name = endDevice)]
+    pub fn end_device(&self) {
+        self.driver.end_device();
+    }
+
+    /// Renews one that was added before, with what it keeps and the output that it made.
+    #[wasm_bindgen(js_name = renewDevice)]
+    pub fn renew_device(&self, credential: String, handle: Uint8Array, output: Uint8Array) -> Promise {
+        let driver = Rc::clone(&self.driver);
+        promise(async move {
+            let (handle, output) = (Zeroizing::new(handle.to_vec()), Zeroizing::new(output.to_vec()));
+            to_js(&driver.renew_device(&credential, &handle, &output).await?)
+        })
+    }
+
     /// Looks into signed files; with `ask`, asks the safe that the first certificate points to. Needs no open wallet.
     pub fn examine(&self, files: Array, ask: bool) -> Promise {
         let driver = Rc::clone(&self.driver);

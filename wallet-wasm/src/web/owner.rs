@@ -115,6 +115,11 @@ pub(crate) struct CameBack {
     wrong: Vec<String>,
 }
 
+/// A passkey of another site of somebody's, or of another owner.
+pub(super) fn not_the_device() -> EngineError {
+    EngineError::new(("not-the-device", "This passkey does not bring you back: it is for something else.", None))
+}
+
 pub(super) fn nobody() -> EngineError {
     EngineError::new(("unknown-name", "Say who you are first.", None))
 }
@@ -265,8 +270,7 @@ impl Driver {
         handle: &[u8],
         addresses: &[String],
     ) -> Result<LookReport, EngineError> {
-        let stray = "This passkey brings no owner back: it is for something else.";
-        let handle = Handle::parse(handle).map_err(|_| EngineError::new(("not-the-device", stray, None)))?;
+        let handle = Handle::parse(handle).map_err(|_| not_the_device())?;
         let urls = addresses.iter().map(|typed| super::safes::check_address(typed)).collect::<Result<Vec<_>, _>>()?;
         let mut coming = self.look_around(String::new(), handle.name.clone(), urls).await?;
         coming.handle = Some(handle);
@@ -416,8 +420,7 @@ impl Driver {
         output: &[u8],
         label: &str,
     ) -> Result<CameBack, EngineError> {
-        let coming = self.coming()?;
-        let known = coming.unlock(&Secret::try_from(output)?)?;
+        let (coming, known) = self.recognise_device(output).await?;
         self.come_in(coming, &known, Vec::new(), label, (&[], false)).await
     }
 
@@ -433,6 +436,36 @@ impl Driver {
     ) -> Result<(Recognised, Vec<String>), EngineError> {
         let (known, wrong) = self.log_in(coming, &passphrase::normalise(typed, nfc)?).await?;
         Ok((Recognised::Passphrase(Box::new(known)), wrong))
+    }
+
+    /// Whom a device brings back, after a look for it, and the safes that give it the root. Where it is known for an enrolment before this one it is
+    /// given anew, if another safe has the root for it; if none has, nothing is left behind by asking.
+    pub(super) async fn recognise_device(&self, output: &[u8]) -> Result<(Coming, Recognised), EngineError> {
+        let mut coming = self.coming()?;
+        let known = coming.unlock(&Secret::try_from(output)?)?;
+        let mut accounts = self.accounts_at_home(&coming, &known).await;
+        let elsewhere = Some("Use your recovery name and passphrase.");
+        if accounts.iter().all(Option::is_none) {
+            let text = "None of your safes knows this key: it was revoked, or they did not answer.";
+            return Err(EngineError::new(("device-unknown", text, elsewhere)));
+        }
+        let Some(root) = accounts.iter().flatten().find_map(|account| known.open_root(account).ok()) else {
+            let text =
+                "Your passphrase or your safes were changed after this key was added, so it does not bring you back.";
+            let next = "Use your recovery name and passphrase, and renew the key under “Ways to come back”.";
+            return Err(EngineError::new(("device-behind", text, Some(next))));
+        };
+        if accounts.iter().flatten().any(|account| known.open_root(account).is_err()) {
+            self.catch_up(&coming, &known, &root).await;
+            accounts = self.accounts_at_home(&coming, &known).await;
+        }
+        let mut opens = accounts.iter().map(|account| account.as_ref().is_some_and(|a| known.open_root(a).is_ok()));
+        coming.safes.retain(|_| opens.next() == Some(true));
+        if coming.safes.len() < usize::from(coming.agreed.enrolment.threshold) {
+            let text = "Too few of your safes know this key: at the others it was revoked, or they did not answer.";
+            return Err(EngineError::new(("too-few-safes", text, elsewhere)));
+        }
+        Ok((coming, known))
     }
 
     /// The same, with a passphrase that is normalised.
@@ -463,10 +496,6 @@ impl Driver {
         let note = Note::new(credential_id(&credential), label);
         let arriving = safes.iter().map(|found| self.arrive_at(&key, found, known, &credential, &note));
         let told: Vec<Told> = join_all(arriving).await.into_iter().flatten().collect();
-        if told.is_empty() && matches!(known, Recognised::Device(_)) {
-            let text = "Your safes do not know this key: it was revoked, or is of an enrolment before this one.";
-            return Err(EngineError::new(("device-unknown", text, Some("Use your recovery name and passphrase."))));
-        }
         let mine = (credential.clone(), label.to_owned());
         let (mut back, liars) =
             come_back(name, &key, known, mine, told, past, &mut fresh_rng()?).map_err(login_error)?;

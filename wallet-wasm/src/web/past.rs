@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures::future::join_all;
 use protocol::{
     codec,
-    crypto::{Secret, blake3},
+    crypto::blake3,
     ids::SafeId,
     owner::{
         login::Recognised,
@@ -58,8 +58,7 @@ impl Driver {
 
     /// The same with what a device has made of its input, after a look for it.
     pub(crate) async fn list_past_with_device(&self, output: &[u8]) -> Result<Vec<PastView>, EngineError> {
-        let coming = self.coming()?;
-        let known = coming.unlock(&Secret::try_from(output)?)?;
+        let (coming, known) = self.recognise_device(output).await?;
         self.look_back(coming, known, Vec::new()).await
     }
 

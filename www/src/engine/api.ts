@@ -312,6 +312,8 @@ export interface CredentialView {
   added: number;
   /** Names of the safes that know it. */
   safes: string[];
+  /** Those of them where it is known for an enrolment before this one: it brings nobody back from there until it is renewed. Passkeys only. */
+  behind: string[];
   /** It is this wallet's. */
   mine: boolean;
 }
@@ -807,7 +809,7 @@ export interface Engine {
   lookForDevice(handle: Uint8Array, addresses: string[]): Promise<LookReport>;
   /** What a passkey makes its output of for `comeBackWithDevice`. */
   deviceInput(): Promise<Uint8Array>;
-  /** Comes back with that output, after `lookForDevice`. Costs no guess. Error `device-unknown`. */
+  /** Comes back with that output, after `lookForDevice`. Costs no guess. Error `device-unknown`; `device-behind`: it was added to an enrolment before this one. */
   comeBackWithDevice(output: Uint8Array, label: string): Promise<CameBack>;
   /**
    * Comes back with the passphrase, after `lookForOwner` or `lookWithKit`; again, for safes that were away, or to take the book back from another device. Costs a
@@ -840,10 +842,17 @@ export interface Engine {
   makeKit(passphrase: string): Promise<KitReport>;
   /** It is on paper, from which the code was read; from now on it is the one that counts. Error `other-kit`. */
   confirmKit(code: string): Promise<DoneReport>;
-  /** Begins to add a passkey or security key as a way to come back. */
+  /** Begins to add a passkey or security key as a way to come back, or to renew one. */
   beginDevice(passphrase: string): Promise<DeviceWish>;
   /** Adds it, with its output, and tries it. Error `too-many-credentials`, `not-proven`. */
   addDevice(output: Uint8Array, label: string): Promise<DoneReport>;
+  /**
+   * Renews one that was added for an enrolment before, after `beginDevice`: with its user's handle, and its output for the input of the wish. Error `not-the-device`,
+   * `other-device`, `device-unknown`, `too-many-credentials`, `not-proven`.
+   */
+  renewDevice(credential: string, handle: Uint8Array, output: Uint8Array): Promise<DoneReport>;
+  /** Forgets what `beginDevice` began, if nothing came of it. */
+  endDevice(): Promise<void>;
   /** The signed certificate of one deposit, also of one that is kept as evidence; COSE_Sign1 bytes, for a file. */
   certificate(depositId: string): Promise<Uint8Array>;
   /** Forgets one that is kept as evidence. */

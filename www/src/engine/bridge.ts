@@ -110,6 +110,9 @@ export async function openEngine(dbName: string, onFailure: (error: EngineError)
     makeKit: (passphrase) => remote.makeKit(passphrase),
     confirmKit: (code) => remote.confirmKit(code),
     beginDevice: (passphrase) => remote.beginDevice(passphrase),
+    endDevice: () => remote.endDevice(),
+    renewDevice: (credential, handle, output) =>
+      remote.renewDevice(credential, transfer(handle, [handle.buffer]), transfer(output, [output.buffer])),
     addDevice: (output, label) => remote.addDevice(transfer(output, [output.buffer]), label),
     certificate: (depositId) => remote.certificate(depositId),
     dropExhibit: (depositId) => remote.dropExhibit(depositId),

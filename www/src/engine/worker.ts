@@ -196,6 +196,10 @@ const host = {
   makeKit: here((passphrase: string) => engine().makeKit(passphrase)),
   confirmKit: here((code: string) => engine().confirmKit(code)),
   beginDevice: here((passphrase: string) => engine().beginDevice(passphrase)),
+  endDevice: here(() => Promise.resolve(engine().endDevice())),
+  renewDevice: here((credential: string, handle: Uint8Array, output: Uint8Array) =>
+    engine().renewDevice(credential, handle, output),
+  ),
   addDevice: here((output: Uint8Array, label: string) => engine().addDevice(output, label)),
   importCertificates: here((file: Uint8Array, passphrase: string) =>
     engine().importCertificates(file, passphrase),

@@ -1,14 +1,20 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
-import type { CredentialsReport, CredentialView, DoneReport, WalletView } from '../../engine/api.ts';
+import type {
+  CredentialsReport,
+  CredentialView,
+  DeviceWish,
+  DoneReport,
+  WalletView,
+} from '../../engine/api.ts';
 import { session } from '../../engine/session.ts';
 import { count, date } from '../../shared/format.ts';
 import { icon } from '../../shared/icons.ts';
 import { field, Page } from '../../shared/page.ts';
 import '../../shared/strength.ts';
 import { base } from '../../shared/styles.ts';
-import { enrolDevice, obstacle, wipe } from '../unlock/webauthn.ts';
+import { enrolDevice, obstacle, recall, wipe } from '../unlock/webauthn.ts';
 
 const kinds = { wallet: 'Device with your wallet', device: 'Passkey or security key', kit: 'Printed kit' };
 
@@ -102,7 +108,7 @@ export class Credentials extends Page {
   }
 
   #credential(credential: CredentialView): TemplateResult {
-    const { id, kind, added, safes, mine } = credential;
+    const { id, kind, added, safes, behind, mine } = credential;
     return html`<li class="stack tight" data-testid="credential-row" data-kind=${kind} data-label=${credential.label} data-mine=${mine}>
       <div class="row apart">
         <div class="what">
@@ -124,6 +130,7 @@ export class Credentials extends Page {
               </button>`
         }
       </div>
+      ${behind.length > 0 ? this.#behind(credential) : nothing}
       ${
         this.asked === id
           ? html`${
@@ -132,9 +139,9 @@ export class Credentials extends Page {
                       Your safes forget this device at once. Whoever has it and can unlock it may have copies of your keys, so what
                       you have backed up is protected anew, under keys that it does not have; what needs words or a file from you is left to
                       you. Your other devices have to come back afterwards, passkeys to be
-                      added again, and a kit printed again. <a href="#/recover">Recover</a> shows how far it is.
+                      renewed here, and a kit printed again. <a href="#/recover">Recover</a> shows how far it is.
                     </p>
-                    ${this.#confirm('Shut it out', (passphrase, next) => session.engine.deviceLost(id, passphrase, next), true)}`
+                    ${this.#confirm('Shut it out', (passphrase, next) => session.engine.deviceLost(id, passphrase, next), { another: true })}`
                 : this.#confirm('Revoke', (passphrase) => session.engine.revoke(id, passphrase))
             }`
           : nothing
@@ -142,10 +149,61 @@ export class Credentials extends Page {
     </li>`;
   }
 
+  /** A passkey is of one enrolment: after another one it has to be at hand once. */
+  #behind({ id, safes, behind }: CredentialView): TemplateResult {
+    const renewing = `renew ${id}`;
+    const where = behind.length < safes.length ? ` at ${behind.join(', ')}` : '';
+    return html`<p class="notice warn" data-testid="credential-behind">
+        ${icon('alert')}
+        <span>
+          Your passphrase or your safes were changed since it was last used here, so it does not bring you back${where}. Renew it, and it
+          does. If you no longer have it, revoke it: your safes still take whoever has it for you.
+        </span>
+      </p>
+      ${
+        this.#obstacle
+          ? html`<p class="muted small">${this.#obstacle}</p>`
+          : html`<div>
+              <button type="button" class="small" data-testid="credential-renew" ?disabled=${this.busy} @click=${() => this.#ask(renewing)}>
+                Renew
+              </button>
+            </div>`
+      }
+      ${
+        this.asked === renewing
+          ? this.#confirm('Use it', (passphrase) => this.#renew(id, passphrase), {
+              style: 'primary',
+              done: 'Renewed and tried',
+            })
+          : nothing
+      }`;
+  }
+
+  #renew(id: string, passphrase: string): Promise<DoneReport> {
+    return this.#withDevice(passphrase, async ({ input }) => {
+      const { handle, output } = await recall(input, this.#leaving.signal);
+      try {
+        return await session.engine.renewDevice(id, handle, output);
+      } finally {
+        wipe(handle);
+        wipe(output);
+      }
+    });
+  }
+
+  /** Shows its owner to the safes for one use of a passkey, whatever comes of it. */
+  async #withDevice(passphrase: string, use: (wish: DeviceWish) => Promise<DoneReport>): Promise<DoneReport> {
+    try {
+      return await use(await session.engine.beginDevice(passphrase));
+    } finally {
+      await session.engine.endDevice();
+    }
+  }
+
   #confirm(
     what: string,
     work: (passphrase: string, next: string | null) => Promise<DoneReport>,
-    another = false,
+    { another = false, style = 'danger', done = 'Done' } = {},
   ): TemplateResult {
     const submit = (event: SubmitEvent) => {
       event.preventDefault();
@@ -155,7 +213,7 @@ export class Credentials extends Page {
         const report = await work(passphrase, next);
         this.asked = null;
         await this.#load();
-        return sentence('Done', report);
+        return sentence(done, report);
       });
     };
     return html`<form class="stack tight ask" @submit=${submit}>
@@ -170,7 +228,7 @@ export class Credentials extends Page {
               </sr-strength>`
           : nothing
       }
-      <div><button class="danger" data-testid="credential-confirm" ?disabled=${this.busy}>${what}</button></div>
+      <div><button class=${style} data-testid="credential-confirm" ?disabled=${this.busy}>${what}</button></div>
     </form>`;
   }
 
@@ -231,16 +289,17 @@ export class Credentials extends Page {
     const form = event.currentTarget as HTMLFormElement;
     const [label, passphrase] = [field(event, 'label').trim(), field(event, 'passphrase')];
     void this.#change(async () => {
-      const wish = await session.engine.beginDevice(passphrase);
-      const output = await enrolDevice(wish, this.#leaving.signal);
-      try {
-        const report = await session.engine.addDevice(output, label || 'a key');
-        form.reset();
-        await this.#load();
-        return sentence('Added and tried', report);
-      } finally {
-        wipe(output);
-      }
+      const report = await this.#withDevice(passphrase, async (wish) => {
+        const output = await enrolDevice(wish, this.#leaving.signal);
+        try {
+          return await session.engine.addDevice(output, label || 'a key');
+        } finally {
+          wipe(output);
+        }
+      });
+      form.reset();
+      await this.#load();
+      return sentence('Added and tried', report);
     });
   }
 

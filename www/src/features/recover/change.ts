@@ -154,8 +154,8 @@ export class Change extends Page {
         of then. While it lasts, this device keeps what it needs of both passphrases.
       </p>
       <p class="muted small" data-testid="change-after">
-        Afterwards: passkeys for coming back have to be added again, and a printed kit made again. What you do not know, revoke under
-        <a href="#/returning">ways to come back</a>: it would still be let in to fetch.
+        Afterwards: passkeys for coming back have to be renewed under <a href="#/returning">ways to come back</a>, and a printed kit made
+        again. What you do not know, revoke there: it would still be let in to fetch.
       </p>
       <div>
         <button class="primary" data-testid="change-submit" ?disabled=${this.busy || taking < 2}>

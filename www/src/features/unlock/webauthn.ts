@@ -108,8 +108,28 @@ export async function discover(signal: AbortSignal): Promise<{ id: string; handl
       publicKey: { rpId: location.hostname, challenge: challenge(), userVerification: 'required' },
     }),
   );
-  const handle = got.response instanceof AuthenticatorAssertionResponse ? got.response.userHandle : null;
-  return { id: got.id, handle: new Uint8Array(handle ?? new ArrayBuffer(0)) };
+  return { id: got.id, handle: handleOf(got) };
+}
+
+/** A passkey that says whose it is, with what it makes of the input: for safes that have shown who they are already. */
+export async function recall(
+  input: string,
+  signal: AbortSignal,
+): Promise<{ handle: Uint8Array; output: Uint8Array }> {
+  const got = await asked(
+    navigator.credentials.get({
+      signal,
+      publicKey: {
+        rpId: location.hostname,
+        challenge: challenge(),
+        userVerification: 'required',
+        extensions: { prf: { eval: { first: toBytes(input) } } },
+      },
+    }),
+  );
+  const output = outputOf(got);
+  if (!output) throw unable();
+  return { handle: handleOf(got), output };
 }
 
 /** What this passkey makes of the input. */
@@ -131,7 +151,7 @@ export async function answer(
     }),
   );
   const output = outputOf(got);
-  if (!output) throw withoutPrf();
+  if (!output) throw unable();
   return output;
 }
 
@@ -157,12 +177,28 @@ function outputOf(credential: PublicKeyCredential): Uint8Array | null {
   return first instanceof ArrayBuffer ? new Uint8Array(first) : null;
 }
 
+/** What the authenticator keeps as its user's handle; empty: nothing. */
+function handleOf({ response }: PublicKeyCredential): Uint8Array {
+  const handle = response instanceof AuthenticatorAssertionResponse ? response.userHandle : null;
+  return new Uint8Array(handle ?? new ArrayBuffer(0));
+}
+
 function withoutPrf(): EngineError {
   return new EngineError({
     code: 'passkey-without-prf',
     message:
       'This passkey or security key can sign in to websites, but it cannot open a wallet: it, or this browser, lacks the function for that (“PRF”).',
     next: 'Your wallet is as it was. Try another one, or another browser. What it has kept for this page now is of no use; you may delete it there.',
+  });
+}
+
+/** The same of one that was made elsewhere, and works there. */
+function unable(): EngineError {
+  return new EngineError({
+    code: 'passkey-without-prf',
+    message:
+      'This browser cannot use the passkey or security key that way: it lacks the function for that (“PRF”).',
+    next: 'Keep it: it is as it was. Try another browser.',
   });
 }
 
