@@ -73,6 +73,8 @@ fn there_and_back(text: &str, times: usize) -> Vec<Needle> {
     let words = Some(derive_secret(&secret(72), "test", b"words")).filter(|_| text.contains("memory"));
     let d = derive_secret(&secret(73), "test", b"d");
     let bundle = Zeroizing::new(derive_secret(&secret(74), "test", b"content").expose().repeat(times));
+    // What these derivations left there is not copied along in the gaps of what is moved from the stack to the heap.
+    use_stack();
     let backup = BackupId([6; 16]);
     let layout = Layout::new(backup, &plan, bundle.len() as u64, 1 << 20).unwrap();
     let pieces = lay(&layout, &op_seed, words.as_ref(), &bundle, 0).unwrap();
