@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -240,6 +240,23 @@ export class Wallet {
     for (const pid of pids) killIfThere(pid);
     await closed;
     while ((await Promise.all(pids.map(isRunning))).some(Boolean)) await new Promise(setImmediate);
+  }
+
+  /**
+   * What the disk of a killed browser may hold: of a write that was under way, only its beginning. Chromium keeps IndexedDB in LevelDB, whose
+   * log it goes on with (leveldb `doc/log_format.md`: checksum of 4 bytes, length of 2, type, then so many bytes).
+   */
+  async tearLastWrite() {
+    const root = join(this.#profile, 'Default', 'IndexedDB');
+    const files = (await readdir(root, { recursive: true })).filter((name) =>
+      /\.leveldb\/\d+\.log$/.test(name),
+    );
+    assert.equal(files.length, 1, 'one log is being written');
+    const log = join(root, files[0]);
+    // The beginning of a write that happened, with less than its length says.
+    const written = await readFile(log);
+    assert.ok(written.readUInt16LE(4) > 16);
+    await appendFile(log, written.subarray(0, 7 + 16));
   }
 
   /** The browser's process, which Chromium names in the lock of the profile: `host-1234`. */

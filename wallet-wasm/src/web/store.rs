@@ -9,7 +9,7 @@ use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use litemap::LiteMap as Map;
 use rexie::{Rexie, TransactionMode};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::IdbTransaction;
 
 use crate::store::{Commit, Store, StoreError, Stored};
@@ -37,6 +37,20 @@ extern "C" {
         mode: &str,
         options: &JsValue,
     ) -> Result<IdbTransaction, JsValue>;
+}
+
+/// Has the browser begin a new log for what is stored here.
+///
+/// A power cut may leave only the beginning of the last write on the disk. Chromium passes over it, yet goes on writing in the same log right
+/// behind it, and what is written there it cannot read when it is started once more: it then takes the database for broken and deletes it
+/// (<https://github.com/google/leveldb/issues/1287>). Deleting any database of the origin makes it move all of the log into a table and begin
+/// another one, within some milliseconds. Who loses power in these, after a cut, is not helped; nor is who lost it while the list of tables
+/// was being written, which happens far less often. The wallet does not wait for it, and goes on without it: a window that the browser has
+/// frozen could hold it up.
+async fn begin_new_log(name: &str) -> Result<(), rexie::Error> {
+    let name = format!("{name}-log");
+    Rexie::builder(&name).version(1).add_object_store(rexie::ObjectStore::new("nothing")).build().await?.close();
+    Rexie::delete(&name).await
 }
 
 /// The wallet's database.
@@ -83,6 +97,8 @@ impl RexieStore {
     /// # Errors
     /// [`StoreError`]: IndexedDB is not to be had, as in some private windows.
     pub async fn open(name: &str) -> Result<Self, StoreError> {
+        let own = name.to_owned();
+        spawn_local(async move { drop(begin_new_log(&own).await) });
         let store = |name| rexie::ObjectStore::new(name);
         let reader = Rexie::builder(name)
             .version(LAYOUT)
