@@ -233,3 +233,74 @@ test('a change that a lost device has announced is taken over by another one', a
   await lost.recover(fourth);
   assert.equal(await lost.reveal(fourth), '4711');
 });
+
+/**
+ * One of these safes has a change in force, and the others have been told of it and no more: what is said to them after their part in it and the
+ * announcement does not arrive. Gives what resolves when it is so.
+ */
+async function stopWhenOneCommits(wallet, [first, ...others]) {
+  for (const url of others) {
+    let [tries, told] = [0, 0];
+    await wallet.page.context().route(`${url}/**`, (route) => {
+      const path = route.request().method() === 'POST' ? new URL(route.request().url()).pathname : '';
+      if (path.endsWith('/evaluate')) tries += 1;
+      // It proves its part, and takes the head that announces the change.
+      if (tries === 2 && path.endsWith('/channel')) told += 1;
+      return tries > 2 || told > 2 ? route.abort() : route.continue();
+    });
+  }
+  let tries = 0;
+  return wallet.page.context().waitForEvent('response', {
+    // The first try is that of the passphrase of now, the second one of what is staged, the third one of what is in force.
+    predicate: (response) => {
+      const { origin, pathname } = new URL(response.url());
+      if (response.request().method() === 'POST' && origin === first && pathname.endsWith('/evaluate'))
+        tries += 1;
+      return tries === 3;
+    },
+  });
+}
+
+test('a device that was lost when one safe had its change in force is shut out at the others', async (t) => {
+  const lost = await Wallet.fresh(product);
+  t.after(() => lost.close());
+  await lost.create();
+  await lost.addSafes();
+  await lost.backUp(await lost.addText('Door code', '4711'));
+  const name = await lost.enrol('Gerda', OLD);
+  const committed = stopWhenOneCommits(lost, product.safes);
+  await beginChange(lost, 'change-passphrase', async () => {
+    await lost.fill('change-current', OLD);
+    await lost.fill('change-new', NEW);
+    await lost.fill('change-again', NEW);
+  });
+  await committed;
+  await lost.page.goto('about:blank');
+
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(OLD);
+  await second.openReturning();
+  const last = 'nobody has painted the bridge in green';
+  await second
+    .find('credential-row', { kind: 'wallet', mine: false })
+    .getByTestId('credential-revoke')
+    .click();
+  await second.revoke('', OLD, undefined, last);
+  await second.click('nav-recover');
+  await changed(second);
+  await second.settledBook();
+  assert.equal(await second.find('owner-seats').getByRole('listitem').count(), 4, 'one of five is left out');
+
+  const third = await Wallet.fresh(product);
+  t.after(() => third.close());
+  await third.create('one more wallet altogether');
+  await third.lookFor(name);
+  await third.comeBack(OLD, 'wrong-passphrase');
+  await third.comeBack(last);
+  const door = await third.recoverableId('Door code');
+  await third.recover(door);
+  assert.equal(await third.reveal(door), '4711');
+});

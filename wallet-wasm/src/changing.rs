@@ -22,7 +22,7 @@ use protocol::{
     owner::{
         book::{Announced, Left, MAX_LEFT},
         enrolment::{Enrolment, OwnerRoot, Stretched},
-        login::{ChannelKey, Known},
+        login::{Agreed, ChannelKey, Known},
         messages::{Account, Action, Answering, Epoch, Evaluated, Guess, Opening, Outcome, Refusal, Topic},
         ticket::Right,
     },
@@ -613,7 +613,9 @@ pub(crate) fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Opt
             let joins = changing.joining.iter().any(|seat| seat.safe == *safe);
             let joined = joins || changing.old_key(safe).is_none();
             let back = match step {
-                Step::Shared | Step::Answered | Step::Current | Step::Dropped => Step::Opened,
+                Step::Shared => Step::Opened,
+                // Anybody may have said so. It is asked once more for what only a safe can answer that has it in force; one that was set back cannot, and gets it again.
+                Step::Answered | Step::Current | Step::Dropped => Step::Committed,
                 Step::Opened | Step::Proven if joined => Step::Named,
                 _ => return Some(Meaning::Refused("does not know the passphrase that was in force".to_owned())),
             };
@@ -621,6 +623,15 @@ pub(crate) fn refused(state: &State, safe: &SafeId, errand: Errand, problem: Opt
         }
         _ => None,
     }
+}
+
+/// Those of these safes in which another enrolment is in force than the one that the owner has shown himself for: a device has begun to put it in force, and is gone. They take no
+/// part in a change that takes its place, for they let nobody do anything who has the passphrase before only.
+pub fn taken<'a>(agreed: &Agreed, accounts: impl IntoIterator<Item = (&'a SafeId, &'a Account)>) -> Vec<SafeId> {
+    let other = |(safe, account): &(&SafeId, &Account)| {
+        account.current.is_some_and(|current| current != agreed.enrolment.id_at(safe))
+    };
+    accounts.into_iter().filter(other).map(|(safe, _)| *safe).collect()
 }
 
 /// A safe has forgotten what it had taken: it gets the same again.

@@ -6,8 +6,10 @@ use protocol::{
     owner::{book::Announced, login::ChannelKey},
 };
 use safe_worker::owner::UNUSED_SPAN;
+use tests::world::Then;
 use wallet_wasm::{
-    changing::{Change, OldKey, Site, Step, exposed},
+    changing::{Change, OldKey, Site, Step, exposed, taken},
+    exchange::Answer,
     session::Action,
     view::{ChangeView, draw},
 };
@@ -947,6 +949,70 @@ fn a_device_is_shut_out_that_was_lost_in_the_middle_of_a_change() {
     for passphrase in [PASSPHRASE, NEW] {
         let comer = Comer { passphrase, ..Comer::new(&safes, second.now(), &ALL, 9) };
         assert!(matches!(comer.try_in(), Err(LoginError::WrongPassphrase)));
+    }
+}
+
+/// At one of its safes what the lost device had begun is in force: that one lets the owner do nothing by the passphrase that he has, and is left out.
+#[test]
+fn a_device_is_shut_out_although_a_safe_has_what_it_had_begun() {
+    let (store, safes) = (leak(), Safes::new(N));
+    let (mut lost, _) = changing(store, &safes, &ALL);
+    let first = safes.all[0].id();
+    run_without(
+        &mut lost,
+        &safes,
+        |action| matches!(action, Action::Owner(safe, Errand::Change(Step::Proven)) if *safe != first),
+    );
+    let comer = Comer::new(&safes, lost.now(), &ALL, 2);
+    let mut second = comer.come_back(2);
+    settle(&mut second, &safes);
+    assert_eq!(second.state.owner.as_ref().unwrap().generation, 1);
+    let known = comer.log_in();
+    let accounts: Vec<_> = ALL.iter().map(|at| (safes.all[*at].id(), comer.act(&known, *at, Act::Show))).collect();
+    let accounts = accounts.iter().filter_map(|(id, outcome)| match outcome {
+        Outcome::Account(account) => Some((id, account)),
+        _ => None,
+    });
+    assert_eq!(taken(known.agreed(), accounts), [first]);
+    let change = next_of(ABOVE, &safes, &second, &ALL, (PASSPHRASE, OTHER), &[1, 2, 3, 4], 3);
+    second.handle(Event::ChangeOwner(Box::new(Change { instead: true, renews: true, ..change }))).unwrap();
+    settle(&mut second, &safes);
+    settle(&mut second, &safes);
+    let owner = second.state.owner.as_ref().unwrap();
+    assert!(owner.changing.is_none() && owner.generation == 3 && !owner.is_behind());
+    assert!(owner.seat(&first).is_none() && owner.leaving.is_empty());
+    let comer = Comer { passphrase: OTHER, ..Comer::new(&safes, second.now(), &[0, 1, 3, 4], 9) };
+    assert!(comer.come_back(9).state.owner.as_ref().unwrap().generation == 3);
+}
+
+/// Nobody has signed that a safe does not know its owner: whoever says so on the way costs one more round.
+#[test]
+fn a_change_goes_on_although_somebody_says_that_a_safe_does_not_know_its_owner() {
+    for step in [Step::Shared, Step::Answered, Step::Current] {
+        let (store, safes) = (leak(), Safes::new(N));
+        let (mut wallet, _) = changing(store, &safes, &ALL);
+        let is_due = |wallet: &Wallet<'_>| {
+            let all = wallet.session.actions(&wallet.state, wallet.now());
+            all.into_iter().find(|action| matches!(action, Action::Owner(_, Errand::Change(due)) if *due == step))
+        };
+        let due = loop {
+            if let Some(due) = is_due(&wallet) {
+                break due;
+            }
+            let action = wallet.session.actions(&wallet.state, wallet.now()).into_iter().next().unwrap();
+            wallet.act(&action, &safes, Fault::None).unwrap();
+        };
+        let mut then = wallet.begin(&due).unwrap();
+        while let Then::Send(sending) = then {
+            let heard = safes.send(&sending.request, sending.body.clone(), wallet.now());
+            let denied =
+                Answer { status: 403, body: Vec::new(), problem: Some((Problem::NotOwner.type_uri(), wallet.now())) };
+            let answer = if sending.request.method == "POST" { Some(denied) } else { heard };
+            then = wallet.answered(&sending, answer).unwrap();
+        }
+        settle(&mut wallet, &safes);
+        let owner = wallet.state.owner.as_ref().unwrap();
+        assert!(owner.changing.is_none() && owner.generation == 2 && !owner.is_behind(), "{step:?}");
     }
 }
 

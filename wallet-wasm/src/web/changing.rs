@@ -7,15 +7,17 @@ use protocol::{
     ids::SafeId,
     owner::{
         enrolment::{Enrolling, OwnerRoot, Stretched, may_be},
+        login::Recognised,
         name::NameKey,
     },
     passphrase::{self, check_new},
 };
 
 use crate::{
-    changing::{Change, OldKey},
+    changing::{Change, OldKey, taken},
     machine::{Event, WalletError},
     owner::Making,
+    state::Level,
     web::{
         credentials::DoneReport,
         driver::{Driver, fresh_rng},
@@ -93,12 +95,35 @@ impl Driver {
         // An enrolled wallet has guesses of its own, so that no stranger keeps its owner from acting.
         coming.counted_by(Some(owner.credential.clone()));
         let (known, _) = self.log_in(&coming, &current).await?;
+        let mut ids = ids.to_vec();
+        if instead {
+            let shown = Recognised::Passphrase(Box::new(known.clone()));
+            let accounts = self.accounts_at_home(&coming, &shown).await;
+            let asked = coming.safes.iter().map(|found| &found.safe.id).zip(&accounts);
+            let taken = taken(known.agreed(), asked.filter_map(|(id, account)| Some((id, account.as_ref()?))));
+            let names = self.with(|open| {
+                let wanted = taken.iter().filter(|id| ids.contains(id));
+                wanted.map(|id| open.state.nickname(id)).collect::<Vec<_>>().join(", ")
+            })?;
+            if !names.is_empty() {
+                let text = format!(
+                    "What the other device had begun is in force at {names}, so it no longer brings you back. Choose another safe in its place."
+                );
+                ids.retain(|id| !taken.contains(id));
+                self.handle(Event::Note(Level::Warning, text)).await?;
+            }
+        }
+        let threshold = threshold.min(u8::try_from(ids.len()).unwrap_or(u8::MAX));
+        if !may_be(usize::from(threshold), ids.len()) {
+            let text = "Too few of your safes are left that know the passphrase in force.";
+            return Err(EngineError::new(("too-few-safes", text, Some("Change to other safes under “Recover”."))));
+        }
         let mut rng = fresh_rng()?;
         let enrolment = &known.agreed().enrolment;
         let last = enrolment.generation.max(owner.announced.map_or(0, |other| other.generation));
         let generation = last.saturating_add(1);
         let seed = Secret::make_random(&mut rng);
-        let enrolling = Enrolling::start(&seed, ids, threshold, &new, PassphraseCost::STANDARD)?;
+        let enrolling = Enrolling::start(&seed, &ids, threshold, &new, PassphraseCost::STANDARD)?;
         let enrolling = enrolling.after(OwnerRoot::new(root));
         let (stretch, output) = enrolling.to_stretch();
         let stretched = self.derive_key_of(stretch, output).await?;
