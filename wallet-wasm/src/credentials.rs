@@ -9,11 +9,11 @@ use protocol::{
     owner::{
         device::Device,
         enrolment::OwnerRoot,
-        kit::{KitSafe, Printed, safes_digest},
-        login::Agreed,
-        messages::{Account, Action, CredentialKind},
+        kit::{Kit, KitSafe, Printed, safes_digest},
+        login::{Agreed, Counter},
+        messages::{Account, Action, CredentialKind, NewCredential},
         name::NameKey,
-        note::{CredentialId, Note},
+        note::{CredentialId, Note, credential_id},
     },
 };
 use rand_core::CryptoRng;
@@ -105,6 +105,44 @@ pub fn give<R: CryptoRng>(
     let note = Note::new(device.credential_id(), label).of_generation(agreed.enrolment.generation);
     let note = note.seal(name, safe, rng)?;
     device.credential(agreed, root, safe, note, rng).map(Action::Add)
+}
+
+/// The kits that a safe lists, the newest first.
+fn kits_at(name: &NameKey, safe: &SafeId, account: &Account) -> Vec<Listed> {
+    let mut kits = list(name, &[(*safe, account.clone())]);
+    kits.retain(|one| one.kind == CredentialKind::Kit);
+    kits
+}
+
+/// What one safe is told of a new kit: those that were made and never printed make room for it; the one in the drawer stays until this one is beside it. `before`: the code of that
+/// one, if this wallet has printed it.
+///
+/// # Errors
+/// [`CryptoError`] never; the type is that of sealing.
+pub fn give_kit<R: CryptoRng>(
+    name: &NameKey,
+    kit: &Kit,
+    before: Option<&str>,
+    (safe, account): (&SafeId, &Account),
+    rng: &mut R,
+) -> Result<Vec<Action>, CryptoError> {
+    let code = kit.code();
+    let kits = kits_at(name, safe, account);
+    // Without knowing which one is in the drawer, the oldest is kept.
+    let kept = kits.iter().find(|one| Some(one.label.as_str()) == before).or(kits.last()).map(Listed::name);
+    let others = kits.iter().filter(|one| Some(one.name()) != kept && one.label != code);
+    let mut actions: Vec<Action> = others.flat_map(|one| &one.at).map(|at| Action::Revoke(at.number)).collect();
+    let note = Note::new(credential_id(&kit.secret), &code).seal(name, safe, rng)?.into();
+    let (kind, key) = (CredentialKind::Kit, Counter::Kit(kit.secret.clone()).key_at(safe));
+    actions.push(Action::Add(NewCredential { kind, key, note, wrap: None, locator: None }));
+    Ok(actions)
+}
+
+/// What one safe is told when a kit is on paper: those before it count no more.
+pub fn keep_kit(name: &NameKey, kit: &Kit, (safe, account): (&SafeId, &Account)) -> Vec<Action> {
+    let code = kit.code();
+    let others = kits_at(name, safe, account).into_iter().filter(|one| one.label != code);
+    others.flat_map(|one| one.at).map(|at| Action::Revoke(at.number)).collect()
 }
 
 /// The owner's safes as a kit names them, where this wallet has them.

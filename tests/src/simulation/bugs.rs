@@ -56,10 +56,14 @@ pub enum Bug {
     IgnoresTurns,
     /// A safe does not keep what a device of an owner lets go.
     LetsGoAtOnce,
+    /// A safe forgets passkeys and kits.
+    ForgetsWays,
+    /// A safe counts the tries with a kit among everybody's.
+    CountsKitsWithOthers,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 23] = [
+pub const BUGS: [Bug; 25] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -83,6 +87,8 @@ pub const BUGS: [Bug; 23] = [
     Bug::ForgetsGuesses,
     Bug::IgnoresTurns,
     Bug::LetsGoAtOnce,
+    Bug::ForgetsWays,
+    Bug::CountsKitsWithOthers,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.

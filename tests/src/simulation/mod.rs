@@ -1,7 +1,7 @@
 //! A small world that runs through its own bad days, again and again, each time from another seed.
 //!
 //! Several wallets, each in one or two windows on a disk of its own, use up to seven safes, with rules, little room and few tokens, and carry
-//! certificates of what may live only once to each other. In one of four runs somebody is enrolled, and has more devices than one ([`owning`]), and one of them is stolen in the end ([`robbing`]). Whatever a network, a disk, a safe or a person may
+//! certificates of what may live only once to each other. In one of four runs somebody is enrolled, and has more devices than one ([`owning`]), a passkey and a kit ([`ways`]); a device is lost ([`losing`]), and one is stolen in the end ([`robbing`]). Whatever a network, a disk, a safe or a person may
 //! do is drawn from the seed, one step at a time, and after every step everything is looked at ([`check`]). Then the faults end, and all has to
 //! come to rest: operations end, values are rebuilt from what the safes have, and safes hold what the wallets have certificates for and nothing
 //! else. The same seed gives the same run.
@@ -9,9 +9,11 @@
 mod bugs;
 mod check;
 mod disk;
+mod losing;
 mod network;
 mod owning;
 mod robbing;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -206,6 +208,8 @@ struct World<'a, 'r> {
     spare: Vec<&'a Disk>,
     /// Safes as somebody sees them who has no wallet.
     doors: State,
+    /// Somebody else has told a wallet that a safe does not know it any more, which it was to leave.
+    unheard: bool,
     /// The book at the safes may be another one than when it was looked at.
     book_moved: bool,
     /// In some runs safes want tokens, and these are soon used up.
@@ -272,6 +276,7 @@ impl<'a, 'r> World<'a, 'r> {
             person: None,
             spare: spare.iter().collect(),
             doors: State::default(),
+            unheard: false,
             book_moved: false,
             token_key,
             tokens: Vec::new(),

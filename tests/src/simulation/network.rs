@@ -59,6 +59,12 @@ impl Flight {
     pub(super) const fn is_of(&self, owner: usize) -> bool {
         self.owner == owner
     }
+
+    /// Whoever sent it is gone: it arrives, and nobody hears of it.
+    pub(super) const fn goes_on_alone(&mut self) -> bool {
+        self.echo = true;
+        matches!(self.leg, Leg::Out)
+    }
 }
 
 /// An answer that was on the wire: somebody may send it again.
@@ -69,13 +75,14 @@ pub(super) struct Heard {
 }
 
 /// Problems that anybody can claim a safe to have.
-const CLAIMED: [Problem; 6] = [
+const CLAIMED: [Problem; 7] = [
     Problem::Conflict,
     Problem::Gone,
     Problem::NotFound,
     Problem::ClaimExpired,
     Problem::ClaimUnreadable,
     Problem::OverQuota,
+    Problem::NotOwner,
 ];
 
 impl World<'_, '_> {
@@ -136,7 +143,7 @@ impl World<'_, '_> {
                 self.fault("message lost after");
                 None
             }
-            Fate::Forged => self.forge(sending.request.safe, answer),
+            Fate::Forged => self.forge(&sending, answer),
             _ => answer,
         };
         if let Some(answer) = answer.as_ref().filter(|_| self.heard.len() < 60) {
@@ -170,7 +177,7 @@ impl World<'_, '_> {
             self.fault("quota hit");
         }
         self.say(|| format!("  safe {index} answers {:?}", answer.as_ref().map(|a| (a.status, &a.problem))));
-        if lie == 1 { self.forge(sending.request.safe, answer) } else { answer }
+        if lie == 1 { self.forge(sending, answer) } else { answer }
     }
 
     pub(super) fn clock_of(&self, index: usize) -> Seconds {
@@ -217,8 +224,9 @@ impl World<'_, '_> {
     }
 
     /// What somebody on the way, or the safe itself, may send instead.
-    fn forge(&mut self, safe: SafeId, answer: Option<Answer>) -> Option<Answer> {
+    fn forge(&mut self, sending: &Sending, answer: Option<Answer>) -> Option<Answer> {
         self.leaky = true;
+        let safe = sending.request.safe;
         let others: Vec<usize> = (0..self.heard.len()).filter(|at| self.heard[*at].safe == safe).collect();
         match (self.dice.below(5), answer) {
             (0, Some(mut answer)) if !answer.body.is_empty() => {
@@ -244,6 +252,9 @@ impl World<'_, '_> {
             _ => {
                 self.fault("problem claimed");
                 let problem = CLAIMED[self.dice.below(CLAIMED.len())];
+                let leaves = matches!(sending.action, Action::Owner(_, wallet_wasm::owner::Errand::Leave));
+                // The wallet believes that it has left, which costs nothing but an account that stays.
+                self.unheard |= leaves && problem == Problem::NotOwner;
                 let times = [0, 1, self.now, self.now + 9_000, self.now + 900 * super::DAY, u64::MAX];
                 let time = times[self.dice.below(times.len())];
                 let problem = Some((problem.type_uri(), time));

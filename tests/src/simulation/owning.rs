@@ -12,16 +12,16 @@ use protocol::{
     owner::{
         book::HeadContent,
         budget::{GUESS_PAUSE, LIFETIME_GUESSES, PROMPT_GUESSES, group_bound},
-        enrolment::{Enrolling, OwnerRoot, Stretched},
+        enrolment::{Enrolling, OwnerRoot, Stretched, may_be},
         login::{Agreed, ChannelKey, Counter, Known, Recognised, agree},
-        messages::{Address, Epoch, Evaluated, Look, MAX_ANSWER_LEN, Mark, Question, Topic},
+        messages::{Address, CredentialKind, Epoch, Evaluated, Look, MAX_ANSWER_LEN, Mark, Question, Topic},
         name::NameKey,
         ticket::Right,
     },
     plan::{Place, Plan},
     register::liars,
 };
-use safe_worker::owner::UNUSED_BOOK_SPAN;
+use safe_worker::owner::{UNUSED_BOOK_SPAN, record::Try};
 use wallet_wasm::{
     changing::{Change, OldKey, Site, Step},
     exchange::Request,
@@ -34,7 +34,11 @@ use wallet_wasm::{
 };
 use zeroize::Zeroizing;
 
-use super::{Bug, DAY, Disk, World};
+use super::{
+    Bug, DAY, Disk, World,
+    losing::LostDevice,
+    ways::{WAYS, Way, Ways},
+};
 use crate::{
     fixture::stretched,
     world::{Wallet, ask},
@@ -74,6 +78,10 @@ pub(super) struct Person {
     guessed: Option<Seconds>,
     /// How many enrolments were made.
     made: u64,
+    /// What else brings him back.
+    pub(super) ways: Ways,
+    /// Devices that are gone for good.
+    pub(super) lost: Vec<LostDevice>,
 }
 
 /// A book that counts.
@@ -101,6 +109,11 @@ impl Person {
     /// Whether a safe of his was set back.
     pub(super) const fn was_set_back(&self) -> bool {
         self.set_back > 0
+    }
+
+    /// Whether this safe of his was.
+    pub(super) fn is_forgetful(&self, index: usize) -> bool {
+        self.forgetful.contains(&index)
     }
 
     /// Whether strangers had passphrases answered.
@@ -188,6 +201,8 @@ impl World<'_, '_> {
             guesses: 0,
             guessed: None,
             made: 1,
+            ways: Ways::default(),
+            lost: Vec::new(),
         });
         if self.dice.one_of(2) {
             // Often nothing goes wrong with it, and there is more time for what comes then.
@@ -196,6 +211,10 @@ impl World<'_, '_> {
             while self.go_on(&mut left) {}
             if self.ids.len() >= 5 && self.dice.one_of(4) {
                 self.fill_book(owner);
+            }
+            if self.dice.one_of(3) {
+                self.give_passkey(owner);
+                self.print_kit(owner, 0);
             }
             self.calm = false;
         }
@@ -223,11 +242,23 @@ impl World<'_, '_> {
         let devices = self.person().devices.clone();
         let owner = devices[self.dice.below(devices.len())];
         let tab = self.dice.below(self.owners[owner].tabs.len());
-        match self.dice.below(10) {
+        // The worst moment to lose a device.
+        let changes =
+            self.owners.last().and_then(|last| last.known.owner.as_ref()).is_some_and(|o| o.changing.is_some());
+        if changes && self.dice.one_of(3) && self.lose_device() {
+            return;
+        }
+        match self.dice.below(14) {
             0..2 if self.new_device() => {}
+            2 if self.lose_device() => {}
             0..5 => drop(self.come_back(owner, tab)),
-            5..7 if self.strangers => self.guess(),
-            _ => self.change_enrolment(owner, tab),
+            5..7 if self.strangers => {
+                let tries = if self.dice.one_of(4) { 24 } else { 3 };
+                self.guess(tries);
+            }
+            10 | 11 => self.give_passkey(owner),
+            12 | 13 => self.print_kit(owner, tab),
+            _ => drop(self.change_enrolment(owner, tab, None)),
         }
     }
 
@@ -256,15 +287,19 @@ impl World<'_, '_> {
     }
 
     /// The owner types name and passphrase into a wallet. Whether he is back.
-    fn come_back(&mut self, owner: usize, tab: usize) -> bool {
-        let mut known = None;
-        for group in self.person().groups.clone().iter().rev() {
-            known = self.log_in(group, None);
-            if known.is_some() {
-                break;
-            }
+    pub(super) fn come_back(&mut self, owner: usize, tab: usize) -> bool {
+        let way = WAYS[self.dice.below(WAYS.len())];
+        let groups = self.person().groups.clone();
+        let by = |world: &mut Self, way| groups.iter().rev().find_map(|group| world.show_by(way, group));
+        let other = (way != Way::Passphrase).then(|| by(self, way)).flatten();
+        if other.is_some() {
+            *self
+                .report
+                .operations
+                .entry(if way == Way::Kit { "back by kit" } else { "back by passkey" })
+                .or_default() += 1;
         }
-        let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) else {
+        let Some(known) = other.or_else(|| by(self, Way::Passphrase)) else {
             self.say(|| format!("wallet {owner}, window {tab}: nobody comes back"));
             return false;
         };
@@ -299,24 +334,32 @@ impl World<'_, '_> {
         known
     }
 
-    /// The owner chooses another passphrase, or other safes.
-    fn change_enrolment(&mut self, owner: usize, tab: usize) {
-        let Some(enrolled) = self.owners[owner].known.owner.clone() else { return };
+    /// The owner chooses another passphrase, or other safes. `without`: a device is lost, what it may have begun is over, and these safes can take no part. Whether it has begun.
+    pub(super) fn change_enrolment(&mut self, owner: usize, tab: usize, without: Option<&[SafeId]>) -> bool {
+        let lost = without.is_some();
+        let Some(enrolled) = self.owners[owner].known.owner.clone() else { return false };
         let busy = enrolled.changing.as_ref().is_some_and(|changing| !changing.switched);
-        let Some(root) = enrolled.root.clone().filter(|_| enrolled.writes() && !busy) else { return };
+        let Some(root) = enrolled.root.clone().filter(|_| enrolled.writes() && !busy) else { return false };
         let place = |safe: &SafeId| self.ids.iter().position(|id| id == safe);
         let seats: Vec<usize> = enrolled.seats.iter().filter_map(|seat| place(&seat.safe)).collect();
-        let Some(known) = self.log_in(&seats, Some(Counter::Wallet(enrolled.credential.clone()))) else { return };
+        let Some(known) = self.log_in(&seats, Some(Counter::Wallet(enrolled.credential.clone()))) else { return false };
         let enrolment = &known.agreed().enrolment;
         if enrolment.generation != enrolled.generation.max(1) {
-            return;
+            return false;
         }
-        let generation = enrolment.generation + 1;
-        let (mut group, mut threshold) = (seats, enrolled.threshold);
-        if self.dice.one_of(2) {
+        let announced = enrolled.announced.filter(|_| lost).map_or(0, |other| other.generation);
+        let generation = enrolment.generation.max(announced) + 1;
+        let (before, mut group, mut threshold) = (seats.clone(), seats, enrolled.threshold);
+        if let Some(without) = without {
+            group.retain(|at| !without.contains(&self.ids[*at]));
+            threshold = threshold.min(group.len() as u8);
+            if !may_be(usize::from(threshold), group.len()) {
+                return false;
+            }
+        } else if self.dice.one_of(2) {
             (group, threshold) = self.group();
         }
-        let Some(mut phrase) = self.person().phrases.get(&enrolment.id).cloned() else { return };
+        let Some(mut phrase) = self.person().phrases.get(&enrolment.id).cloned() else { return false };
         let number = self.person().made;
         if !self.dice.one_of(3) {
             phrase = format!("a passphrase of the time {number}");
@@ -326,33 +369,36 @@ impl World<'_, '_> {
         let key = stretched(stretch, output);
         let made = enrolling.finish(&Stretched::new(key.clone()), &self.person().name, generation).unwrap();
         let old = enrolment.seats.iter().map(|seat| OldKey::of(&known, &seat.safe)).collect();
-        let change =
-            Change { generation, threshold, making: Making::of(&made, key), old, instead: false, renews: false };
+        let change = Change { generation, threshold, making: Making::of(&made, key), old, instead: lost, renews: lost };
         let result = self.in_tab(owner, tab, |tab| {
             tab.wallet.session.came_back();
             tab.wallet.try_handle(Event::ChangeOwner(Box::new(change)))
         });
         self.say(|| format!("wallet {owner}, window {tab}: changes to {threshold} of {group:?}: {result:?}"));
         let begun = self.owners[owner].known.owner.as_ref().and_then(|owner| owner.changing.as_ref());
-        if begun.is_some_and(|changing| changing.making.statement[..] == made.statement[..]) {
+        let begun = begun.is_some_and(|changing| changing.making.statement[..] == made.statement[..]);
+        if begun {
             let person = self.person_mut();
             person.made += 1;
             person.phrases.insert(made.enrolment.id, phrase);
             person.seats.extend(&group);
             person.threshold = person.threshold.min(threshold);
+            // Safes that are left may forget by what he was known.
+            before.iter().filter(|at| !group.contains(at)).for_each(|at| person.ways.forget_at(*at));
             person.groups.push(group);
             *self.report.operations.entry("change enrolment").or_default() += 1;
         }
+        begun
     }
 
     /// Somebody who knows the name tries passphrases.
-    fn guess(&mut self) {
+    fn guess(&mut self, tries: usize) {
         let group = self.person().groups[0].clone();
         let Some(agreed) = self.look_around(&group) else { return };
         let now = self.now;
         self.person_mut().guessed.get_or_insert(now);
         let (mut locked, needed) = (BTreeSet::new(), usize::from(agreed.enrolment.threshold));
-        for number in 0..if self.dice.one_of(4) { 24 } else { 3 } {
+        for number in 0..tries {
             let attempt = agreed.clone().start(&format!("a wrong passphrase, {number}"), &mut self.dice.0).unwrap();
             let mut answered = 0;
             let mut from: Vec<SafeId> = agreed.shown_by.iter().copied().filter(|id| !locked.contains(id)).collect();
@@ -404,6 +450,17 @@ impl World<'_, '_> {
     pub(super) fn mistake_at(&self, index: usize) {
         match self.bug {
             Some(Bug::ForgetsGuesses) => self.safes.all[index].alter_owners(|record| record.tries.clear()),
+            Some(Bug::ForgetsWays) => self.safes.all[index].alter_owners(|record| {
+                record.credentials.retain(|kept| kept.credential.kind == CredentialKind::Wallet);
+            }),
+            Some(Bug::CountsKitsWithOthers) => self.safes.all[index].alter_owners(|record| {
+                let kit = record.credentials.iter().find(|kept| kept.credential.kind == CredentialKind::Kit);
+                let Some(number) = kit.map(|kept| kept.number) else { return };
+                record.tries.retain(|one| one.credential != Some(number));
+                let others = record.tries.iter().filter(|one| one.credential.is_none());
+                let also: Vec<_> = others.map(|one| Try { credential: Some(number), ..one.clone() }).collect();
+                record.tries.extend(also);
+            }),
             Some(Bug::IgnoresTurns) => self.safes.all[index].alter_owners(|record| record.promised = Epoch::NONE),
             _ => {}
         }
@@ -444,7 +501,7 @@ impl World<'_, '_> {
     }
 
     /// What safes agree on that are named.
-    fn look_around(&mut self, group: &[usize]) -> Option<Agreed> {
+    pub(super) fn look_around(&mut self, group: &[usize]) -> Option<Agreed> {
         let looks: Vec<(SafeId, Look)> =
             group.iter().filter_map(|at| Some((self.ids[*at], self.look_at_safe(*at)?))).collect();
         agree(&self.person().name, &looks, group.len()).ok()
@@ -525,6 +582,7 @@ impl World<'_, '_> {
         if let Some(person) = self.person.as_mut().filter(|person| person.seats.contains(&index)) {
             person.set_back += 1;
             person.forgetful.insert(index);
+            person.ways.forget_at(index);
             self.book_moved = true;
         }
     }
@@ -641,11 +699,13 @@ impl World<'_, '_> {
         }
         let (away, calm) = (std::mem::take(&mut self.safes.away), std::mem::replace(&mut self.calm, true));
         let groups = self.person().groups.clone();
-        let known = groups.iter().rev().find_map(|group| self.log_in(group, None));
+        let way = WAYS[self.dice.below(WAYS.len())];
+        let by = |world: &mut Self, way| groups.iter().rev().find_map(|group| world.show_by(way, group));
+        let known = by(self, way).or_else(|| by(self, Way::Passphrase));
         let (spare, guessed) = (self.person().set_back.min(1), self.person().guesses > 0);
         let disturbed = spare > 0 || guessed || self.report.faults.contains_key("safe's platform fails");
         assert!(known.is_some() || disturbed, "no passphrase leads to the book at {groups:?}");
-        if let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) {
+        if let Some(known) = known {
             let safes = known.agreed().shown_by.clone();
             let told: Vec<Told> = safes.iter().filter_map(|safe| self.arrive(&known, safe, None)).collect();
             let enough = threshold.max(usize::from(known.agreed().enrolment.threshold)) + spare;
@@ -665,10 +725,14 @@ impl World<'_, '_> {
         let Some(person) = &self.person else { return };
         let writers = person.devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
         let Some(owner) = writers.filter(|owner| owner.writes()).max_by_key(|owner| owner.epoch) else { return };
-        if owner.changing.is_some() || person.set_back > 0 {
+        if owner.changing.is_some() || person.set_back > 0 || self.unheard {
             return;
         }
         for (index, safe) in self.safes.all.iter().enumerate() {
+            // What a device had begun that is lost stays where it is in force.
+            if person.lost.iter().any(|lost| lost.was_changing_at(&self.ids[index])) {
+                continue;
+            }
             for (account, record) in safe.owner_records() {
                 assert!(account == person.name.account(&self.ids[index]), "safe {index} keeps {account} for nobody");
                 let seat = owner.seat(&self.ids[index]).is_some();
@@ -737,7 +801,7 @@ impl World<'_, '_> {
     }
 
     /// Whether the owner has begun a change on another of his devices, and is to end it there.
-    fn waits_for_another(&self, wallet: usize) -> bool {
+    pub(super) fn waits_for_another(&self, wallet: usize) -> bool {
         let of = |at: usize| self.owners[at].known.owner.as_ref();
         let begun = |at: &usize| of(*at)?.changing.as_ref()?.announced;
         let announced = of(wallet).and_then(|owner| owner.announced);
@@ -745,7 +809,7 @@ impl World<'_, '_> {
     }
 
     /// What of an owner does not come to its end.
-    fn open_of(&self, wallet: usize) -> Option<String> {
+    pub(super) fn open_of(&self, wallet: usize) -> Option<String> {
         let owner = self.owners[wallet].known.owner.as_ref()?;
         let seats =
             || owner.seats.iter().map(|s| (s.number, s.reached, s.promised, s.written, s.turned)).collect::<Vec<_>>();
@@ -756,7 +820,7 @@ impl World<'_, '_> {
     }
 
     /// Once more for everything that waited for safes to be there, on all windows. What waits for a device whose turn has not come yet does not use up all the rounds there are.
-    fn try_again(&mut self) {
+    pub(super) fn try_again(&mut self) {
         let left = &mut 1_000;
         self.move_on(61);
         for owner in 0..self.owners.len() {
@@ -784,7 +848,7 @@ impl World<'_, '_> {
             }
             self.try_again();
         }
-        for at in devices {
+        for at in devices.clone() {
             let making = self.owners[at].known.owner.as_ref().is_some_and(|owner| owner.making.is_some());
             assert!(!making, "does not end: {:?}", self.open_of(at));
             let mut back = self.rest_at(at);
@@ -803,21 +867,25 @@ impl World<'_, '_> {
                 open.unwrap_or_default()
             );
         }
+        self.shut_out_at_last(&devices);
     }
 
     /// The owner comes back on a device, and all that goes on there without him does. Whether he is back.
-    fn rest_at(&mut self, at: usize) -> bool {
+    pub(super) fn rest_at(&mut self, at: usize) -> bool {
         let mut back = false;
         for _ in 0..3 {
             back = back || self.come_back(at, 0);
             self.move_on(DAY);
         }
+        // He has tokens for safes, too, of which he has heard only now.
+        self.invite(at, 0, true);
         assert!(back || self.person().guesses > 0, "the owner does not come back on wallet {at}");
         for _ in 0..12 {
+            // What had waited for him goes on now, also where nothing of his own is left to be done.
+            self.try_again();
             if self.open_of(at).is_none() {
                 break;
             }
-            self.try_again();
         }
         back
     }
@@ -857,15 +925,32 @@ impl World<'_, '_> {
         let last = self.person().devices.iter().filter_map(|at| self.owners[*at].known.owner.as_ref());
         let last =
             last.filter(|owner| owner.writes()).max_by_key(|owner| owner.epoch).map(|owner| owner.credential.clone());
-        for number in 0..2 {
+        let generation = self.look_around(&group).map_or(0, |agreed| agreed.enrolment.generation);
+        for (number, way) in WAYS.into_iter().enumerate() {
             let mut some = group.clone();
+            if way != Way::Passphrase {
+                let has = self.person().ways.at(way, generation);
+                some.retain(|at| has.contains(at));
+                if some.len() < needed {
+                    continue;
+                }
+            }
+            // What strangers use up is not what he has.
+            if way == Way::Kit && self.strangers {
+                self.guess(24);
+            }
             while some.len() > needed {
                 some.remove(self.dice.below(some.len()));
             }
             // Guesses of strangers are not those of his devices.
-            let known = self.log_in(&some, None).or_else(|| self.log_in(&some, last.clone().map(Counter::Wallet)));
-            let Some(known) = known.map(|known| Recognised::Passphrase(Box::new(known))) else {
-                assert!(spare > 0 || self.person().guesses > 0, "{some:?} do not bring the owner back");
+            let by_wallet = |world: &mut Self| {
+                let known = world.log_in(&some, last.clone().map(Counter::Wallet));
+                known.filter(|_| way == Way::Passphrase).map(|known| Recognised::Passphrase(Box::new(known)))
+            };
+            let Some(known) = self.show_by(way, &some).or_else(|| by_wallet(self)) else {
+                // What strangers use up is the passphrase's alone.
+                let locked = way == Way::Passphrase && self.person().guesses > 0;
+                assert!(spare > 0 || locked, "{some:?} do not bring the owner back by {way:?}");
                 continue;
             };
             let told_by = known.agreed().shown_by.clone();
@@ -875,12 +960,15 @@ impl World<'_, '_> {
             let (back, _) = come_back(String::new(), &name, &known, mine, answers, &[], &mut self.dice.0).unwrap();
             let found = back.newest.as_ref().map(|(head, _)| stand(&head.mark));
             assert!(found >= Some(stand(&mark)), "{some:?} show {found:?}, and {mark:?} counts");
-            let mut wallet = Wallet::create(&disk, 1_000_000 + number);
+            *self.report.operations.entry(way.kind()).or_default() += 1;
+            if way != Way::Passphrase {
+                continue;
+            }
+            let mut wallet = Wallet::create(&disk, 1_000_000 + number as u64);
             wallet.set_now(self.now);
             wallet.visitor = Some(known);
             wallet.try_handle(Event::OwnerReturned(Box::new(back))).unwrap();
             let proven = self.prove_values(wallet, &told);
-            *self.report.operations.entry("visit from the safes alone").or_default() += 1;
             *self.report.operations.entry("value back on a new device").or_default() += proven;
         }
     }
@@ -910,9 +998,11 @@ impl World<'_, '_> {
         }
         self.settle_wallet(&mut wallet);
         let mut proven = 0;
-        for at in &self.person().devices {
-            let place = &self.owners[*at];
-            for (id, content) in place.expected.iter().filter(|(id, _)| !place.excused.contains(id)) {
+        let here = self.person().devices.iter().map(|at| (&self.owners[*at].expected, &self.owners[*at].excused));
+        // What a device had put in that is lost is as safe as its book was.
+        let lost = self.person().lost.iter().map(|lost| (&lost.expected, &lost.excused));
+        for (expected, excused) in here.chain(lost) {
+            for (id, content) in expected.iter().filter(|(id, _)| !excused.contains(id)) {
                 let backups = self.person().devices.iter().filter_map(|at| {
                     let known = &self.owners[*at].known;
                     known.backups.get(known.values.get(id)?.backup.as_ref()?)

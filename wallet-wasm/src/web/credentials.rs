@@ -13,16 +13,15 @@ use protocol::{
         device::{Handle, input},
         enrolment::OwnerRoot,
         kit::{Kit, Printed},
-        login::{ChannelKey, Counter, Recognised},
-        messages::{Account, Action, CredentialKind, MAX_ANSWER_LEN, NewCredential, Outcome, Topic},
+        login::{ChannelKey, Recognised},
+        messages::{Account, Action, CredentialKind, MAX_ANSWER_LEN, Outcome, Topic},
         name::NameKey,
-        note::{Note, credential_id},
     },
 };
 use serde::Serialize;
 
 use crate::{
-    credentials::{Listed, first_lease_end, give, kit_safes, list},
+    credentials::{Listed, first_lease_end, give, give_kit, keep_kit, kit_safes, list},
     machine::Event,
     state::Level,
     web::{
@@ -325,7 +324,10 @@ impl Driver {
         let kit = Kit::make(name, generation, threshold, safes, (made, lease_end), &mut rng);
         let acted = self
             .act_at_home((&home.coming, &home.known), |safe, account| {
-                self.give_kit(&home, &kit, before.as_deref(), safe, account)
+                let given = fresh_rng()
+                    .ok()
+                    .map(|mut rng| give_kit(&home.coming.key, &kit, before.as_deref(), (safe, account), &mut rng));
+                given.and_then(Result::ok).unwrap_or_default()
             })
             .await;
         let report = self.done_at(&home.coming, &acted);
@@ -352,31 +354,6 @@ impl Driver {
         };
         *self.pending.borrow_mut() = Some(Pending::Kit(home, Box::new(kit)));
         Ok(made_report)
-    }
-
-    /// What one safe is told of a new kit: those that were made and never printed make room for it; the one in the drawer stays until this one is beside it.
-    fn give_kit(
-        &self,
-        home: &AtHome,
-        kit: &Kit,
-        before: Option<&str>,
-        safe: &SafeId,
-        account: &Account,
-    ) -> Vec<Action> {
-        let code = kit.code();
-        let mut kits: Vec<Listed> = list(&home.coming.key, &[(*safe, account.clone())]);
-        kits.retain(|one| one.kind == CredentialKind::Kit);
-        // Without knowing which one is in the drawer, the oldest is kept.
-        let kept = kits.iter().find(|one| Some(one.label.as_str()) == before).or(kits.last()).map(Listed::name);
-        let others = kits.iter().filter(|one| Some(one.name()) != kept && one.label != code);
-        let mut actions: Vec<Action> = others.flat_map(|one| &one.at).map(|at| Action::Revoke(at.number)).collect();
-        let note = Note::new(credential_id(&kit.secret), &code);
-        if let Some(Ok(note)) = fresh_rng().ok().map(|mut rng| note.seal(&home.coming.key, safe, &mut rng)) {
-            let (kind, key) = (CredentialKind::Kit, Counter::Kit(kit.secret.clone()).key_at(safe));
-            let new = NewCredential { kind, key, note: note.into(), wrap: None, locator: None };
-            actions.push(Action::Add(new));
-        }
-        actions
     }
 
     /// Comes back with the text of a kit and the passphrase, as a new device would, and says whether that is this owner.
@@ -424,11 +401,7 @@ impl Driver {
             return Err(EngineError::new(("other-kit", text, Some("Read it from the paper: six characters."))));
         }
         let acted = self
-            .act_at_home((&home.coming, &home.known), |safe, account| {
-                let kits = list(&home.coming.key, &[(*safe, account.clone())]);
-                let others = kits.into_iter().filter(|one| one.kind == CredentialKind::Kit && one.label != kit.code());
-                others.flat_map(|one| one.at).map(|at| Action::Revoke(at.number)).collect()
-            })
+            .act_at_home((&home.coming, &home.known), |safe, account| keep_kit(&home.coming.key, &kit, (safe, account)))
             .await;
         self.handle(Event::KitPrinted(Printed::of(&kit))).await?;
         *self.pending.borrow_mut() = None;
