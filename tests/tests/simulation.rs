@@ -1,5 +1,14 @@
 //! The simulation itself: it gives the same run for the same seed, and it notices mistakes. The runs that have to be without a violation are
 //! `cargo xtask simulate`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use tests::simulation::{BUGS, Bug, run};
 
@@ -18,13 +27,20 @@ fn every_mistake_is_noticed() {
     // What is noticed is said once, and not by every thread that notices it.
     std::panic::set_hook(Box::new(|_| {}));
     let found = |bug: &Bug| (0..PATIENCE).find_map(|seed| Some((seed, run(seed, Some(*bug), false).violation?)));
-    let found: Vec<_> = BUGS.iter().map(|bug| (bug, found(bug))).collect();
-    drop(std::panic::take_hook());
-    for (bug, found) in &found {
-        if let Some((seed, violation)) = found {
-            println!("{bug:?}: seed {seed}: {violation}");
+    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(bug) = BUGS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match found(bug) {
+                        Some((seed, violation)) => println!("{bug:?}: seed {seed}: {violation}"),
+                        None => missed.lock().unwrap().push(bug),
+                    }
+                }
+            });
         }
-    }
-    let missed: Vec<_> = found.iter().filter(|(_, found)| found.is_none()).map(|(bug, _)| bug).collect();
+    });
+    drop(std::panic::take_hook());
+    let missed = missed.into_inner().unwrap();
     assert!(missed.is_empty(), "not noticed: {missed:?}");
 }

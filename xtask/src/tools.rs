@@ -70,7 +70,7 @@ fn ensure(name: &str, package: &str, version: &str, locked: bool) -> Result<()> 
         // They run for seconds: what their optimisation takes is never made up for.
         .args(["--profile", "dev"])
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
         // Elsewhere cargo builds in a temporary directory and cleans up after itself.
         .env_remove("CARGO_TARGET_DIR");
     process::run(&mut cargo, &format!("installing {package}"))
