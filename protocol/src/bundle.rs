@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     SUITE,
     codec::{self, CodecError},
-    ids::{Seconds, ValueId},
+    ids::{EditionId, Seconds, ValueId},
 };
 
 /// Largest content of one value, bytes.
@@ -22,6 +22,8 @@ pub const MAX_TITLE_LEN: usize = 256;
 pub const MAX_NAME_LEN: usize = 256;
 /// Most tags of one value.
 pub const MAX_TAGS: usize = 8;
+/// Most editions that are told of one value: of more changes the last ones.
+pub const MAX_EDITIONS: usize = 16;
 /// Longest tag, bytes of UTF-8.
 pub const MAX_TAG_LEN: usize = 64;
 /// Most values in one bundle.
@@ -63,9 +65,56 @@ pub struct ValueMeta {
     /// Words by which its owner groups it, each once; left out if there are none.
     #[n(8)]
     pub tags: Option<Vec<String>>,
+    /// The changes of its content that led to the one of now, which is the last; left out if it was never changed. They say which of two contents was
+    /// made of the other one, and nothing of either: a hash could be compared with guesses.
+    #[n(9)]
+    pub editions: Option<Vec<EditionId>>,
+}
+
+/// How one content of a value came about beside another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lineage {
+    /// It is the same.
+    Same,
+    /// It was made of the other one.
+    Later,
+    /// The other one was made of it.
+    Earlier,
+    /// Each has a change that the other one lacks.
+    Apart,
 }
 
 impl ValueMeta {
+    /// Its editions.
+    pub fn editions(&self) -> &[EditionId] {
+        self.editions.as_deref().unwrap_or_default()
+    }
+
+    /// Which content it has; `None`: the first.
+    pub fn edition(&self) -> Option<EditionId> {
+        self.editions().last().copied()
+    }
+
+    /// Its editions once its content has been changed into this one.
+    pub fn editions_with(&self, next: EditionId) -> Vec<EditionId> {
+        let known = self.editions();
+        let kept = &known[known.len().saturating_sub(MAX_EDITIONS - 1)..];
+        kept.iter().copied().chain([next]).collect()
+    }
+
+    /// What the content of this description is to that of another one of the same value. Of contents that are more than [`MAX_EDITIONS`] changes apart it is
+    /// said that each lacks a change, by which none of them is lost.
+    pub fn lineage(&self, other: &Self) -> Lineage {
+        // The first one is part of everything.
+        let has = |all: &Self, one: Option<EditionId>| one.is_none_or(|one| all.editions().contains(&one));
+        match (has(self, other.edition()), has(other, self.edition())) {
+            (true, true) => Lineage::Same,
+            (true, false) => Lineage::Later,
+            (false, true) => Lineage::Earlier,
+            (false, false) => Lineage::Apart,
+        }
+    }
+
     /// Whether it may live only once.
     pub fn lives_once(&self) -> bool {
         self.unique == Some(true)
@@ -79,8 +128,8 @@ impl ValueMeta {
     /// Checks lengths.
     ///
     /// # Errors
-    /// [`CodecError::TooLong`] naming the first that is; [`CodecError::Malformed`] if it is said that it lives more than once, or if tags are said
-    /// that are none, empty or the same.
+    /// [`CodecError::TooLong`] naming the first that is; [`CodecError::Malformed`] if it is said that it lives more than once, or if tags or editions are
+    /// said that are none, empty or the same.
     pub fn check(&self) -> Result<(), CodecError> {
         let within = |got: usize, most: usize| if got > most { Err(CodecError::TooLong { got, most }) } else { Ok(()) };
         within(self.title.len(), MAX_TITLE_LEN)?;
@@ -95,6 +144,12 @@ impl ValueMeta {
             tags.iter().try_for_each(|tag| within(tag.len(), MAX_TAG_LEN))?;
             let twice = (1..tags.len()).any(|i| tags[..i].contains(&tags[i]));
             if tags.is_empty() || twice || tags.iter().any(String::is_empty) {
+                return Err(CodecError::Malformed);
+            }
+        }
+        if let Some(editions) = &self.editions {
+            within(editions.len(), MAX_EDITIONS)?;
+            if editions.is_empty() || (1..editions.len()).any(|i| editions[..i].contains(&editions[i])) {
                 return Err(CodecError::Malformed);
             }
         }

@@ -101,6 +101,10 @@ hex_id!(
     ValueId, 16
 );
 hex_id!(
+    /// Names one content of a value; drawn by the wallet in which it was changed into that.
+    EditionId, 8
+);
+hex_id!(
     /// Names one attempt to write the bytes of a deposit; drawn by the safe.
     AttemptId, 16
 );
@@ -146,6 +150,7 @@ random_id!(GuessId);
 random_id!(DepositId);
 random_id!(BackupId);
 random_id!(ValueId);
+random_id!(EditionId);
 random_id!(AttemptId);
 random_id!(TokenId);
 random_id!(Nonce);

@@ -134,6 +134,51 @@ test('a passkey brings everything back without name or passphrase, with two safe
   await wallet.returnByDevice('device-unknown');
 });
 
+test('a value that was changed on two devices is kept as both, and one that was changed on one is so on the other', async (t) => {
+  const { wallet: first, name } = await owner(t, 'Ida');
+  const code = await first.addText('Door code', '4711');
+  await first.backUp(code);
+  await first.settledBook();
+  const second = await Wallet.fresh(product);
+  t.after(() => second.close());
+  await second.create('another wallet altogether');
+  await second.lookFor(name);
+  await second.comeBack(RECOVERY);
+  const seed = await second.recoverableId('Seed of the savings wallet');
+  await second.recoverableId('Door code');
+  await second.recover(seed);
+  await second.recover(code);
+  await second.settledBook();
+  // The second one changes both, each into something as long as before.
+  const CHANGED = SEED.replace('legal', 'basic');
+  await second.change(seed, { text: CHANGED });
+  await second.change(code, { text: '0815' });
+  for (const id of [seed, code]) {
+    await second.openValue(id);
+    await second.click('renew-change');
+    await second.waitForState(id, 'protected');
+  }
+  await second.settledBook();
+  // The first one has one of them as it was before, and the other one changed into something else.
+  await first.page.bringToFront();
+  await first.change(code, { text: '1234' });
+  // It hears of the second one when it has something for the book itself.
+  await first.backUp(await first.addText('Written here', 'late'));
+  await first.click('nav-recover');
+  await first.find('owner-superseded').waitFor();
+  await first.lookFor(name);
+  await first.comeBack(RECOVERY);
+  await first.waitForState(seed, 'protected');
+  await first.waitForState(code, 'protected');
+  assert.equal(await first.reveal(seed), CHANGED);
+  assert.equal(await first.reveal(code), '0815');
+  await first.click('nav-values');
+  const apart = await first.find('value-row', { state: 'local-only' }).getAttribute('data-value-id');
+  assert.equal(await first.reveal(apart), '1234');
+  await first.click('nav-activity');
+  await first.find('activity-row').filter({ hasText: 'on this device and on another one' }).waitFor();
+});
+
 test('a device that is lost is no longer known, and its owner is', async (t) => {
   const { wallet: first, name } = await owner(t, 'Gustav');
   const second = await Wallet.fresh(product);

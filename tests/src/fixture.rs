@@ -214,6 +214,7 @@ pub fn make_bundle(contents: &[&[u8]]) -> (Vec<ValueMeta>, Vec<u8>) {
         length: content.len() as u64,
         unique: None,
         tags: None,
+        editions: None,
     };
     let values: Vec<ValueMeta> = contents.iter().enumerate().map(meta).collect();
     let bytes = [bundle::head(&values), contents.concat()].concat();

@@ -384,8 +384,12 @@ impl<'a, S: Store> Wallet<'a, S> {
 
     /// The content of a value on this device.
     pub fn content(&self, id: &ValueId) -> Option<Vec<u8>> {
-        let content = self.state.values.get(id)?.content.as_ref()?;
-        Some(self.read_blob(content).unwrap())
+        Some(self.try_content(id)?.unwrap())
+    }
+
+    /// As [`Self::content`]; another window may have changed it meanwhile.
+    pub fn try_content(&self, id: &ValueId) -> Option<Result<Vec<u8>, StoreError>> {
+        Some(self.read_blob(self.state.values.get(id)?.content.as_ref()?))
     }
 
     fn read_blob(&self, content: &Content) -> Result<Vec<u8>, StoreError> {
@@ -434,6 +438,7 @@ impl<'a, S: Store> Wallet<'a, S> {
             length: content.len() as u64,
             unique: unique.then_some(true),
             tags: None,
+            editions: None,
         };
         Ok((id, Event::AddValue(meta, content_of(blob, content))))
     }

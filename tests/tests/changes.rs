@@ -80,11 +80,12 @@ fn a_change_is_at_risk_until_it_is_backed_up() {
     assert_eq!((state_of(&wallet, value), is_changed(&wallet, value)), (("protected", None), false));
     assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(CHANGED));
     assert!(safes.all.iter().all(|safe| safe.counts().1 == 1), "the version before is gone");
-    // Back to what it was is no change.
-    wallet.change(&value, TICKET).unwrap();
-    assert!(is_changed(&wallet, value));
+    // Back to what it was is a change, too: another device may have what was in between. The same once more is none.
     wallet.change(&value, CHANGED).unwrap();
     assert!(!is_changed(&wallet, value));
+    wallet.change(&value, TICKET).unwrap();
+    wallet.change(&value, CHANGED).unwrap();
+    assert!(is_changed(&wallet, value));
 }
 
 #[test]
@@ -193,6 +194,31 @@ fn an_older_certificate_file_does_not_hide_a_change() {
     renew(&mut wallet, backup);
     wallet.run(&safes, 1000);
     assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(&longer[..]));
+}
+
+/// A certificate file of a change, of which the safes have nothing any more, comes to a wallet that has the value as it was before.
+#[test]
+fn a_certificate_file_of_a_change_does_not_cost_what_was_before() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    let mut other = Wallet::create(leak(), 9);
+    other.trust(&safes);
+    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    other.handle(Event::Recover(backup, Vec::new())).unwrap();
+    other.run(&safes, 1000);
+    other.handle(Event::Release(backup)).unwrap();
+    other.run(&safes, 1000);
+    wallet.change(&value, CHANGED).unwrap();
+    renew(&mut wallet, backup);
+    wallet.run(&safes, 1000);
+    let book = book_of(&wallet.state, &[value], wallet.now()).unwrap();
+    wallet.handle(Event::Release(wallet.backup_of(&value))).unwrap();
+    wallet.run(&safes, 1000);
+    other.handle(Event::Import(book)).unwrap();
+    other.run(&safes, 1000);
+    let kept = other.state.values.values().find(|one| one.content.is_some()).unwrap();
+    assert_eq!(kept.meta.title, "Ticket, as changed here");
+    assert_eq!(other.content(&kept.meta.id).as_deref(), Some(TICKET));
 }
 
 /// What came from another wallet's certificates is known once it has come back: a change as long as what was there is a change, too.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, BookError, KnownSafe},
-    bundle::{self, MAX_BUNDLE_LEN, MAX_VALUE_LEN, ValueMeta},
+    bundle::{self, Lineage, MAX_BUNDLE_LEN, MAX_EDITIONS, MAX_VALUE_LEN, ValueMeta},
     certificate::{
         self, CertificateError, Offered, Registration, Release, registration_of, sign_receipt, verify_receipt,
     },
@@ -456,6 +456,49 @@ proptest! {
             prop_assert_eq!(bundle::parse_head(&bytes[..to]).unwrap().is_some(), to >= start);
         }
         prop_assert!(bundle::parse(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    /// Every content is made of one that was there before, by whoever has that one.
+    #[test]
+    fn which_content_was_made_of_which_is_known_and_never_taken_for_the_same(
+        made_of in prop::collection::vec(any::<prop::sample::Index>(), 1..40),
+    ) {
+        let mut all = make_bundle(&[b"first"]).0;
+        let mut before: Vec<Vec<usize>> = vec![Vec::new()];
+        for (number, parent) in made_of.iter().enumerate() {
+            let parent = parent.index(all.len());
+            let editions = Some(all[parent].editions_with(EditionId([number as u8; 8])));
+            all.push(ValueMeta { editions, ..all[parent].clone() });
+            before.push([&before[parent][..], &[parent]].concat());
+        }
+        for (a, this) in all.iter().enumerate() {
+            prop_assert!(this.check().is_ok());
+            for (b, other) in all.iter().enumerate() {
+                let apart = |more: usize, less: usize| {
+                    let at = before[more].iter().position(|one| *one == less);
+                    at.map(|at| before[more].len() - at)
+                };
+                // The first one is never forgotten.
+                let near = |steps: usize, less: usize| less == 0 || steps < MAX_EDITIONS;
+                let expected = match (apart(a, b), apart(b, a)) {
+                    _ if a == b => Lineage::Same,
+                    (Some(steps), _) if near(steps, b) => Lineage::Later,
+                    (_, Some(steps)) if near(steps, a) => Lineage::Earlier,
+                    _ => Lineage::Apart,
+                };
+                prop_assert_eq!(this.lineage(other), expected, "{} and {}", a, b);
+            }
+        }
+    }
+}
+
+#[test]
+fn editions_that_are_none_too_many_or_twice_the_same_are_refused() {
+    let edition = |number: u8| EditionId([number; 8]);
+    let with = |editions: Vec<EditionId>| ValueMeta { editions: Some(editions), ..make_bundle(&[b"x"]).0[0].clone() };
+    assert!(with((0..16).map(edition).collect()).check().is_ok());
+    for wrong in [Vec::new(), vec![edition(1), edition(1)], (0..17).map(edition).collect()] {
+        assert!(with(wrong).check().is_err());
     }
 }
 

@@ -19,7 +19,7 @@ use protocol::{
     envelope::{Envelope, Head, PieceHead, Unsealed},
     evidence::{Testimony, Verdict, verify_testimony},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, IdentityError, Whereabouts, parse_chain_text},
-    ids::{AttemptId, BackupId, ClaimantId, DepositId, DeviceId, GuessId, Nonce, Root, SafeId, TokenId},
+    ids::{AttemptId, BackupId, ClaimantId, DepositId, DeviceId, EditionId, GuessId, Nonce, Root, SafeId, TokenId},
     layout::{Draft, Layout, Slot},
     owner::{
         book::{Announced, HeadContent, Left},
@@ -948,7 +948,7 @@ fn owner_row() -> Owner {
     }
 }
 
-fn rows() -> [(&'static str, &'static str, Row); 22] {
+fn rows() -> [(&'static str, &'static str, Row); 23] {
     let (values, _) = make_bundle(&CONTENTS);
     let book = book();
     let entry = &book.entries[0];
@@ -1044,6 +1044,8 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
     let known = Value { content: Some(rooted), ..first.clone() };
     let moved = Value { backup: Some(BACKUP), ..Value::new(values[1].clone()) };
     let tagged = ValueMeta { tags: Some(vec!["travel".into(), "spring".into()]), ..values[0].clone() };
+    let changed = ValueMeta { editions: Some(vec![EditionId([5; 8]), EditionId([6; 8])]), ..values[0].clone() };
+    let changed = Value { content: Some(content(0)), ..Value::new(changed) };
     let rested = Value { used: Some(NOW + 100), left_alone: Some(NOW + 90), ..Value::new(tagged) };
     let rule = |name: &str, when, moves, on| Rule { name: name.into(), when, plan: entry.plan.clone(), moves, on };
     let kinds = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -1068,6 +1070,7 @@ fn rows() -> [(&'static str, &'static str, Row); 22] {
         ("row_safe_placed.txt", "safe 1, nickname mine, operator Nordfels, region EU", Row::Safe(Box::new(placed))),
         ("row_value.txt", "value 0 with content and backup", Row::Value(Box::new(first))),
         ("row_value_known.txt", "value 0 with content whose root is known", Row::Value(Box::new(known))),
+        ("row_value_changed.txt", "value 0 with content, changed twice", Row::Value(Box::new(changed))),
         ("row_value_moved.txt", "value 1 without content", Row::Value(Box::new(moved))),
         ("row_backup_making.txt", "deposits planned, prepared, offered; with op_seed", Row::Backup(Box::new(making))),
         ("row_backup_keeping.txt", "deposits held; a piece kept, a file, words", Row::Backup(Box::new(keeping))),

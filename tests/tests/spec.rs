@@ -27,8 +27,8 @@ use protocol::{
     evidence::{Testimony, Verdict},
     identity::{API_VERSION, Admission, Descriptor, Entry, Identity, Limits, Whereabouts},
     ids::{
-        AccountId, BackupId, ClaimantId, DepositId, DeviceId, EnrolmentId, GuessId, Nonce, Root, SafeId, TokenId,
-        ValueId,
+        AccountId, BackupId, ClaimantId, DepositId, DeviceId, EditionId, EnrolmentId, GuessId, Nonce, Root, SafeId,
+        TokenId, ValueId,
     },
     layout::{Draft, Layout},
     owner::{
@@ -536,6 +536,7 @@ fn chapter() -> BookEntry<ChapterDeposit> {
         length: 2_000,
         unique: None,
         tags: None,
+        editions: None,
     };
     let deposit = |safe: &SafeId| ChapterDeposit {
         id: DepositId([3; 16]),
@@ -897,11 +898,14 @@ fn the_backup(content: &[u8]) -> Backup {
         length: content.len() as u64,
         unique: None,
         tags: None,
+        editions: None,
     }];
     let bundle = [bundle::head(&values), content.to_vec()].concat();
     conforms("bundle-head", &bundle[4..bundle.len() - content.len()]);
     let tagged = ValueMeta { unique: Some(true), tags: Some(vec!["travel".into()]), ..values[0].clone() };
     conforms("bundle-head", &bundle::head(&[tagged])[4..]);
+    let changed = ValueMeta { editions: Some(vec![EditionId([1; 8]), EditionId([2; 8])]), ..values[0].clone() };
+    conforms("bundle-head", &bundle::head(&[changed])[4..]);
     conforms("plan", &codec::encode(&plan));
     let every = "seal(copies(at(A), disperse(1, book, file)), derive(memory, at(B, owner), split(2, at(C), file)))";
     let every = every.parse::<Plan<String>>().unwrap().bind(&|name| Ok(SafeId([name.as_bytes()[0]; 32]))).unwrap();

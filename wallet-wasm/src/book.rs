@@ -440,5 +440,6 @@ pub fn describe_chapter<R: CryptoRng>(length: u64, now: Seconds, rng: &mut R) ->
         length,
         unique: None,
         tags: None,
+        editions: None,
     }
 }

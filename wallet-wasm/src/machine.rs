@@ -6,6 +6,7 @@
 mod changing;
 mod chapters;
 mod claiming;
+mod importing;
 mod moving;
 mod owning;
 mod retiring;
@@ -16,14 +17,14 @@ use std::collections::BTreeMap;
 
 use protocol::{
     SUITE,
-    book::{Book, BookDeposit, BookEntry, Entered as _, KeptPiece, KnownSafe},
+    book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
     bundle::{self, MAX_HEAD_LEN, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Offered},
     codec::{Bytes, CodecError},
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
     deposit::{DepositSecrets, Face, Statement},
     identity::{Identity, IdentityError},
-    ids::{BackupId, ClaimantId, DepositId, Root, SafeId, Seconds, ValueId},
+    ids::{BackupId, ClaimantId, DepositId, EditionId, Root, SafeId, Seconds, ValueId},
     layout::Layout,
     owner::{
         kit::Printed,
@@ -390,7 +391,7 @@ impl Transition<'_> {
             Event::SetToken(id, token) => self.set_token(id, &token),
             Event::SafeSeen(safe) => self.safe_seen(safe),
             Event::AddValue(meta, content) => self.add_value(meta, content),
-            Event::ChangeValue(meta, content) => self.change_value(meta, content),
+            Event::ChangeValue(meta, content) => self.change_value(meta, content, rng),
             Event::RemoveValue(id) => self.remove_value(&id),
             Event::Register(wish) => self.register(wish, None, rng),
             Event::Renew(backup, next) => self.renew(&backup, next, rng),
@@ -607,11 +608,23 @@ impl Transition<'_> {
         Ok(())
     }
 
-    fn change_value(&mut self, meta: ValueMeta, content: Option<Content>) -> Result<(), WalletError> {
+    fn change_value<R: CryptoRng>(
+        &mut self,
+        meta: ValueMeta,
+        content: Option<Content>,
+        rng: &mut R,
+    ) -> Result<(), WalletError> {
         let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
-        let ValueMeta { created, unique, length, .. } = value.meta;
+        let ValueMeta { created, unique, length, editions, .. } = value.meta.clone();
         let length = content.as_ref().map_or(length, |content| content.length);
-        let meta = ValueMeta { created, unique, length, ..meta };
+        let root = |content: &Content| content.root.map(|root| (root, content.length));
+        let new = content.as_ref().is_some_and(|new| {
+            let both = root(new).zip(value.content.as_ref().and_then(root));
+            both.is_none_or(|(new, old)| new != old)
+        });
+        // Back to what was is a change, too: other devices may have heard of what was in between.
+        let editions = if new { Some(value.meta.editions_with(EditionId::make_random(rng))) } else { editions };
+        let meta = ValueMeta { created, unique, length, editions, ..meta };
         meta.check()?;
         let mut value = Value { meta, ..value.clone() };
         if let Some(content) = content {
@@ -1075,158 +1088,6 @@ impl Transition<'_> {
             Row::Backup(backup) if backup.id == *id => Some(&**backup),
             _ => None,
         })
-    }
-
-    // ---- import ------------------------------------------------------------------------------------------------
-
-    fn import(&mut self, book: Book) -> Result<(), WalletError> {
-        let titles: Vec<_> =
-            book.entries.iter().filter_map(|entry| Some((entry.backup, entry.values.first()?.title.clone()))).collect();
-        let Imported { new, older } = self.take_over_book(book, None)?;
-        for (_, title) in titles.into_iter().filter(|(id, _)| new.contains(id)) {
-            self.note(Level::Info, format!("Certificates of “{title}” were imported."));
-        }
-        if older {
-            self.note(Level::Warning, "The file holds an older backup of a value that is here; it was left alone.");
-        }
-        Ok(())
-    }
-
-    /// Takes over what a book has and this wallet does not. `held`: it is what the safes keep for the owner, whose other devices may have made newer generations of what is here,
-    /// and have these backups' values still.
-    fn take_over_book(&mut self, book: Book, held: Option<&[BackupId]>) -> Result<Imported, WalletError> {
-        let (mut imported, own) = (Imported::default(), held.is_some());
-        for safe in book.safes {
-            if !self.state.safes.contains_key(&safe.id) {
-                self.changes.put.push(Row::Safe(Box::new(safe)));
-            }
-        }
-        let named: Vec<BackupId> =
-            if own { book.entries.iter().map(|entry| entry.backup).collect() } else { Vec::new() };
-        for entry in book.entries {
-            if self.state.backups.contains_key(&entry.backup) {
-                continue;
-            }
-            // A value that has another backup here keeps it; the file stays valid for the older one.
-            let ids: Vec<ValueId> = entry.values.iter().map(|meta| meta.id).collect();
-            let known = |id: &ValueId| {
-                self.state.values.get(id).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
-            };
-            let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
-            // Whoever made the newer one has let this one go.
-            let succeeded = |backup: &Backup| own && !named.contains(&backup.id) && is_later(&entry, backup);
-            // What lives once and is elsewhere may have come to the safes anew.
-            let elsewhere = |backup: &Backup| {
-                let older = backup.is_taken() || is_later(&entry, backup);
-                let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
-                let moved_on = backup.lives_once() && older && !here;
-                match backup.operation {
-                    None => moved_on || succeeded(backup),
-                    // What it waits for is at no safe any more.
-                    Some(Operation::Recover | Operation::Drill | Operation::Vacate) => {
-                        succeeded(backup) && !backup.lives_once()
-                    }
-                    Some(_) => false,
-                }
-            };
-            let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
-            // What was begun here before the newer one was known is given up; what is here stays.
-            let (given_up, others): (Vec<&Backup>, Vec<&Backup>) =
-                others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
-            let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
-            let given_up: Vec<Backup> = given_up.into_iter().chain(next).cloned().collect();
-            // What was made here may never have stood in a book that another device has read: nobody else would let it go. If somebody has, it is gone already.
-            let mut unused: Vec<&Backup> =
-                stale.into_iter().filter(|backup| self.unused_without(backup, &ids).is_some()).collect();
-            unused.sort_by_key(|backup| backup.id);
-            unused.dedup_by_key(|backup| backup.id);
-            let (made_here, told): (Vec<&Backup>, Vec<&Backup>) =
-                unused.into_iter().partition(|b| succeeded(b) && b.begun.is_some() && !b.lives_once());
-            let given_up: Vec<Backup> = given_up.into_iter().chain(made_here.into_iter().cloned()).collect();
-            self.changes.remove.extend(told.into_iter().map(|backup| Key::Backup(backup.id)));
-            if !others.is_empty() {
-                imported.older = true;
-                continue;
-            }
-            given_up.into_iter().try_for_each(|backup| self.begin_release(backup))?;
-            for meta in &entry.values {
-                let backup = Some(entry.backup);
-                // What is here may be newer, and is called what it is called here.
-                let value = match self.state.values.get(&meta.id).filter(|value| value.content.is_some()) {
-                    Some(known) => Value { backup, ..known.clone() },
-                    None => Value { backup, ..Value::new(meta.clone()) },
-                };
-                self.changes.put.push(Row::Value(Box::new(value)));
-            }
-            imported.new.push(entry.backup);
-            let held = held.is_some_and(|held| held.contains(&entry.backup));
-            self.put(Backup { held, ..backup_of(entry) });
-        }
-        Ok(imported)
-    }
-}
-
-/// What a book has brought.
-#[derive(Default)]
-struct Imported {
-    /// Backups that this wallet did not have.
-    new: Vec<BackupId>,
-    /// It names backups of values that have another one here.
-    older: bool,
-}
-
-/// Whether an entry is of a backup that was made after another one. Safes say so, whose clocks both have on their certificates: those of two devices may be days apart, and whoever takes
-/// the older one for the newer forgets where the value is. Some leases may have been renewed since, so more than half of the certificates count.
-fn is_later(entry: &BookEntry, than: &Backup) -> bool {
-    let issued = |certificate: &Bytes| Some(certificate::read_unverified(certificate).ok()?.issued);
-    let both = entry.deposits.iter().filter_map(|deposit| {
-        let other = than.deposits.iter().find(|other| other.safe == deposit.safe)?;
-        Some((issued(&deposit.certificate)?, issued(other.certificate.as_ref()?)?))
-    });
-    let (later, all) =
-        both.fold((0_usize, 0_usize), |(later, all), (entry, other)| (later + usize::from(entry > other), all + 1));
-    if all > 0 { later * 2 > all } else { than.finished < Some(entry.finished) }
-}
-
-fn backup_of(entry: BookEntry) -> Backup {
-    known_from(entry, |d| Deposit {
-        stage: Stage::Held,
-        release_only: certificate::read_unverified(&d.certificate).ok().and_then(|says| says.release_only),
-        certificate: Some(d.certificate.clone()),
-        ..Deposit::planned(d.id, d.slot(), d.d)
-    })
-}
-
-fn known_from<D>(entry: BookEntry<D>, deposit: impl Fn(D) -> Deposit) -> Backup {
-    let deposits = entry.deposits.into_iter().map(deposit);
-    Backup {
-        id: entry.backup,
-        values: entry.values,
-        plan: entry.plan,
-        bundle: entry.bundle,
-        segment_len: entry.segment_len,
-        op_seed: None,
-        sources: Vec::new(),
-        deposits: deposits.collect(),
-        operation: None,
-        finished: Some(entry.finished),
-        face: None,
-        kept: entry.pieces,
-        file: Vec::new(),
-        file_saved: None,
-        words: None,
-        wanted: Vec::new(),
-        then: None,
-        roots: None,
-        drilled: None,
-        asked: None,
-        begun: None,
-        replaces: None,
-        next: None,
-        claim: None,
-        chapter: None,
-        through: None,
-        held: false,
     }
 }
 

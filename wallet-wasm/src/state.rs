@@ -546,6 +546,14 @@ impl Backup {
             && known.is_none_or(|known| content.root.is_none_or(|root| root == known))
     }
 
+    /// Whether a value has a content here that is another one than was backed up.
+    fn differs(&self, value: &Value) -> bool {
+        let Some(content) = &value.content else { return false };
+        let meta = self.values.iter().find(|meta| meta.id == value.meta.id);
+        let same = meta.is_some_and(|meta| meta.edition() == value.meta.edition());
+        !same || !self.is_content(&value.meta.id, content)
+    }
+
     /// Learns what the content of a value was, from what has come back and is sound.
     pub fn learn(&mut self, value: &ValueId, content: &Content) {
         let Some(at) = self.values.iter().position(|meta| meta.id == *value) else { return };
@@ -908,15 +916,12 @@ impl State {
     /// Whether a value's content on this device is another one than the safes have.
     pub fn is_changed(&self, value: &Value) -> bool {
         let backup = value.backup.and_then(|id| self.backups.get(&id));
-        let both = value.content.as_ref().zip(backup);
-        both.is_some_and(|(content, backup)| !backup.is_content(&value.meta.id, content))
+        backup.is_some_and(|backup| backup.differs(value))
     }
 
     /// Whether a value of a backup was changed on this device since.
     pub fn is_outdated(&self, backup: &Backup) -> bool {
-        let here =
-            backup.values.iter().filter_map(|meta| self.values.get(&meta.id)?.content.as_ref().map(|c| (meta, c)));
-        here.into_iter().any(|(meta, content)| !backup.is_content(&meta.id, content))
+        backup.values.iter().filter_map(|meta| self.values.get(&meta.id)).any(|value| backup.differs(value))
     }
 
     /// Whether a value's content is on this device.

@@ -22,7 +22,7 @@ use super::{DAY, World};
 use crate::world::{Safes, Sending};
 
 /// So much of a content is looked for.
-const TRACE: usize = 24;
+pub(super) const TRACE: usize = 24;
 
 fn contains(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window == needle)
@@ -89,6 +89,7 @@ impl World<'_, '_> {
     /// Every value is here, or at the safes.
     pub(super) fn look(&mut self) {
         self.look_at_tickets();
+        self.look_at_drafts();
         self.look_at_counted();
         for at in 0..self.owners.len() {
             let owner = &self.owners[at];
@@ -214,7 +215,8 @@ impl World<'_, '_> {
     /// All that anybody keeps.
     fn contents(&self) -> impl Iterator<Item = &Vec<u8>> {
         let tickets = self.tickets.values().map(|ticket| &ticket.content);
-        self.owners.iter().flat_map(|owner| owner.expected.values()).chain(tickets)
+        let drafts = self.person.iter().flat_map(|person| person.drafts.values()).map(|draft| &draft.content);
+        self.owners.iter().flat_map(|owner| owner.expected.values()).chain(tickets).chain(drafts)
     }
 
     /// Safes hold what wallets have certificates for, and nothing else.

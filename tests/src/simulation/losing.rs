@@ -96,6 +96,7 @@ impl World<'_, '_> {
         let person = self.person.as_mut().expect("somebody is enrolled");
         person.devices = others.clone();
         person.lost.push(LostDevice::new(gone));
+        self.forget_drafts();
         let owner = others[self.dice.below(others.len())];
         let writes = |world: &Self| world.owners[owner].known.owner.as_ref().is_some_and(Enrolled::writes);
         if writes(self) || self.come_back(owner, 0) {

@@ -9,6 +9,7 @@
 mod bugs;
 mod check;
 mod disk;
+mod editing;
 mod losing;
 mod network;
 mod owning;
@@ -607,6 +608,9 @@ impl<'a, 'r> World<'a, 'r> {
         if self.person.is_some() && self.dice.one_of(3) {
             return self.own();
         }
+        if self.person.as_ref().is_some_and(|person| person.devices.len() > 1) && self.dice.one_of(3) {
+            return self.edit(step);
+        }
         self.take_over(owner, tab);
         let Some(place) = self.owners[owner].tabs.get(tab) else { return };
         let backups = place.wallet.state.backups.values().filter(|backup| backup.chapter.is_none());
@@ -651,8 +655,10 @@ impl<'a, 'r> World<'a, 'r> {
         };
         let removed = if let Event::RemoveValue(id) = &event { Some(*id) } else { None };
         let had = removed.is_some_and(|id| self.owners[owner].known.is_local(&id));
+        let mut content = None;
         let doubled = if let Event::TakeOver(id) = &event { Some(*id) } else { None };
         let result = self.in_tab(owner, tab, |tab| {
+            content = removed.and_then(|id| tab.wallet.try_content(&id)?.ok());
             let done = tab.wallet.try_handle(event);
             if kind == "recover" {
                 tab.wallet.session.retry();
@@ -671,6 +677,7 @@ impl<'a, 'r> World<'a, 'r> {
             if had {
                 self.tickets.remove(&id);
             }
+            content.iter().for_each(|content| self.remove_draft(content));
         }
         if let Some(backup) = doubled.and_then(|id| self.owners[owner].known.backups.get(&id)) {
             let lenient = backup.claim.as_ref().is_some_and(|claim| claim.lenient);
@@ -727,9 +734,12 @@ impl<'a, 'r> World<'a, 'r> {
 
     /// The owner changes a value.
     fn change(&mut self, owner: usize, tab: usize, values: &[ValueId], step: usize) {
+        if self.person.as_ref().is_some_and(|person| person.devices.contains(&owner)) {
+            return self.change_draft(owner, tab, step);
+        }
         let mine: Vec<ValueId> =
             values.iter().copied().filter(|id| self.owners[owner].expected.contains_key(id)).collect();
-        let Some(id) = self.dice.pick(&mine).filter(|_| !self.is_shared(owner)) else { return };
+        let Some(id) = self.dice.pick(&mine) else { return };
         // As long as before, or longer.
         let mut text = format!("secret {owner}-{step} changed ").into_bytes();
         text.extend(self.owners[owner].expected[&id].iter().rev());
@@ -1121,6 +1131,9 @@ impl<'a, 'r> World<'a, 'r> {
                     let fine = devices.iter().any(has) || devices.iter().filter_map(backup).any(stranded);
                     assert!(fine, "{id} of wallet {at} has changed");
                 }
+            }
+            if !all.is_empty() && self.person.as_ref().is_some_and(|person| person.devices.contains(&owner)) {
+                self.prove_drafts();
             }
             let place = &self.owners[owner];
             let operation = |b: &Backup| b.operation == Some(Operation::Recover);

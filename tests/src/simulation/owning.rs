@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Bug, DAY, Disk, World,
+    editing::Drafts,
     losing::LostDevice,
     ways::{WAYS, Way, Ways},
 };
@@ -82,6 +83,8 @@ pub(super) struct Person {
     pub(super) ways: Ways,
     /// Devices that are gone for good.
     pub(super) lost: Vec<LostDevice>,
+    /// What he has changed.
+    pub(super) drafts: Drafts,
 }
 
 /// A book that counts.
@@ -127,7 +130,7 @@ impl World<'_, '_> {
         self.person.as_ref().expect("somebody is enrolled")
     }
 
-    fn person_mut(&mut self) -> &mut Person {
+    pub(super) fn person_mut(&mut self) -> &mut Person {
         self.person.as_mut().expect("somebody is enrolled")
     }
 
@@ -203,7 +206,9 @@ impl World<'_, '_> {
             made: 1,
             ways: Ways::default(),
             lost: Vec::new(),
+            drafts: Drafts::new(),
         });
+        self.draft_all_of(owner);
         if self.dice.one_of(2) {
             // Often nothing goes wrong with it, and there is more time for what comes then.
             self.calm = true;
@@ -264,14 +269,8 @@ impl World<'_, '_> {
 
     /// The owner has another device, which has nothing yet.
     fn new_device(&mut self) -> bool {
-        // What was changed on one device and not backed up since is not known to another one: which of both counts later is not for the simulation to say.
         let devices = &self.person().devices;
-        let changed = |at: &usize| {
-            let known = &self.owners[*at].known;
-            known.values.values().any(|value| known.is_changed(value))
-        };
-        let ready = devices.iter().all(|at| self.owners[*at].known.owner.as_ref().is_some_and(Enrolled::writes));
-        if !ready || devices.iter().any(changed) {
+        if !devices.iter().all(|at| self.owners[*at].known.owner.as_ref().is_some_and(Enrolled::writes)) {
             return false;
         }
         let Some(disk) = self.spare.pop() else { return false };
@@ -625,6 +624,9 @@ impl World<'_, '_> {
                 let elsewhere = person.devices.iter().any(|at| self.owners[*at].known.is_local(id));
                 let told = person.counted.as_ref().zip(value.backup);
                 let told = told.is_some_and(|(counted, backup)| counted.told.contains(&backup));
+                // It was changed on another device, and is here what it had been before.
+                let replaced = value.meta.edition() != before.values[id].meta.edition();
+                let told = told || replaced;
                 assert!(elsewhere || told, "{id} has left wallet {at}, and no book that counts tells of it");
             }
         }

@@ -88,3 +88,129 @@ fn a_trial_that_could_not_be_stored_is_made_again_however_often() {
     settle(&mut wallet, &safes);
     assert!(wallet.state.owner.as_ref().unwrap().writes(), "{:?}", wallet.session.owner_refusals);
 }
+
+/// Two devices that both have the value, and its backup.
+fn two_devices(safes: &Safes) -> (Wallet<'static>, Wallet<'static>, ValueId) {
+    let (mut first, value) = enrolled(leak(), safes);
+    settle(&mut first, safes);
+    let mut second = Comer::new(safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, safes);
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, safes);
+    (first, second, value)
+}
+
+/// A change is backed up, as one that was made a while later than whatever was before.
+fn change(wallet: &mut Wallet<'static>, safes: &Safes, value: ValueId, content: &[u8], next: u8) {
+    wallet.wait(10);
+    wallet.change(&value, content).unwrap();
+    back_up(wallet, safes, value, next);
+}
+
+fn back_up(wallet: &mut Wallet<'static>, safes: &Safes, value: ValueId, next: u8) {
+    let old = wallet.backup_of(&value);
+    let plan = wallet.state.backups[&old].plan.clone();
+    wallet.handle(Event::Renew(old, Next { backup: BackupId([next; 16]), plan, words: None })).unwrap();
+    wallet.wait(10);
+    settle(wallet, safes);
+    assert_eq!(wallet.backup_of(&value), BackupId([next; 16]));
+}
+
+fn return_to(wallet: &mut Wallet<'static>, safes: &Safes, now: Seconds, seed: u64) {
+    wallet.wait(now.saturating_sub(wallet.now()));
+    Comer::new(safes, wallet.now(), &ALL, seed).come_back_to(wallet, seed);
+    settle(wallet, safes);
+}
+
+/// All that a wallet has here, by title.
+fn contents(wallet: &Wallet<'_>) -> Vec<(String, Vec<u8>)> {
+    let all = wallet.state.values.values();
+    let mut all: Vec<_> = all.filter_map(|v| Some((v.meta.title.clone(), wallet.content(&v.meta.id)?))).collect();
+    all.sort();
+    all
+}
+
+const CHANGED: &[u8] = b"row 8, seat 11";
+const CHANGED_TOO: &[u8] = b"row 9, seat 10";
+
+#[test]
+fn what_was_changed_on_one_device_is_so_on_another_one_that_has_it_too() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    // The second one's turn is over when its owner comes back on the first one.
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    assert_eq!(second.content(&value).as_deref(), Some(TICKET));
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!(second.content(&value).as_deref(), Some(CHANGED));
+    assert!(!second.state.is_changed(&second.state.values[&value]));
+    // And what is made of it there is the change, too.
+    back_up(&mut second, &safes, value, 8);
+    return_to(&mut first, &safes, second.now(), 5);
+    assert_eq!((contents(&first), contents(&second)), (contents(&second), vec![("Ticket".into(), CHANGED.into())]));
+}
+
+#[test]
+fn a_change_is_not_undone_by_a_device_that_does_not_know_of_it() {
+    for vacates in [false, true] {
+        let safes = Safes::new(N);
+        let (mut first, mut second, value) = two_devices(&safes);
+        return_to(&mut first, &safes, second.now(), 3);
+        change(&mut first, &safes, value, CHANGED, 7);
+        if vacates {
+            first.handle(Event::Move(first.backup_of(&value))).unwrap();
+            settle(&mut first, &safes);
+            assert_eq!(first.content(&value), None);
+        }
+        // Later, and made of what was before.
+        second.wait(first.now() + 100 - second.now());
+        back_up(&mut second, &safes, value, 8);
+        return_to(&mut second, &safes, first.now(), 4);
+        assert_eq!(second.content(&value).as_deref(), Some(CHANGED));
+        return_to(&mut first, &safes, second.now(), 5);
+        let kept = if vacates { None } else { Some(CHANGED) };
+        assert_eq!((first.content(&value).as_deref(), first.backup_of(&value)), (kept, second.backup_of(&value)));
+        assert_nothing_else(&second, &safes);
+    }
+}
+
+#[test]
+fn what_was_changed_on_two_devices_is_kept_as_both() {
+    // Whichever was backed up, and whichever is the later one.
+    for (backed_up, vacates) in [(false, false), (true, false), (true, true)] {
+        let safes = Safes::new(N);
+        let (mut first, mut second, value) = two_devices(&safes);
+        return_to(&mut first, &safes, second.now(), 3);
+        change(&mut first, &safes, value, CHANGED, 7);
+        if vacates {
+            first.handle(Event::Move(first.backup_of(&value))).unwrap();
+            settle(&mut first, &safes);
+        }
+        second.wait(first.now() + 100 - second.now());
+        if backed_up {
+            change(&mut second, &safes, value, CHANGED_TOO, 8);
+        } else {
+            second.change(&value, CHANGED_TOO).unwrap();
+        }
+        return_to(&mut second, &safes, first.now(), 4);
+        let both =
+            vec![("Ticket".to_owned(), CHANGED.to_vec()), ("Ticket, as changed here".to_owned(), CHANGED_TOO.to_vec())];
+        assert_eq!(contents(&second), both, "{backed_up} {vacates}");
+        let activity = second.state.activity.iter().any(|note| note.text.contains("and on another one"));
+        assert!(activity, "nobody says so");
+        // What is a value of its own is backed up as one, and comes back anywhere.
+        let apart = second.state.values.values().find(|v| v.backup.is_none()).unwrap().meta.id;
+        let plan = second.state.backups[&second.backup_of(&value)].plan.clone();
+        second.back_up_as(&[apart], plan, None, false).unwrap();
+        settle(&mut second, &safes);
+        return_to(&mut first, &safes, second.now(), 5);
+        for id in [value, apart] {
+            if first.content(&id).is_none() {
+                first.handle(Event::Recover(first.backup_of(&id), Vec::new())).unwrap();
+                settle(&mut first, &safes);
+            }
+        }
+        assert_eq!(contents(&first), both, "{backed_up} {vacates}");
+        assert_nothing_else(&second, &safes);
+    }
+}

@@ -13,7 +13,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, known_from, told_of};
+use super::{Transition, WalletError, importing::known_from, told_of};
 use crate::{
     book::Due,
     exchange::is_anothers,

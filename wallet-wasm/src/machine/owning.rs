@@ -13,7 +13,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, backup_of, chapters::chapter_backup_of};
+use super::{Transition, WalletError, chapters::chapter_backup_of, importing::backup_of};
 use crate::{
     book::{head_of, no_book},
     owner::{MAX_AHEAD, MAX_LEAP, Making, Owner, Reached, Return, Seat},

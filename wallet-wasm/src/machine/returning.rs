@@ -114,8 +114,8 @@ impl Transition<'_> {
             self.changes.discard.extend(here.map(|content| content.blob));
             self.changes.needs.push(content.blob.clone());
             // It may have another name by now.
-            let length = content.length;
-            let meta = known.map_or(meta, |value| ValueMeta { length, ..value.meta.clone() });
+            let (length, editions) = (content.length, meta.editions.clone());
+            let meta = known.map_or(meta, |value| ValueMeta { length, editions, ..value.meta.clone() });
             // Whoever wants it here has it until the rules see that it is not used.
             let left_alone = known.map_or(Some(self.now), |value| value.left_alone);
             let used = Some(self.now);

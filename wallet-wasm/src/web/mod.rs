@@ -344,7 +344,8 @@ impl Engine {
             let id = ValueId::make_random(&mut fresh_rng()?);
             let (length, tags) = (u64::from(content.length()), tags_of(tags));
             let unique = unique.filter(|unique| *unique);
-            let meta = ValueMeta { id, title, kind, file_name, mime, created: now(), length, unique, tags };
+            let meta =
+                ValueMeta { id, title, kind, file_name, mime, created: now(), length, unique, tags, editions: None };
             meta.check()?;
             driver.find_room(length).await?;
             let content = driver.keep(&content).await?;

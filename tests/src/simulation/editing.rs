@@ -1,0 +1,219 @@
+//! Changes of somebody who has several devices: whichever he makes where, and whichever device he comes back on, each of them is kept that was not
+//! written over by who had it before him.
+
+use std::collections::BTreeMap;
+
+use protocol::{
+    crypto::blake3,
+    ids::{EditionId, Root, ValueId},
+};
+use wallet_wasm::{
+    machine::Event,
+    owner::Owner as Enrolled,
+    state::{Backup, Next, Value},
+};
+
+use super::{Owner, World};
+
+/// What a value was changed into.
+pub(super) struct Draft {
+    pub(super) content: Vec<u8>,
+    edition: Option<EditionId>,
+    /// More was lost of it than its plan stands.
+    excused: bool,
+}
+
+impl Draft {
+    /// Whether it is the content that somebody has of a value.
+    fn is_at(&self, place: &Owner<'_>, value: &Value) -> bool {
+        value.content.as_ref().is_some_and(|here| here.root == Some(root(&self.content)) && place.disk.has(&here.blob))
+    }
+
+    /// Whether a backup is one of it.
+    fn is_in(&self, backup: &Backup) -> bool {
+        let roots = || backup.roots.iter().flatten().any(|known| *known == Some(root(&self.content)));
+        let editions = || backup.values.iter().any(|meta| meta.edition() == self.edition);
+        roots() || self.edition.is_some() && editions()
+    }
+}
+
+/// All of somebody's drafts.
+pub(super) type Drafts = BTreeMap<Root, Draft>;
+
+fn root(content: &[u8]) -> Root {
+    Root(blake3(content))
+}
+
+impl World<'_, '_> {
+    /// From now on a change that he made is known by what it is, and not by its value: of one value there may be several.
+    pub(super) fn draft_all_of(&mut self, owner: usize) {
+        let place = &mut self.owners[owner];
+        let edition = |id: &ValueId| place.known.values.get(id).and_then(|value| value.meta.edition());
+        let changed: Vec<(ValueId, EditionId)> =
+            place.expected.keys().filter_map(|id| Some((*id, edition(id)?))).collect();
+        let mut drafts = Drafts::new();
+        for (id, edition) in changed {
+            let Some(content) = place.expected.remove(&id) else { continue };
+            let excused = place.excused.contains(&id);
+            drafts.insert(root(&content), Draft { content, edition: Some(edition), excused });
+        }
+        self.person_mut().drafts.extend(drafts);
+    }
+
+    /// He goes to one of his devices, has his values there, and changes them.
+    pub(super) fn edit(&mut self, step: usize) {
+        let Some(owner) = self.dice.pick(&self.person().devices.clone()) else { return };
+        let tab = self.dice.below(self.owners[owner].tabs.len());
+        self.take_over(owner, tab);
+        let Some(place) = self.owners[owner].tabs.get(tab) else { return };
+        let state = &place.wallet.state;
+        if !state.owner.as_ref().is_some_and(Enrolled::writes) {
+            self.come_back(owner, tab);
+            return;
+        }
+        let of = |value: &Value| {
+            let (backup, id) = (value.backup?, value.meta.id);
+            let often = !value.meta.lives_once() && state.backups.get(&backup)?.operation.is_none();
+            often.then(|| (backup, state.is_local(&id), state.is_changed(value)))
+        };
+        let backed_up: Vec<_> = state.values.values().filter_map(of).collect();
+        let (kind, event) = match self.dice.pick(&backed_up) {
+            Some((backup, false, _)) => ("recover", Event::Recover(backup, Vec::new())),
+            Some((backup, true, true)) => {
+                let (next, plan, words) = self.plan_with_words();
+                ("renew", Event::Renew(backup, Next { backup: next, plan, words }))
+            }
+            _ => return self.change_draft(owner, tab, step),
+        };
+        let result = self.in_tab(owner, tab, |tab| tab.wallet.try_handle(event));
+        self.say(|| format!("wallet {owner}, window {tab}: {kind}: {result:?}"));
+        if matches!(result, Some(Ok(()))) {
+            *self.report.operations.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// He changes a value on one of his devices.
+    pub(super) fn change_draft(&mut self, owner: usize, tab: usize, step: usize) {
+        let place = &self.owners[owner];
+        let mine = place.known.values.values().filter(|value| value.content.is_some() && !value.meta.lives_once());
+        let mine: Vec<ValueId> = mine.map(|value| value.meta.id).collect();
+        let Some(id) = self.dice.pick(&mine) else { return };
+        let Some(Ok(before)) = self.in_tab(owner, tab, |tab| Ok(tab.wallet.try_content(&id))) else { return };
+        let Some(Ok(before)) = before else { return };
+        // As long as before, or longer.
+        let mut text = before.clone();
+        text.reverse();
+        let mark = format!("changed {owner}-{step} ").into_bytes();
+        let over = if self.dice.one_of(2) { mark.len().min(text.len() - super::check::TRACE) } else { 0 };
+        text.splice(..over, mark);
+        let result = self.in_tab(owner, tab, |tab| tab.wallet.change(&id, &text));
+        self.say(|| format!("wallet {owner}, window {tab}: change {id}: {result:?}"));
+        // Whoever was not told may find it changed all the same.
+        let Some(value) = self.owners[owner].known.values.get(&id) else { return };
+        if value.content.as_ref().is_none_or(|content| content.root != Some(root(&text))) {
+            return;
+        }
+        let edition = value.meta.edition();
+        let devices = self.devices_of(owner);
+        for at in devices {
+            let expected = &mut self.owners[at].expected;
+            if expected.get(&id) == Some(&before) {
+                expected.remove(&id);
+            }
+        }
+        let drafts = &mut self.person_mut().drafts;
+        drafts.remove(&root(&before));
+        drafts.insert(root(&text), Draft { content: text, edition, excused: false });
+        *self.report.operations.entry("change of one of several devices").or_default() += 1;
+    }
+
+    /// He deletes what a device has of a value.
+    pub(super) fn remove_draft(&mut self, content: &[u8]) {
+        if let Some(person) = &mut self.person {
+            person.drafts.remove(&root(content));
+        }
+    }
+
+    /// What a device alone had goes with it.
+    pub(super) fn forget_drafts(&mut self) {
+        let kept = |draft: &Draft| self.has_draft(draft);
+        let gone = self.person().drafts.iter().filter(|(_, draft)| !kept(draft));
+        let gone: Vec<Root> = gone.map(|(root, _)| *root).collect();
+        self.person_mut().drafts.retain(|root, _| !gone.contains(root));
+    }
+
+    fn has_draft(&self, draft: &Draft) -> bool {
+        let mut places = self.person().devices.iter().map(|at| &self.owners[*at]);
+        places.any(|place| place.known.values.values().any(|value| draft.is_at(place, value)))
+    }
+
+    fn backups_of<'w>(&'w self, draft: &'w Draft) -> impl Iterator<Item = (usize, &'w Backup)> {
+        let all = self.person().devices.iter().flat_map(|at| {
+            let backups = self.owners[*at].known.backups.values();
+            backups.map(|backup| (*at, backup))
+        });
+        all.filter(|(_, backup)| draft.is_in(backup))
+    }
+
+    /// What a device has and holds to be backed up is what was backed up.
+    fn look_at_copies(&self) {
+        let devices = || self.person().devices.iter().map(|at| (*at, &self.owners[*at]));
+        let root = |backup: &Backup, at: usize| backup.roots.as_ref().and_then(|roots| *roots.get(at)?);
+        let of = |backup: &Backup, value: &ValueId| {
+            let at = backup.values.iter().position(|meta| meta.id == *value)?;
+            let mut known = devices().filter_map(|(_, place)| place.known.backups.get(&backup.id));
+            known.find_map(|backup| root(backup, at))
+        };
+        for (at, place) in devices() {
+            for value in place.known.values.values().filter(|value| !place.known.is_changed(value)) {
+                let (Some(content), Some(backup)) = (&value.content, value.backup) else { continue };
+                let Some(backup) = place.known.backups.get(&backup) else { continue };
+                let fine = of(backup, &value.meta.id).is_none_or(|root| content.root == Some(root));
+                assert!(fine, "{} of wallet {at} is not what was backed up, and nobody says so", value.meta.id);
+            }
+        }
+    }
+
+    /// Each is on a device, or at the safes.
+    pub(super) fn look_at_drafts(&mut self) {
+        if self.person.is_none() {
+            return;
+        }
+        self.look_at_copies();
+        let person = self.person();
+        let mut beyond = Vec::new();
+        for (root, draft) in person.drafts.iter().filter(|(_, draft)| !draft.excused) {
+            let mut backups = self.backups_of(draft).map(|(_, backup)| backup);
+            if self.has_draft(draft) || backups.any(|backup| self.is_recoverable(backup)) {
+                continue;
+            }
+            let lost = self.backups_of(draft).any(|(_, backup)| self.is_beyond(backup));
+            assert!(
+                lost,
+                "a change ({:?}) of whoever is enrolled is lost, and the safes are not to blame",
+                draft.edition
+            );
+            beyond.push(*root);
+        }
+        for root in beyond {
+            self.fault("more lost than the plan stands");
+            self.person_mut().drafts.entry(root).and_modify(|draft| draft.excused = true);
+        }
+    }
+
+    /// In the end each is what some value of a device is.
+    pub(super) fn prove_drafts(&self) {
+        for draft in self.person().drafts.values().filter(|draft| !draft.excused) {
+            let stranded = self.backups_of(draft).any(|(at, backup)| self.is_stranded(at, backup));
+            let mut places = self.person().devices.iter().map(|at| &self.owners[*at]);
+            let here = places.any(|place| {
+                let has = |value: &Value| {
+                    draft.is_at(place, value)
+                        && place.tabs[0].wallet.content(&value.meta.id).as_ref() == Some(&draft.content)
+                };
+                place.known.values.values().any(has)
+            });
+            assert!(here || stranded, "a change ({:?}) does not come back", draft.edition);
+        }
+    }
+}
