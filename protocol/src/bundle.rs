@@ -95,6 +95,12 @@ impl ValueMeta {
         self.editions().last().copied()
     }
 
+    /// The contents that it was made of, as far as they are told; `None`: the first.
+    pub fn earlier_editions(&self) -> impl Iterator<Item = Option<EditionId>> {
+        let before = self.editions().split_last().map(|(_, before)| before);
+        before.into_iter().flat_map(|before| before.iter().copied().map(Some).chain([None]))
+    }
+
     /// Its editions once its content has been changed into this one.
     pub fn editions_with(&self, next: EditionId) -> Vec<EditionId> {
         let known = self.editions();
@@ -113,6 +119,11 @@ impl ValueMeta {
             (false, true) => Lineage::Earlier,
             (false, false) => Lineage::Apart,
         }
+    }
+
+    /// Whether it may have been changed more often than its editions tell.
+    pub fn may_leave_out(&self) -> bool {
+        self.editions().len() >= MAX_EDITIONS
     }
 
     /// Whether it may live only once.

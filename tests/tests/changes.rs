@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use protocol::{
+    crypto::blake3,
     ids::{BackupId, ValueId},
     plan::Plan,
 };
@@ -217,8 +218,60 @@ fn a_certificate_file_of_a_change_does_not_cost_what_was_before() {
     other.handle(Event::Import(book)).unwrap();
     other.run(&safes, 1000);
     let kept = other.state.values.values().find(|one| one.content.is_some()).unwrap();
-    assert_eq!(kept.meta.title, "Ticket, as changed here");
+    assert_eq!(kept.meta.title, "Ticket, as it was here");
     assert_eq!(other.content(&kept.meta.id).as_deref(), Some(TICKET));
+}
+
+/// A book may name two backups of one value: that with the later content is right, in whichever order they stand.
+#[test]
+fn of_two_entries_for_one_value_that_with_the_later_content_is_right() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    let old = book_of(&wallet.state, &[value], wallet.now()).unwrap();
+    wallet.change(&value, CHANGED).unwrap();
+    renew(&mut wallet, backup);
+    wallet.run(&safes, 1000);
+    let new = book_of(&wallet.state, &[value], wallet.now()).unwrap();
+    for (salt, first, second) in [(9, &old, &new), (10, &new, &old)] {
+        let mut book = first.clone();
+        book.entries.extend(second.entries.clone());
+        let mut other = Wallet::create(leak(), salt);
+        other.trust(&safes);
+        other.handle(Event::Import(book)).unwrap();
+        assert_eq!(other.state.backups.keys().collect::<Vec<_>>(), [&wallet.backup_of(&value)]);
+        other.handle(Event::Recover(other.backup_of(&value), Vec::new())).unwrap();
+        other.run(&safes, 1000);
+        assert_eq!(other.content(&value).as_deref(), Some(CHANGED));
+    }
+}
+
+/// The id under which something is kept as a value of its own can be reckoned: whoever names it in a file first makes nobody lose anything.
+#[test]
+fn a_file_that_names_what_is_to_be_set_apart_costs_nothing() {
+    let safes = Safes::new(N);
+    let (mut wallet, value, backup) = protected(leak(), &safes);
+    let mut other = Wallet::create(leak(), 9);
+    other.trust(&safes);
+    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    other.handle(Event::Recover(backup, Vec::new())).unwrap();
+    other.run(&safes, 1000);
+    other.handle(Event::Release(backup)).unwrap();
+    other.run(&safes, 1000);
+    wallet.change(&value, CHANGED).unwrap();
+    renew(&mut wallet, backup);
+    wallet.run(&safes, 1000);
+    let mut book = book_of(&wallet.state, &[value], wallet.now()).unwrap();
+    let apart = blake3(&[&b"strongroom 1 set apart"[..], &value.0].concat());
+    let mut forged = book.entries[0].clone();
+    forged.backup = BackupId([8; 16]);
+    forged.values[0].id = ValueId(apart[..16].try_into().unwrap());
+    book.entries.insert(0, forged);
+    wallet.handle(Event::Release(wallet.backup_of(&value))).unwrap();
+    wallet.run(&safes, 1000);
+    other.handle(Event::Import(book)).unwrap();
+    other.run(&safes, 1000);
+    let kept: Vec<_> = other.state.values.keys().filter_map(|id| other.content(id)).collect();
+    assert_eq!(kept, [TICKET]);
 }
 
 /// What came from another wallet's certificates is known once it has come back: a change as long as what was there is a change, too.

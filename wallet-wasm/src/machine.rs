@@ -629,7 +629,7 @@ impl Transition<'_> {
         let mut value = Value { meta, ..value.clone() };
         if let Some(content) = content {
             let old = value.content.replace(content.clone()).ok_or(WalletError::NotLocal)?;
-            (value.used, value.left_alone) = (Some(self.now), None);
+            (value.used, value.left_alone, value.until) = (Some(self.now), None, None);
             self.changes.needs.push(content.blob);
             self.changes.discard.push(old.blob);
         }

@@ -64,12 +64,15 @@ pub struct Value {
     /// Since when rules leave it alone: its owner has taken it back from where they would have it.
     #[n(4)]
     pub left_alone: Option<Seconds>,
+    /// What was here of another value before that was changed on another device: it stays until that change is here.
+    #[n(5)]
+    pub until: Option<ValueId>,
 }
 
 impl Value {
     /// A value whose content is not on this device, or not yet.
     pub const fn new(meta: ValueMeta) -> Self {
-        Self { meta, content: None, backup: None, used: None, left_alone: None }
+        Self { meta, content: None, backup: None, used: None, left_alone: None, until: None }
     }
 
     /// When its owner last had to do with it.

@@ -60,10 +60,12 @@ pub enum Bug {
     ForgetsWays,
     /// A safe counts the tries with a kit among everybody's.
     CountsKitsWithOthers,
+    /// It is forgotten which content was made of which other one.
+    ForgetsEditions,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 25] = [
+pub const BUGS: [Bug; 26] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -89,6 +91,7 @@ pub const BUGS: [Bug; 25] = [
     Bug::LetsGoAtOnce,
     Bug::ForgetsWays,
     Bug::CountsKitsWithOthers,
+    Bug::ForgetsEditions,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.
@@ -178,6 +181,14 @@ pub fn spoiler(bug: Bug) -> Option<fn(&State, &mut Changes)> {
         },
         Bug::IgnoresBook => |_, changes| {
             books(changes, |owner, sequence| owner.seats.iter_mut().for_each(|seat| seat.written = sequence));
+        },
+        Bug::ForgetsEditions => |_, changes| {
+            backups(changes, |backup| backup.values.iter_mut().for_each(|meta| meta.editions = None));
+            for row in &mut changes.put {
+                if let Row::Value(value) = row {
+                    value.meta.editions = None;
+                }
+            }
         },
         _ => return None,
     })

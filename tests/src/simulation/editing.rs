@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::{
     crypto::blake3,
-    ids::{EditionId, Root, ValueId},
+    ids::{BackupId, EditionId, Root, ValueId},
 };
 use wallet_wasm::{
     machine::Event,
@@ -92,12 +92,73 @@ impl World<'_, '_> {
         }
     }
 
+    /// One of his devices has what he changes on another one, and may have changed it, too. For a while nothing goes wrong, for this takes both devices and their safes; then he comes back
+    /// on the one that does not know.
+    pub(super) fn edit_apart(&mut self) {
+        // Some that no other one of his has.
+        let step = 3 * super::STEPS + self.report.steps as usize;
+        let mut devices = self.person().devices.clone();
+        let Some(first) = self.dice.pick(&devices) else { return };
+        devices.retain(|at| *at != first);
+        let Some(second) = self.dice.pick(&devices) else { return };
+        let calm = std::mem::replace(&mut self.calm, true);
+        self.change_on_one(first, second, step);
+        self.calm = calm;
+        self.come_back(second, 0);
+    }
+
+    fn change_on_one(&mut self, first: usize, second: usize, step: usize) {
+        let mut left = 150;
+        self.come_back(first, 0);
+        self.put_in_as(first, 0, step, false);
+        let of_first = self.owners[first].known.values.values();
+        let free =
+            of_first.filter(|value| value.backup.is_none() && value.content.is_some() && !value.meta.lives_once());
+        let free: Vec<ValueId> = free.map(|value| value.meta.id).collect();
+        if let Some(value) = self.dice.pick(&free) {
+            let (_, register) = self.registration(first, 0, &[value]);
+            self.in_tab(first, 0, |tab| tab.wallet.try_handle(register));
+        }
+        while self.go_on(&mut left) {}
+        self.come_back(second, 0);
+        while self.go_on(&mut left) {}
+        let known = |at: usize| &self.owners[at].known;
+        let shared = |value: &&Value| {
+            let backup = value.backup.filter(|id| known(second).backups.contains_key(id));
+            let idle = backup.is_some_and(|id| known(first).backups.get(&id).is_some_and(|b| b.operation.is_none()));
+            let other = known(second).values.get(&value.meta.id);
+            idle && !value.meta.lives_once() && other.is_some_and(|other| other.backup == value.backup)
+        };
+        let all: Vec<(ValueId, Option<BackupId>)> =
+            known(first).values.values().filter(shared).map(|value| (value.meta.id, value.backup)).collect();
+        let Some((id, Some(backup))) = self.dice.pick(&all) else { return };
+        for at in [first, second] {
+            if !self.owners[at].known.is_local(&id) {
+                self.in_tab(at, 0, |tab| tab.wallet.try_handle(Event::Recover(backup, vec![id])));
+            }
+        }
+        while self.go_on(&mut left) {}
+        if self.dice.one_of(3) {
+            self.change_draft_of(second, 0, step, id);
+        }
+        self.come_back(first, 0);
+        self.change_draft_of(first, 0, step, id);
+        let next = Next { backup: BackupId::make_random(&mut self.dice.0), plan: self.plan(), words: None };
+        let renewed = self.in_tab(first, 0, |tab| tab.wallet.try_handle(Event::Renew(backup, next)));
+        self.say(|| format!("wallet {first}: changes {id}, which wallet {second} has: {renewed:?}"));
+        while self.go_on(&mut left) {}
+    }
+
     /// He changes a value on one of his devices.
     pub(super) fn change_draft(&mut self, owner: usize, tab: usize, step: usize) {
         let place = &self.owners[owner];
         let mine = place.known.values.values().filter(|value| value.content.is_some() && !value.meta.lives_once());
         let mine: Vec<ValueId> = mine.map(|value| value.meta.id).collect();
         let Some(id) = self.dice.pick(&mine) else { return };
+        self.change_draft_of(owner, tab, step, id);
+    }
+
+    fn change_draft_of(&mut self, owner: usize, tab: usize, step: usize, id: ValueId) {
         let Some(Ok(before)) = self.in_tab(owner, tab, |tab| Ok(tab.wallet.try_content(&id))) else { return };
         let Some(Ok(before)) = before else { return };
         // As long as before, or longer.
@@ -140,6 +201,17 @@ impl World<'_, '_> {
         let gone = self.person().drafts.iter().filter(|(_, draft)| !kept(draft));
         let gone: Vec<Root> = gone.map(|(root, _)| *root).collect();
         self.person_mut().drafts.retain(|root, _| !gone.contains(root));
+    }
+
+    /// How often a device found that something was changed elsewhere.
+    fn count_merges(&mut self) {
+        let notes = |text: &str| {
+            let places = self.person().devices.iter().map(|at| &self.owners[*at]);
+            places.flat_map(|place| &place.known.activity).filter(|note| note.text.contains(text)).count() as u64
+        };
+        let (gives_way, both) = (notes("was changed on another device"), notes("and on another one. Both are kept"));
+        *self.report.operations.entry("device takes a change over").or_default() += gives_way;
+        *self.report.operations.entry("change kept as both").or_default() += both;
     }
 
     fn has_draft(&self, draft: &Draft) -> bool {
@@ -202,7 +274,8 @@ impl World<'_, '_> {
     }
 
     /// In the end each is what some value of a device is.
-    pub(super) fn prove_drafts(&self) {
+    pub(super) fn prove_drafts(&mut self) {
+        self.count_merges();
         for draft in self.person().drafts.values().filter(|draft| !draft.excused) {
             let stranded = self.backups_of(draft).any(|(at, backup)| self.is_stranded(at, backup));
             let mut places = self.person().devices.iter().map(|at| &self.owners[*at]);

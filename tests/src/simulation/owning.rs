@@ -145,6 +145,12 @@ impl World<'_, '_> {
         self.devices_of(wallet).len() > 1
     }
 
+    /// Whether another device of his, also one that is lost by now, may have let go what a wallet knows to be at the safes.
+    pub(super) fn was_shared(&self, wallet: usize) -> bool {
+        let lost = |person: &Person| person.devices.contains(&wallet) && !person.lost.is_empty();
+        self.is_shared(wallet) || self.person.as_ref().is_some_and(lost)
+    }
+
     // ---- what a person does ----------------------------------------------------------------------------------------
 
     /// Three safes or more, and how many of them are to be needed.
@@ -221,6 +227,9 @@ impl World<'_, '_> {
                 self.give_passkey(owner);
                 self.print_kit(owner, 0);
             }
+            if self.dice.one_of(3) {
+                self.new_device();
+            }
             self.calm = false;
         }
     }
@@ -277,6 +286,9 @@ impl World<'_, '_> {
         let owner = self.move_in(disk, false);
         *self.report.operations.entry("new device").or_default() += 1;
         if self.come_back(owner, 0) {
+            if self.dice.one_of(2) {
+                self.edit_apart();
+            }
             return true;
         }
         // It has nothing, and is nobody's.
@@ -788,7 +800,7 @@ impl World<'_, '_> {
             }
             Some(Operation::Recover | Operation::Drill) => {
                 // Another device of his may have let it go.
-                self.is_stranded(wallet, backup) || self.is_shared(wallet) && !self.is_recoverable(backup)
+                self.is_stranded(wallet, backup) || self.was_shared(wallet) && !self.is_recoverable(backup)
             }
             _ => false,
         }

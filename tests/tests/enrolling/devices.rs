@@ -214,3 +214,186 @@ fn what_was_changed_on_two_devices_is_kept_as_both() {
         assert_nothing_else(&second, &safes);
     }
 }
+
+/// Comes back, and nothing is asked of the safes yet.
+fn return_only(wallet: &mut Wallet<'static>, safes: &Safes, now: Seconds, seed: u64) {
+    wallet.wait(now.saturating_sub(wallet.now()));
+    Comer::new(safes, wallet.now(), &ALL, seed).come_back_to(wallet, seed);
+}
+
+fn both(title: &str, kept: &[u8]) -> Vec<(String, Vec<u8>)> {
+    vec![("Ticket".to_owned(), CHANGED.to_vec()), (title.to_owned(), kept.to_vec())]
+}
+
+const BEFORE: &str = "Ticket, as it was here";
+
+#[test]
+fn what_a_device_had_stays_until_what_was_changed_elsewhere_is_here() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    return_only(&mut second, &safes, first.now(), 4);
+    assert_eq!(contents(&second), [(BEFORE.to_owned(), TICKET.to_vec())]);
+    // Whoever looks into it does nothing with it.
+    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    second.handle(Event::Used(kept)).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
+    assert!(!second.state.values.contains_key(&kept));
+    assert_eq!(second.state.blobs().len(), 1, "nothing is left of it");
+}
+
+#[test]
+fn who_comes_back_again_before_a_change_is_here_has_the_next_one() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    return_only(&mut second, &safes, first.now(), 4);
+    return_to(&mut first, &safes, second.now(), 5);
+    change(&mut first, &safes, value, CHANGED_TOO, 8);
+    return_to(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED_TOO.to_vec())]);
+}
+
+#[test]
+fn what_was_moved_out_on_two_devices_after_a_change_on_each_is_told() {
+    let safes = Safes::new(N);
+    let (mut first, value) = enrolled(leak(), &safes);
+    // It was given to the second one by a file, which has moved its change out before it heard of any book.
+    let mut second = Wallet::create(leak(), 9);
+    second.trust(&safes);
+    second.handle(Event::Import(book_of(&first.state, &[value], first.now()).unwrap())).unwrap();
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    change(&mut first, &safes, value, CHANGED, 7);
+    second.wait(first.now() + 100 - second.now());
+    change(&mut second, &safes, value, CHANGED_TOO, 8);
+    for wallet in [&mut first, &mut second] {
+        wallet.handle(Event::Move(wallet.backup_of(&value))).unwrap();
+        settle(wallet, &safes);
+        assert_eq!(wallet.content(&value), None);
+    }
+    let told =
+        |wallet: &Wallet<'_>| wallet.state.activity.iter().any(|note| note.text.contains("both have moved it out"));
+    return_to(&mut second, &safes, first.now(), 4);
+    assert!(told(&second) && second.backup_of(&value) == BackupId([8; 16]));
+    // As it says.
+    second.handle(Event::Recover(BackupId([8; 16]), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    return_to(&mut first, &safes, second.now(), 5);
+    assert!(told(&first));
+    first.handle(Event::Recover(BackupId([7; 16]), Vec::new())).unwrap();
+    settle(&mut first, &safes);
+    return_to(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), both("Ticket, as changed here", CHANGED_TOO));
+}
+
+#[test]
+fn what_a_device_had_stays_if_what_was_changed_elsewhere_does_not_come() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    return_only(&mut second, &safes, first.now(), 4);
+    second.handle(Event::RecoveryFailed(BackupId([7; 16]), "garbage".to_owned())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [(BEFORE.to_owned(), TICKET.to_vec())]);
+    // Or it comes after all: then what was in its place goes, unless its owner has done something with it.
+    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    second.change(&kept, CHANGED_TOO).unwrap();
+    second.handle(Event::Recover(BackupId([7; 16]), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), both(BEFORE, CHANGED_TOO));
+}
+
+#[test]
+fn what_a_device_had_stays_while_what_was_changed_elsewhere_takes_words() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    first.wait(10);
+    first.change(&value, CHANGED).unwrap();
+    let words = Secret::from_bytes([5; 32]);
+    let plan = Plan::seal(guarded(&first), vec![Plan::place(Place::Memory)]).unwrap();
+    let next = Next { backup: BackupId([7; 16]), plan, words: Some(words.clone()) };
+    first.handle(Event::Renew(first.backup_of(&value), next)).unwrap();
+    settle(&mut first, &safes);
+    // The trial needs the words, too.
+    first.session.recoveries.entry(BackupId([7; 16])).or_default().words = Some(words.clone());
+    settle(&mut first, &safes);
+    assert_eq!(first.backup_of(&value), BackupId([7; 16]));
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!(
+        (second.backup_of(&value), contents(&second)),
+        (BackupId([7; 16]), vec![(BEFORE.to_owned(), TICKET.to_vec())])
+    );
+    second.handle(Event::Recover(BackupId([7; 16]), Vec::new())).unwrap();
+    second.session.recoveries.entry(BackupId([7; 16])).or_default().words = Some(words);
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
+}
+
+#[test]
+fn going_back_to_what_was_is_a_change_on_all_devices() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!(second.content(&value).as_deref(), Some(CHANGED));
+    return_to(&mut first, &safes, second.now(), 5);
+    change(&mut first, &safes, value, TICKET, 8);
+    return_to(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), TICKET.to_vec())]);
+    assert_eq!((second.backup_of(&value), state_of(&second, value).0), (BackupId([8; 16]), "protected"));
+}
+
+#[test]
+fn a_device_that_has_only_the_name_follows_any_number_of_changes() {
+    // Whether the second one has made a backup itself or not.
+    for made_here in [false, true] {
+        let safes = Safes::new(N);
+        let (mut first, mut second, value) = two_devices(&safes);
+        if made_here {
+            change(&mut second, &safes, value, CHANGED, 7);
+        }
+        second.handle(Event::Move(second.backup_of(&value))).unwrap();
+        settle(&mut second, &safes);
+        assert_eq!(second.content(&value), None);
+        return_to(&mut first, &safes, second.now(), 3);
+        for number in 0..20_u8 {
+            change(&mut first, &safes, value, &[b"row ", &[b'a' + number][..], b", seat 12"].concat(), 10 + number);
+        }
+        return_to(&mut second, &safes, first.now(), 4);
+        assert_eq!(second.backup_of(&value), first.backup_of(&value), "{made_here}");
+        second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+        settle(&mut second, &safes);
+        assert_eq!(contents(&second), contents(&first));
+    }
+}
+
+#[test]
+fn who_goes_back_to_an_earlier_day_has_what_was_changed_by_then_where_it_was_not() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    first.wait(86_400);
+    settle(&mut first, &safes);
+    // A thief lets go of it.
+    let stolen = first.now();
+    first.handle(Event::Release(first.backup_of(&value))).unwrap();
+    settle(&mut first, &safes);
+    first.handle(Event::RemoveValue(value)).unwrap();
+    settle(&mut first, &safes);
+    let past = Comer::new(&safes, first.now(), &ALL, 4).past();
+    let to = past.iter().find(|past| past.from < stolen).unwrap().mark;
+    second.wait(first.now() - second.now().min(first.now()));
+    assert_eq!(second.content(&value).as_deref(), Some(TICKET));
+    Comer::new(&safes, second.now(), &ALL, 5).go_back(&mut second, to, 5);
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
+    assert_eq!((second.backup_of(&value), state_of(&second, value).0), (BackupId([7; 16]), "protected"));
+}

@@ -84,8 +84,7 @@ impl Transition<'_> {
             if exactly {
                 self.part_from(&book);
             }
-            self.take_back(book, &held);
-            return Ok(());
+            return self.take_back(book, &held, &[]);
         }
         self.take_over_book(book, Some(&held))?;
         Ok(())

@@ -1,12 +1,14 @@
 //! What a book brings: certificates from a file, and what the safes keep for the owner; and what becomes of a value that was changed on another device.
 
+use std::collections::BTreeMap;
+
 use protocol::{
     book::{Book, BookEntry, Entered as _},
     bundle::{Lineage, MAX_TITLE_LEN, ValueMeta},
     certificate,
     codec::Bytes,
     crypto::blake3,
-    ids::{BackupId, ValueId},
+    ids::{BackupId, EditionId, ValueId},
 };
 
 use super::{Transition, WalletError};
@@ -38,9 +40,9 @@ impl Transition<'_> {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
             }
         }
-        let named: Vec<BackupId> =
-            if own { book.entries.iter().map(|entry| entry.backup).collect() } else { Vec::new() };
-        for entry in book.entries {
+        let entries = right_ones(book.entries);
+        let named: Vec<BackupId> = if own { entries.iter().map(|entry| entry.backup).collect() } else { Vec::new() };
+        for entry in entries {
             if self.state.backups.contains_key(&entry.backup) {
                 continue;
             }
@@ -58,10 +60,11 @@ impl Transition<'_> {
                         Lineage::Same => is_later(&entry, backup),
                         Lineage::Later => true,
                         Lineage::Earlier => false,
-                        // Of what another device made and nothing is here, the clock says more: it may only have been changed more often than is told.
+                        // Of what another device made and nothing is here, the clock says more; and of what was made here, if it may only have been changed more often than is told.
                         Lineage::Apart => {
+                            let unsure = backup.begun.is_none() || entry.values.iter().all(ValueMeta::may_leave_out);
                             backup.values.iter().all(|meta| self.state.is_local(&meta.id))
-                                || backup.begun.is_none() && is_later(&entry, backup)
+                                || unsure && is_later(&entry, backup)
                         }
                     }
             };
@@ -96,34 +99,60 @@ impl Transition<'_> {
             let told: Vec<Key> = told.into_iter().map(|backup| Key::Backup(backup.id)).collect();
             if !others.is_empty() {
                 imported.older = true;
+                let apart = |backup: &&&Backup| {
+                    let away = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                    let made_here = own && away && backup.begun.is_some() && !named.contains(&backup.id);
+                    made_here && lineage(&entry.values, &backup.values) == Lineage::Apart
+                };
+                let title = others.iter().find(apart).map(|backup| Self::title(backup));
+                if let Some(title) = title {
+                    let text = format!(
+                        "“{title}” was changed on this device and on another one, and both have moved it out. This device keeps its own change. \
+                         Recover it here, and come back here once more after the other device has been in use: then both are kept."
+                    );
+                    self.note(Level::Warning, text);
+                }
                 continue;
             }
             self.changes.remove.extend(told);
             given_up.into_iter().try_for_each(|backup| self.begin_release(backup))?;
-            let mut wanted = Vec::new();
-            for meta in &entry.values {
-                wanted.extend(self.follow(meta, entry.backup, own).then_some(meta.id));
-            }
             imported.new.push(entry.backup);
             let held = held.is_some_and(|held| held.contains(&entry.backup));
-            let backup = Backup { held, ..backup_of(entry) };
-            // What was here as it had been before is here as it is now.
-            let operation = (!wanted.is_empty() && !needs_owner(&backup.plan)).then_some(Operation::Recover);
-            let wanted = if operation.is_some() { wanted } else { Vec::new() };
-            self.put(Backup { operation, wanted, ..backup });
+            let backup = self.follow_all(Backup { held, ..backup_of(entry) }, own);
+            self.put(backup);
         }
         Ok(imported)
     }
 
-    /// A value has this backup now. What is here of it may have been changed since, and stays; it may be what was changed elsewhere, and goes; or both, and becomes a value of its own,
-    /// as does what was changed elsewhere if it is not the owner's book that says so: of what a file names nobody knows whether the safes have it still.
-    /// Whether the content of the backup is wanted in place of what was here.
-    fn follow(&mut self, meta: &ValueMeta, backup: BackupId, own: bool) -> bool {
-        let backup = Some(backup);
-        let known = self.value(&meta.id).filter(|value| value.content.is_some()).cloned();
-        let Some(known) = known else {
+    /// The values of a backup have it now. What was here as it had been before is had back as it is now.
+    pub(super) fn follow_all(&mut self, mut backup: Backup, own: bool) -> Backup {
+        let all = backup.values.iter().filter(|meta| self.follow(meta, &backup, own));
+        let wanted: Vec<ValueId> = all.map(|meta| meta.id).collect();
+        match backup.operation {
+            _ if wanted.is_empty() || needs_owner(&backup.plan) => {}
+            None => (backup.operation, backup.wanted) = (Some(Operation::Recover), wanted),
+            // Without any in particular it is to bring all of them.
+            Some(Operation::Recover) if !backup.wanted.is_empty() => {
+                let more: Vec<ValueId> = wanted.into_iter().filter(|id| !backup.wanted.contains(id)).collect();
+                backup.wanted.extend(more);
+            }
+            Some(_) => {}
+        }
+        backup
+    }
+
+    /// A value has this backup now. What is here of it may have been changed since, and stays; or it may lack a change that was made elsewhere, and becomes a value of its own: for good,
+    /// if it has a change that the other one lacks, or if it is not the owner's book that says so, for of what a file names nobody knows whether the safes have it still; else until
+    /// what was changed elsewhere is here. Whether the content of the backup is wanted in place of what was here.
+    pub(super) fn follow(&mut self, meta: &ValueMeta, of: &Backup, own: bool) -> bool {
+        let backup = Some(of.id);
+        let known = self.value(&meta.id).cloned();
+        let Some(known) = known.clone().filter(|value| value.content.is_some()) else {
             self.changes.put.push(Row::Value(Box::new(Value { backup, ..Value::new(meta.clone()) })));
-            return false;
+            // What was being brought back as it was before is brought back as it is now.
+            let before = known.and_then(|known| known.backup).filter(|before| *before != of.id);
+            let before = before.and_then(|before| self.state.backups.get(&before)).filter(|_| own);
+            return before.is_some_and(|b| b.operation == Some(Operation::Recover) && b.is_wanted(&meta.id));
         };
         let lineage = meta.lineage(&known.meta);
         if meta.lives_once() || matches!(lineage, Lineage::Same | Lineage::Earlier) {
@@ -134,46 +163,127 @@ impl Transition<'_> {
         let (length, editions) = (meta.length, meta.editions.clone());
         let newer = ValueMeta { length, editions, ..known.meta.clone() };
         self.changes.put.push(Row::Value(Box::new(Value { meta: newer, content: None, backup, ..known.clone() })));
-        if own && lineage == Lineage::Later {
-            self.note(
-                Level::Info,
-                format!("“{}” was changed on another device; this device takes that over.", known.meta.title),
-            );
-            self.changes.discard.extend(known.content.map(|content| content.blob));
-            return true;
-        }
-        let (id, title) = (set_apart(&known.meta), apart_title(&known.meta.title));
-        if self.value(&id).is_some() {
-            // Found out before, and handled.
-            self.changes.discard.extend(known.content.map(|content| content.blob));
-            return true;
-        }
-        let both = if lineage == Lineage::Later { "in what was imported" } else { "on this device and on another one" };
-        let text = format!("“{}” was changed {both}. Both are kept: yours is “{title}” now.", known.meta.title);
-        self.note(Level::Warning, text);
-        let meta = ValueMeta { id, title, ..known.meta.clone() };
-        self.changes.put.push(Row::Value(Box::new(Value { meta, backup: None, ..known })));
+        let (title, gives_way) = (known.meta.title.clone(), own && lineage == Lineage::Later);
+        let apart =
+            apart_title(&title, if lineage == Lineage::Later { ", as it was here" } else { ", as changed here" });
+        let (level, text) = match (gives_way, needs_owner(&of.plan)) {
+            (true, false) => {
+                (Level::Info, format!("“{title}” was changed on another device; this device takes that over."))
+            }
+            (true, true) => {
+                let has = "Until you recover that here, what this device has of it is";
+                (Level::Info, format!("“{title}” was changed on another device. {has} “{apart}”."))
+            }
+            (false, _) => {
+                let later = lineage == Lineage::Later;
+                let both = if later { "in what was imported" } else { "on this device and on another one" };
+                let text = format!("“{title}” was changed {both}. Both are kept: yours is “{apart}” now.");
+                (Level::Warning, text)
+            }
+        };
+        self.note(level, text);
+        self.set_apart(known, apart, gives_way);
         true
+    }
+
+    /// What is here of a value becomes a value of its own, which rules leave alone if it is to give way. Whatever a book names by its id, nothing of it is lost.
+    fn set_apart(&mut self, known: Value, title: String, gives_way: bool) {
+        let edition = known.meta.edition();
+        let mut id = apart_id(&known.meta.id, edition);
+        while let Some(kept) = self.value(&id) {
+            let root = |value: &Value| value.content.as_ref().and_then(|content| Some((content.root?, content.length)));
+            if root(kept).is_some() && root(kept) == root(&known) {
+                // Found out before.
+                let stays = (!gives_way && kept.until.is_some()).then(|| kept.clone());
+                let stays = stays.map(|kept| Value { until: None, left_alone: known.left_alone, ..kept });
+                self.changes.put.extend(stays.map(|kept| Row::Value(Box::new(kept))));
+                self.changes.discard.extend(known.content.map(|content| content.blob));
+                return;
+            }
+            id = apart_id(&id, edition);
+        }
+        let (until, left_alone) =
+            if gives_way { (Some(known.meta.id), Some(self.now)) } else { (None, known.left_alone) };
+        let meta = ValueMeta { id, title, ..known.meta.clone() };
+        let value = Value { meta, backup: None, left_alone, until, ..known };
+        self.changes.put.push(Row::Value(Box::new(value)));
+    }
+
+    /// What was kept until values of a backup are here, and with which its owner has done nothing.
+    fn kept_until<'b>(&self, of: &'b Backup) -> Vec<(&'b ValueMeta, Value)> {
+        let kept = |meta: &'b ValueMeta, edition| {
+            let kept = self.state.values.get(&apart_id(&meta.id, edition))?;
+            let open = kept.meta.edition() == edition && kept.until == Some(meta.id) && kept.backup.is_none();
+            // What is coupled with it comes back by itself.
+            let coupled = || of.values.iter().any(|meta| meta.id == kept.meta.id);
+            (open && !coupled()).then(|| (meta, kept.clone()))
+        };
+        let all = of.values.iter().flat_map(|meta| meta.earlier_editions().map(move |edition| (meta, edition)));
+        all.filter_map(|(meta, edition)| kept(meta, edition)).collect()
+    }
+
+    /// These values of a backup are here now, and what was kept until then goes.
+    pub(super) fn let_earlier_go(&mut self, backup: &Backup, here: &[ValueId]) {
+        for (_, kept) in self.kept_until(backup).into_iter().filter(|(meta, _)| here.contains(&meta.id)) {
+            self.changes.discard.extend(kept.content.map(|content| content.blob));
+            self.changes.remove.push(Key::Value(kept.meta.id));
+        }
+    }
+
+    /// What was to come does not, and what is here is again what rules take care of; should it come after all, it gives way still.
+    pub(super) fn take_up_earlier(&mut self, backup: &Backup) {
+        for (_, kept) in self.kept_until(backup) {
+            self.changes.put.push(Row::Value(Box::new(Value { left_alone: None, ..kept })));
+        }
     }
 }
 
-/// The id of a content that was changed on two devices, as a value of its own: the same one wherever that is found out.
-fn set_apart(meta: &ValueMeta) -> ValueId {
-    let edition = meta.edition().map_or_else(Vec::new, |edition| edition.0.to_vec());
-    let hash = blake3(&[&b"strongroom 1 set apart"[..], &meta.id.0, &edition].concat());
+/// The id of a content of a value as a value of its own: the same one wherever that is found out.
+fn apart_id(value: &ValueId, edition: Option<EditionId>) -> ValueId {
+    let edition = edition.map_or_else(Vec::new, |edition| edition.0.to_vec());
+    let hash = blake3(&[&b"strongroom 1 set apart"[..], &value.0, &edition].concat());
     let mut id = [0; ValueId::LEN];
     id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
     ValueId(id)
 }
 
 /// A title that says so, and is none too long.
-fn apart_title(title: &str) -> String {
-    const NOTE: &str = ", as changed here";
-    let mut end = title.len().min(MAX_TITLE_LEN - NOTE.len());
+fn apart_title(title: &str, note: &str) -> String {
+    let mut end = title.len().min(MAX_TITLE_LEN.saturating_sub(note.len()));
     while !title.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{NOTE}", &title[..end])
+    format!("{}{note}", &title[..end])
+}
+
+/// Of two entries for the same values that with the later contents is right, and of the same contents the later one; each of the others is left out.
+pub(super) fn right_ones(entries: Vec<BookEntry>) -> Vec<BookEntry> {
+    let mut right: Vec<Option<BookEntry>> = Vec::with_capacity(entries.len());
+    let mut places: BTreeMap<ValueId, usize> = BTreeMap::new();
+    for entry in entries {
+        let at = entry.values.first().and_then(|meta| places.get(&meta.id)).copied();
+        let other = at.and_then(|at| right.get_mut(at));
+        let beats = |this: &BookEntry, that: &BookEntry| {
+            let later = |this: &BookEntry, that: &BookEntry| is_later(this, &backup_of(that.clone()));
+            let last = (this.finished, this.backup) > (that.finished, that.backup);
+            this.values.len() == that.values.len()
+                && that.values.iter().all(|meta| this.values.iter().any(|one| one.id == meta.id))
+                && match lineage(&this.values, &that.values) {
+                    Lineage::Later => true,
+                    Lineage::Earlier => false,
+                    // One of two that nothing tells apart is as good as the other.
+                    Lineage::Same | Lineage::Apart => later(this, that) || last && !later(that, this),
+                }
+        };
+        match other {
+            Some(Some(other)) if beats(other, &entry) => continue,
+            Some(other) if other.as_ref().is_some_and(|other| beats(&entry, other)) => *other = None,
+            _ => {}
+        }
+        places.extend(entry.values.iter().map(|meta| (meta.id, right.len())));
+        right.push(Some(entry));
+    }
+    right.into_iter().flatten().collect()
 }
 
 /// What the contents of one backup are to those of another one, as far as they are of the same values.
@@ -207,6 +317,16 @@ fn is_later(entry: &BookEntry, than: &Backup) -> bool {
     let (later, all) =
         both.fold((0_usize, 0_usize), |(later, all), (entry, other)| (later + usize::from(entry > other), all + 1));
     if all > 0 { later * 2 > all } else { than.finished < Some(entry.finished) }
+}
+
+/// Whether nothing is done with a backup, and it is one of before what an entry is of: of contents that those of the entry were made of, or of the same ones and made earlier.
+pub(super) fn is_before(backup: &Backup, entry: &BookEntry) -> bool {
+    let before = match lineage(&entry.values, &backup.values) {
+        Lineage::Later => true,
+        Lineage::Same => is_later(entry, backup),
+        Lineage::Earlier | Lineage::Apart => false,
+    };
+    before && backup.operation.is_none() && !backup.lives_once()
 }
 
 pub(super) fn backup_of(entry: BookEntry) -> Backup {

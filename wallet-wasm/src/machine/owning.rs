@@ -1,5 +1,7 @@
 //! Transitions of the owner: an enrolment is begun, comes to its end safe by safe, and the book at the safes follows what this wallet has.
 
+use std::collections::BTreeSet;
+
 use protocol::{
     book::{Book, KnownSafe},
     bundle::ValueMeta,
@@ -13,7 +15,11 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, chapters::chapter_backup_of, importing::backup_of};
+use super::{
+    Transition, WalletError,
+    chapters::chapter_backup_of,
+    importing::{backup_of, is_before, right_ones},
+};
 use crate::{
     book::{head_of, no_book},
     owner::{MAX_AHEAD, MAX_LEAP, Making, Owner, Reached, Return, Seat},
@@ -234,6 +240,7 @@ impl Transition<'_> {
                 None => book.safes.push(safe),
             }
         }
+        let named: Vec<BackupId> = book.entries.iter().map(|entry| entry.backup).collect();
         match alone {
             Some(alone) => {
                 // It is of this turn or before: what stands in it and is not known here was let go here since.
@@ -301,7 +308,7 @@ impl Transition<'_> {
             if exactly {
                 self.part_from(&book);
             }
-            self.take_back(book, &held);
+            self.take_back(book, &held, &named)?;
             self.restore_chapters(chapters.into_iter().map(chapter_backup_of).collect(), &gone, exactly);
         }
         // What it had begun came to its end at the safes while another device had the turn.
@@ -311,34 +318,45 @@ impl Transition<'_> {
     }
 
     /// What stood in a book before: all of it is taken back, also what is known, for a thief may have let it go and left it in the book. A value that has another backup by now keeps
-    /// that, and what lives once is as the newest head says.
-    pub(super) fn take_back(&mut self, book: Book, held: &[BackupId]) {
+    /// that, if the newest head names it; and what lives once is as the newest head says.
+    pub(super) fn take_back(&mut self, book: Book, held: &[BackupId], named: &[BackupId]) -> Result<(), WalletError> {
         for safe in book.safes {
             if !self.state.safes.contains_key(&safe.id) {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
             }
         }
-        for entry in book.entries {
+        for entry in right_ones(book.entries) {
             let known = |meta: &ValueMeta| self.value(&meta.id).is_some();
-            let other = |meta: &ValueMeta| {
-                self.value(&meta.id).is_some_and(|value| value.backup.is_some_and(|other| other != entry.backup))
-            };
+            let other = |meta: &ValueMeta| self.value(&meta.id)?.backup.filter(|other| *other != entry.backup);
+            let others: BTreeSet<BackupId> = entry.values.iter().filter_map(other).collect();
             let once = entry.values.iter().any(ValueMeta::lives_once);
-            if entry.values.iter().any(other) || (once && entry.values.iter().any(known)) {
+            if once && entry.values.iter().any(known) {
                 continue;
             }
-            for meta in &entry.values {
-                let backup = Some(entry.backup);
-                let value = match self.value(&meta.id).filter(|value| value.content.is_some()) {
-                    Some(known) => Value { backup, ..known.clone() },
-                    None => Value { backup, ..Value::new(meta.clone()) },
-                };
-                self.changes.put.push(Row::Value(Box::new(value)));
+            let ids: Vec<ValueId> = entry.values.iter().map(|meta| meta.id).collect();
+            // What this device alone knows, from longer ago still, gives way: of a content that was changed by then, or a backup that was made anew. What it is of is here.
+            let local = |backup: &Backup| backup.values.iter().all(|meta| self.state.is_local(&meta.id));
+            let at_rest = |backup: &Backup| self.state.successor(&backup.id).is_none() && local(backup);
+            let known = |other| {
+                let other = self.state.backups.get(other).filter(|other| !named.contains(&other.id))?;
+                (is_before(other, &entry) && at_rest(other)).then_some(other)
+            };
+            let outdated: Vec<Backup> = others.iter().filter_map(known).cloned().collect();
+            if outdated.len() < others.len() {
+                continue;
+            }
+            for other in outdated {
+                match self.unused_without(&other, &ids) {
+                    Some(_) if other.begun.is_some() => self.begin_release(other)?,
+                    unused => self.changes.remove.extend(unused),
+                }
             }
             let backup = backup_of(entry);
             let backup = if once { Backup { held: held.contains(&backup.id), ..backup } } else { self.lost(backup) };
+            let backup = self.follow_all(backup, true);
             self.put(backup);
         }
+        Ok(())
     }
 
     /// Its owner wants everything as it stood in this book: of a value that has another backup by now, that one is known no more. What is on this device stays.

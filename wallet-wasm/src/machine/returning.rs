@@ -96,6 +96,7 @@ impl Transition<'_> {
             self.changes.discard.extend(values.into_iter().map(|(_, content)| content.blob));
             return self.recovery_failed(id, why);
         }
+        let mut here_now = Vec::new();
         for (meta, content) in values {
             backup.learn(&meta.id, &content);
             let known = self.state.values.get(&meta.id);
@@ -119,9 +120,12 @@ impl Transition<'_> {
             // Whoever wants it here has it until the rules see that it is not used.
             let left_alone = known.map_or(Some(self.now), |value| value.left_alone);
             let used = Some(self.now);
-            let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone };
+            here_now.push(meta.id);
+            let until = known.and_then(|value| value.until);
+            let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone, until };
             self.changes.put.push(Row::Value(Box::new(value)));
         }
+        self.let_earlier_go(&backup, &here_now);
         let through = backup.through.take();
         backup.operation = None;
         let single = backup.wanted.first().filter(|_| backup.wanted.len() == 1);
@@ -174,6 +178,7 @@ impl Transition<'_> {
         };
         self.leave_alone(&backup);
         self.leave_where_it_is(&backup);
+        self.take_up_earlier(&backup);
         (backup.operation, backup.then, backup.next, backup.through) = (None, None, None, None);
         backup.wanted.clear();
         self.note(Level::Error, format!("“{}” {failed}: {why}.", Self::title(&backup)));
