@@ -60,6 +60,8 @@ impl OverHttp {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
+            // workerd closes a connection that has been idle for five seconds (KJ's `pipelineTimeout`): who sends just then hears only that.
+            .max_idle_age(Duration::from_secs(3))
             .timeout_global(Some(Duration::from_secs(180)));
         Self {
             url: url.trim_end_matches('/').to_owned(),
@@ -346,8 +348,8 @@ fn claim(places: &[Place], x: &Secret, liar: Option<usize>, seed: u64) -> Claima
                 _ => at = safe + 1,
             }
         }
-        // Not to meet the same rivals again: a random while, longer each time, as the specification says.
-        thread::sleep(Duration::from_millis(rng.next_u64() % (20 << round.min(6))));
+        // Not to meet the same rivals again: a random while, longer each time, up to 20 s; a wallet waits up to two minutes.
+        thread::sleep(Duration::from_millis(rng.next_u64() % (20 << round.min(10))));
         proposer.begin_round();
     }
     panic!("nobody was chosen in forty rounds");
