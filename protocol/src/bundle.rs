@@ -95,12 +95,6 @@ impl ValueMeta {
         self.editions().last().copied()
     }
 
-    /// The contents that it was made of, as far as they are told; `None`: the first.
-    pub fn earlier_editions(&self) -> impl Iterator<Item = Option<EditionId>> {
-        let before = self.editions().split_last().map(|(_, before)| before);
-        before.into_iter().flat_map(|before| before.iter().copied().map(Some).chain([None]))
-    }
-
     /// Its editions once its content has been changed into this one.
     pub fn editions_with(&self, next: EditionId) -> Vec<EditionId> {
         let known = self.editions();

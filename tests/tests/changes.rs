@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use protocol::{
+    book::Book,
     crypto::blake3,
-    ids::{BackupId, ValueId},
+    ids::{BackupId, EditionId, ValueId},
     plan::Plan,
 };
 use tests::{
@@ -18,6 +19,7 @@ use wallet_wasm::{
 };
 
 const CHANGED: &[u8] = b"row 7, seat 13";
+const CHANGED_TOO: &[u8] = b"row 9, seat 10";
 
 fn renew(wallet: &mut Wallet<'_>, old: BackupId) {
     let plan = wallet.state.backups[&old].plan.clone();
@@ -197,21 +199,27 @@ fn an_older_certificate_file_does_not_hide_a_change() {
     assert_eq!(elsewhere(&wallet, &safes, value).as_deref(), Some(&longer[..]));
 }
 
+/// One wallet has changed a value and backed the change up; another one has the value as it was, and no backup.
+fn with_a_change_and_without(safes: &Safes) -> (Wallet<'static>, Wallet<'static>, ValueId) {
+    let (mut wallet, value, backup) = protected(leak(), safes);
+    let mut other = Wallet::create(leak(), 9);
+    other.trust(safes);
+    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
+    other.handle(Event::Recover(backup, Vec::new())).unwrap();
+    other.run(safes, 1000);
+    other.handle(Event::Release(backup)).unwrap();
+    other.run(safes, 1000);
+    wallet.change(&value, CHANGED).unwrap();
+    renew(&mut wallet, backup);
+    wallet.run(safes, 1000);
+    (wallet, other, value)
+}
+
 /// A certificate file of a change, of which the safes have nothing any more, comes to a wallet that has the value as it was before.
 #[test]
 fn a_certificate_file_of_a_change_does_not_cost_what_was_before() {
     let safes = Safes::new(N);
-    let (mut wallet, value, backup) = protected(leak(), &safes);
-    let mut other = Wallet::create(leak(), 9);
-    other.trust(&safes);
-    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
-    other.handle(Event::Recover(backup, Vec::new())).unwrap();
-    other.run(&safes, 1000);
-    other.handle(Event::Release(backup)).unwrap();
-    other.run(&safes, 1000);
-    wallet.change(&value, CHANGED).unwrap();
-    renew(&mut wallet, backup);
-    wallet.run(&safes, 1000);
+    let (mut wallet, mut other, value) = with_a_change_and_without(&safes);
     let book = book_of(&wallet.state, &[value], wallet.now()).unwrap();
     wallet.handle(Event::Release(wallet.backup_of(&value))).unwrap();
     wallet.run(&safes, 1000);
@@ -245,21 +253,128 @@ fn of_two_entries_for_one_value_that_with_the_later_content_is_right() {
     }
 }
 
+/// A backup of two values, and one of a change of the first of them that another wallet has made; `both`: the former is of a change, too. Both values, both backups, and what is in their
+/// certificate files.
+fn overlapping(safes: &Safes, both: bool) -> ([ValueId; 2], [BackupId; 2], [Book; 2]) {
+    let mut wallet = Wallet::create(leak(), 1);
+    let ids = wallet.trust(safes);
+    let values = [wallet.add("Ticket", TICKET), wallet.add("Seat", TICKET)];
+    if both {
+        wallet.change(&values[0], CHANGED_TOO).unwrap();
+    }
+    wallet.back_up(&values, Plan::spread(K, &ids).unwrap(), None).unwrap();
+    wallet.run(safes, 1000);
+    let mut other = Wallet::create(leak(), 2);
+    other.trust(safes);
+    let edition = EditionId::try_from(&[1; EditionId::LEN][..]).unwrap();
+    other.add_as("Ticket", CHANGED, |meta| (meta.id, meta.editions) = (values[0], Some(vec![edition])));
+    other.back_up(&values[..1], Plan::spread(K, &ids).unwrap(), None).unwrap();
+    other.run(safes, 1000);
+    let books = [book_of(&wallet.state, &values, wallet.now()), book_of(&other.state, &values[..1], other.now())];
+    (values, [wallet.backup_of(&values[0]), other.backup_of(&values[0])], books.map(Result::unwrap))
+}
+
+/// For each value the later content is right, whichever backup is brought back as a whole, and what is done with it.
+fn assert_each_has_its_own(device: &mut Wallet<'_>, safes: &Safes, values: [ValueId; 2], backups: [BackupId; 2]) {
+    let [both, changed] = backups;
+    let each = |device: &Wallet<'_>| values.map(|id| device.backup_of(&id));
+    assert_eq!(each(device), [changed, both]);
+    device.handle(Event::Recover(both, Vec::new())).unwrap();
+    device.run(safes, 1000);
+    assert_eq!(values.map(|id| device.content(&id)), [None, Some(TICKET.to_vec())]);
+    device.handle(Event::Recover(changed, Vec::new())).unwrap();
+    device.run(safes, 1000);
+    assert_eq!(device.content(&values[0]).as_deref(), Some(CHANGED));
+    assert_eq!(values.map(|id| state_of(device, id)), [("protected", None); 2]);
+    // What is left of it is made anew without what has its own.
+    renew(device, both);
+    device.run(safes, 1000);
+    assert_eq!(each(device), [changed, BackupId([7; 16])]);
+    assert_eq!(device.state.backups.len(), 2, "what it was made of is let go");
+}
+
+/// A book may name backups that have only some of their values in common, in whichever order.
+#[test]
+fn of_entries_that_share_a_value_each_has_its_own() {
+    for reversed in [false, true] {
+        let safes = Safes::new(N);
+        let (values, backups, [mut book, other]) = overlapping(&safes, false);
+        book.entries.extend(other.entries);
+        if reversed {
+            book.entries.reverse();
+        }
+        let mut device = Wallet::create(leak(), 9);
+        device.trust(&safes);
+        device.handle(Event::Import(book)).unwrap();
+        assert_each_has_its_own(&mut device, &safes, values, backups);
+    }
+}
+
+/// Of a backup that comes second the values are taken over of which this wallet has none.
+#[test]
+fn what_is_coupled_with_what_has_a_backup_is_taken_over_all_the_same() {
+    let safes = Safes::new(N);
+    let (values, backups, [both, changed]) = overlapping(&safes, false);
+    let mut device = Wallet::create(leak(), 9);
+    device.trust(&safes);
+    device.handle(Event::Import(changed)).unwrap();
+    device.handle(Event::Import(both)).unwrap();
+    assert_each_has_its_own(&mut device, &safes, values, backups);
+}
+
+/// Whatever is done with a backup of two values, one of which has another backup with another change: that change is not lost with it.
+#[test]
+fn a_change_that_nobody_chose_is_not_let_go_with_what_it_is_coupled_with() {
+    for renews in [false, true] {
+        let safes = Safes::new(N);
+        let (values, backups, [both, changed]) = overlapping(&safes, true);
+        let mut device = Wallet::create(leak(), 9);
+        device.trust(&safes);
+        device.handle(Event::Import(changed)).unwrap();
+        device.handle(Event::Import(both)).unwrap();
+        assert_eq!(values.map(|id| device.backup_of(&id)), [backups[1], backups[0]]);
+        device.handle(Event::Recover(backups[1], Vec::new())).unwrap();
+        device.handle(Event::Recover(backups[0], vec![values[1]])).unwrap();
+        device.run(&safes, 1000);
+        assert_eq!(values.map(|id| device.content(&id)), [Some(CHANGED.to_vec()), Some(TICKET.to_vec())]);
+        assert!(matches!(device.handle(Event::Release(backups[0])), Err(WalletError::NotLocal)));
+        if renews {
+            renew(&mut device, backups[0]);
+        } else {
+            device.handle(Event::BringBack(backups[0])).unwrap();
+        }
+        device.run(&safes, 1000);
+        assert!(!device.state.backups.contains_key(&backups[0]));
+        let kept = |content: &[u8]| {
+            let mut all = device.state.values.values();
+            all.find(|value| device.content(&value.meta.id).as_deref() == Some(content)).unwrap().meta.title.clone()
+        };
+        assert_eq!([CHANGED, CHANGED_TOO].map(kept), ["Ticket", "Ticket, as changed elsewhere"], "{renews}");
+    }
+}
+
+/// What was never looked at on this device is not compared with what another backup is of.
+#[test]
+fn a_trial_is_of_the_values_that_a_backup_has() {
+    let safes = Safes::new(N);
+    let (values, backups, [both, changed]) = overlapping(&safes, false);
+    let mut device = Wallet::create(leak(), 9);
+    device.trust(&safes);
+    device.handle(Event::Import(changed)).unwrap();
+    device.handle(Event::Import(both)).unwrap();
+    device.handle(Event::Recover(backups[1], Vec::new())).unwrap();
+    device.handle(Event::Recover(backups[0], vec![values[1]])).unwrap();
+    device.run(&safes, 1000);
+    device.handle(Event::Move(backups[0])).unwrap();
+    device.run(&safes, 1000);
+    assert_eq!(values.map(|id| device.content(&id)), [Some(CHANGED.to_vec()), None]);
+}
+
 /// The id under which something is kept as a value of its own can be reckoned: whoever names it in a file first makes nobody lose anything.
 #[test]
 fn a_file_that_names_what_is_to_be_set_apart_costs_nothing() {
     let safes = Safes::new(N);
-    let (mut wallet, value, backup) = protected(leak(), &safes);
-    let mut other = Wallet::create(leak(), 9);
-    other.trust(&safes);
-    other.handle(Event::Import(book_of(&wallet.state, &[value], wallet.now()).unwrap())).unwrap();
-    other.handle(Event::Recover(backup, Vec::new())).unwrap();
-    other.run(&safes, 1000);
-    other.handle(Event::Release(backup)).unwrap();
-    other.run(&safes, 1000);
-    wallet.change(&value, CHANGED).unwrap();
-    renew(&mut wallet, backup);
-    wallet.run(&safes, 1000);
+    let (mut wallet, mut other, value) = with_a_change_and_without(&safes);
     let mut book = book_of(&wallet.state, &[value], wallet.now()).unwrap();
     let apart = blake3(&[&b"strongroom 1 set apart"[..], &value.0].concat());
     let mut forged = book.entries[0].clone();

@@ -11,6 +11,8 @@
 //! Until the root changes, the book is written under the old one, to the safes of both enrolments; whoever comes back by the new one opens the old root with it. So whichever
 //! enrolment a device finds in force, it reads the newest head.
 
+use std::collections::BTreeSet;
+
 use minicbor::{Decode, Encode, bytes::ByteArray};
 use protocol::{
     codec,
@@ -769,7 +771,7 @@ pub fn unkept(state: &State) -> impl Iterator<Item = &Backup> {
 
 /// Those that are worth to be made anew for one or the other.
 pub fn renewable(state: &State) -> impl Iterator<Item = &Backup> {
-    let known: Vec<BackupId> = exposed(state).map(|backup| backup.id).collect();
+    let known: BTreeSet<BackupId> = exposed(state).map(|backup| backup.id).collect();
     exposed(state).chain(unkept(state).filter(move |backup| !known.contains(&backup.id)))
 }
 
@@ -790,5 +792,5 @@ pub fn is_left(state: &State, backup: &Backup) -> bool {
 /// The backups that are to be renewed because their owner has asked for it.
 pub(crate) fn to_renew(state: &State) -> impl Iterator<Item = &Backup> {
     let asked = state.owner.as_ref().is_some_and(|owner| owner.renewing.is_some());
-    renewable(state).filter(move |backup| asked && !is_left(state, backup))
+    asked.then(|| renewable(state).filter(|backup| !is_left(state, backup))).into_iter().flatten()
 }

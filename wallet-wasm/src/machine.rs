@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use protocol::{
     SUITE,
     book::{Book, BookDeposit, BookEntry, KeptPiece, KnownSafe},
-    bundle::{self, MAX_HEAD_LEN, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
+    bundle::{self, Lineage, MAX_HEAD_LEN, MAX_VALUE_LEN, MAX_VALUES, ValueMeta},
     certificate::{self, CertificateError, Offered},
     codec::{Bytes, CodecError},
     crypto::{CryptoError, Secret, derive_secret, expand_seed},
@@ -647,6 +647,7 @@ impl Transition<'_> {
             }
             self.changes.remove.extend(self.unused_without(backup, &[*id]));
         }
+        self.keep_what_waits_for(id);
         self.changes.remove.push(Key::Value(*id));
         self.changes.discard.extend(value.content.iter().map(|c| c.blob.clone()));
         Ok(())
@@ -655,7 +656,7 @@ impl Transition<'_> {
     /// A backup that nothing refers to any more when these values do not.
     fn unused_without(&self, backup: &Backup, values: &[ValueId]) -> Option<Key> {
         let mut others = backup.values.iter().map(|meta| meta.id).filter(|id| !values.contains(id));
-        let used = others.any(|id| self.state.values.get(&id).is_some_and(|value| value.backup == Some(backup.id)));
+        let used = others.any(|id| self.value(&id).is_some_and(|value| value.backup == Some(backup.id)));
         (!used).then_some(Key::Backup(backup.id))
     }
 
@@ -689,7 +690,7 @@ impl Transition<'_> {
             values.push(value.meta.clone());
             // Until the next generation is proven the values are the one's before.
             let backup = replaces.or(Some(backup));
-            self.changes.put.push(Row::Value(Box::new(Value { backup, ..value })));
+            self.changes.put.push(Row::Value(Box::new(Value { backup, until: None, ..value })));
         }
         let once = values[0].lives_once();
         if values.iter().any(|meta| meta.lives_once() != once) {
@@ -1088,6 +1089,30 @@ impl Transition<'_> {
             Row::Backup(backup) if backup.id == *id => Some(&**backup),
             _ => None,
         })
+    }
+
+    /// A backup after what was changed so far.
+    fn latest(&self, id: &BackupId) -> Option<&Backup> {
+        self.changed(id).or_else(|| self.state.backups.get(id))
+    }
+
+    /// Whether nothing is only in a backup: each of its values is here, or has another backup by now, and what it is there was made of what it is in this one.
+    fn is_all_here(&self, backup: &Backup) -> bool {
+        let own = self.values_of(backup);
+        let is_over = |meta: &ValueMeta| {
+            let now = self.value(&meta.id);
+            now.is_some_and(|value| matches!(value.meta.lineage(meta), Lineage::Same | Lineage::Later))
+        };
+        backup
+            .values
+            .iter()
+            .all(|meta| if own.contains(&meta.id) { self.state.is_local(&meta.id) } else { is_over(meta) })
+    }
+
+    /// The values of a backup, without those that have another one by now.
+    fn values_of(&self, backup: &Backup) -> Vec<ValueId> {
+        let other = |id: &ValueId| self.value(id).and_then(|value| value.backup).is_some_and(|id| id != backup.id);
+        backup.values.iter().map(|meta| meta.id).filter(|id| !other(id)).collect()
     }
 }
 

@@ -75,6 +75,11 @@ impl Value {
         Self { meta, content: None, backup: None, used: None, left_alone: None, until: None }
     }
 
+    /// Whether it has no other backup than this one, or the one that this one is to replace.
+    pub fn is_of(&self, backup: &Backup) -> bool {
+        self.backup.is_none_or(|id| id == backup.id || backup.replaces == Some(id))
+    }
+
     /// When its owner last had to do with it.
     pub fn last_used(&self) -> Seconds {
         self.used.unwrap_or(self.meta.created).max(self.left_alone.unwrap_or_default())
@@ -238,6 +243,11 @@ impl Deposit {
     /// Whether its safe wants to see its owner for this.
     pub fn asks_owner(&self, right: Right) -> bool {
         self.is_bound() || (self.release_only == Some(true) && right >= Right::Release)
+    }
+
+    /// Whether no audit has shown that its safe does not have it any more.
+    pub fn is_sound(&self) -> bool {
+        self.fault.as_ref().is_none_or(|fault| self.looked.is_none_or(|looked| looked < fault.since))
     }
 
     /// Whether it may have been let go, and is to be taken back.
@@ -555,6 +565,26 @@ impl Backup {
         let meta = self.values.iter().find(|meta| meta.id == value.meta.id);
         let same = meta.is_some_and(|meta| meta.edition() == value.meta.edition());
         !same || !self.is_content(&value.meta.id, content)
+    }
+
+    /// Whether nothing is done with it but reading.
+    pub const fn is_only_read(&self) -> bool {
+        matches!(self.operation, None | Some(Operation::Recover | Operation::Drill))
+    }
+
+    /// Whether some of the deposits suffice, beside all that the owner keeps.
+    pub fn is_enough(&self, counts: impl Fn(&Deposit) -> bool) -> bool {
+        let Ok(layout) = self.layout() else { return false };
+        (0..layout.segments()).all(|segment| {
+            let price = |segment: u32, place: &Place<SafeId>| match place {
+                Place::Safe { .. } => {
+                    let deposit = self.deposit_at(Slot::of(segment, place)?);
+                    deposit.filter(|d| counts(d)).map(|_| 0)
+                }
+                _ => Some(0),
+            };
+            layout.choose(segment, &[], &price).is_some()
+        })
     }
 
     /// Learns what the content of a value was, from what has come back and is sound.
@@ -924,7 +954,8 @@ impl State {
 
     /// Whether a value of a backup was changed on this device since.
     pub fn is_outdated(&self, backup: &Backup) -> bool {
-        backup.values.iter().filter_map(|meta| self.values.get(&meta.id)).any(|value| backup.differs(value))
+        let known = backup.values.iter().filter_map(|meta| self.values.get(&meta.id));
+        known.filter(|value| value.is_of(backup)).any(|value| backup.differs(value))
     }
 
     /// Whether a value's content is on this device.

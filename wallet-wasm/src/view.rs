@@ -761,32 +761,17 @@ fn faulty(value: &Value, backup: &Backup, k: usize, n: usize) -> (&'static str, 
     let sound = safes_where(backup, |ds| ds.iter().all(|d| d.fault.is_none()));
     let reason =
         format!("{} of {n} safes did not show their piece; {sound} are left, and {k} are needed.", n - sound.min(n));
-    let next = match (value.content.is_some(), is_enough(backup, |d| d.fault.is_none())) {
+    let next = match (value.content.is_some(), backup.is_enough(|d| d.fault.is_none())) {
         (true, _) | (false, true) => "Renew it, with other safes in their place.",
         (false, false) => "Try to recover it all the same, and look for another device that has it.",
     };
     ("at-risk", reason, Some(next))
 }
 
-/// Whether some of the deposits suffice, beside all that the owner keeps.
-fn is_enough(backup: &Backup, counts: impl Fn(&Deposit) -> bool) -> bool {
-    let Ok(layout) = backup.layout() else { return false };
-    (0..layout.segments()).all(|segment| {
-        let price = |segment: u32, place: &Place<SafeId>| match place {
-            Place::Safe { .. } => {
-                let deposit = backup.deposit_at(Slot::of(segment, place)?);
-                deposit.filter(|d| counts(d)).map(|_| 0)
-            }
-            _ => Some(0),
-        };
-        layout.choose(segment, &[], &price).is_some()
-    })
-}
-
 /// Whether safes that answered have said, or shown, that they no longer hold what is needed. Silence proves nothing.
 fn lost(session: &Session, backup: &Backup) -> bool {
     let Some(recovery) = session.recoveries.get(&backup.id) else { return false };
-    !is_enough(backup, |d| !matches!(recovery.fetches.get(&d.id), Some(Fetch::Lied(_) | Fetch::Refused(_))))
+    !backup.is_enough(|d| !matches!(recovery.fetches.get(&d.id), Some(Fetch::Lied(_) | Fetch::Refused(_))))
 }
 
 fn deposits_of<'a>(backup: &'a Backup, safe: &SafeId) -> Vec<&'a Deposit> {

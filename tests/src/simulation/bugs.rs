@@ -62,10 +62,12 @@ pub enum Bug {
     CountsKitsWithOthers,
     /// It is forgotten which content was made of which other one.
     ForgetsEditions,
+    /// What a device has of a value goes when a change that was made elsewhere is named, and not when it is here.
+    DropsEarlier,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 26] = [
+pub const BUGS: [Bug; 27] = [
     Bug::ReleasesBeforeStoring,
     Bug::VacatesOnOffers,
     Bug::VacatesAtOnce,
@@ -92,6 +94,7 @@ pub const BUGS: [Bug; 26] = [
     Bug::ForgetsWays,
     Bug::CountsKitsWithOthers,
     Bug::ForgetsEditions,
+    Bug::DropsEarlier,
 ];
 
 /// What a machine with the mistake makes of its changes; `None`: the mistake is the shell's.
@@ -190,6 +193,9 @@ pub fn spoiler(bug: Bug) -> Option<fn(&State, &mut Changes)> {
                 }
             }
         },
+        Bug::DropsEarlier => {
+            |_, changes| changes.put.retain(|row| !matches!(row, Row::Value(value) if value.until.is_some()))
+        }
         _ => return None,
     })
 }

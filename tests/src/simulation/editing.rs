@@ -10,7 +10,7 @@ use protocol::{
 use wallet_wasm::{
     machine::Event,
     owner::Owner as Enrolled,
-    state::{Backup, Next, Value},
+    state::{Backup, Content, Next, Operation, Value},
 };
 
 use super::{Owner, World};
@@ -104,7 +104,48 @@ impl World<'_, '_> {
         let calm = std::mem::replace(&mut self.calm, true);
         self.change_on_one(first, second, step);
         self.calm = calm;
+        let before = self.contents_of(second);
         self.come_back(second, 0);
+        self.look_for_contents(second, &before);
+    }
+
+    /// What a device has of values that may live more than once.
+    fn contents_of(&self, at: usize) -> Vec<(ValueId, Content)> {
+        let often = self.owners[at].known.values.values().filter(|value| !value.meta.lives_once());
+        often.filter_map(|value| Some((value.meta.id, value.content.clone()?))).collect()
+    }
+
+    /// Whatever its owner heard of, all that a device had is there, under whichever name, until what is in its place is there, too.
+    fn look_for_contents(&self, at: usize, before: &[(ValueId, Content)]) {
+        let place = &self.owners[at];
+        for (id, content) in before {
+            let same = |here: &Content| here.root == content.root && place.disk.has(&here.blob);
+            let here = place.known.values.values().filter_map(|value| value.content.as_ref()).any(same);
+            assert!(here, "what wallet {at} had of {id} is gone, and nothing is in its place so far");
+        }
+    }
+
+    /// What was kept until a change is there waits for something, and only as long as that is not there.
+    fn look_at_kept(&self) {
+        for at in &self.person().devices {
+            let values = &self.owners[*at].known.values;
+            for (kept, until) in values.values().filter_map(|kept| Some((kept, kept.until?))) {
+                let comes = values.get(&until).is_some_and(|value| value.content.is_none() && value.backup.is_some());
+                assert!(comes && kept.backup.is_none(), "{} of wallet {at} waits for nothing", kept.meta.id);
+            }
+        }
+    }
+
+    /// A backup with which nothing is done is one of some value.
+    fn look_for_leftovers(&self) {
+        for at in &self.person().devices {
+            let known = &self.owners[*at].known;
+            let idle = known.backups.values().filter(|backup| backup.operation.is_none() && backup.chapter.is_none());
+            for backup in idle.filter(|backup| backup.replaces.is_none()) {
+                let used = known.values.values().any(|value| value.backup == Some(backup.id));
+                assert!(used, "{} of wallet {at} is of no value, and nobody lets it go", backup.id);
+            }
+        }
     }
 
     fn change_on_one(&mut self, first: usize, second: usize, step: usize) {
@@ -246,12 +287,22 @@ impl World<'_, '_> {
         }
     }
 
+    /// What one of his devices lets go nobody may wait for any more.
+    fn see_what_is_let_go(&mut self) {
+        let backups = self.person().devices.iter().flat_map(|at| self.owners[*at].known.backups.values());
+        let let_go = backups.filter(|backup| backup.operation == Some(Operation::Release)).map(|backup| backup.id);
+        let let_go: Vec<BackupId> = let_go.collect();
+        self.person_mut().let_go.extend(let_go);
+    }
+
     /// Each is on a device, or at the safes.
     pub(super) fn look_at_drafts(&mut self) {
         if self.person.is_none() {
             return;
         }
         self.look_at_copies();
+        self.look_at_kept();
+        self.see_what_is_let_go();
         let person = self.person();
         let mut beyond = Vec::new();
         for (root, draft) in person.drafts.iter().filter(|(_, draft)| !draft.excused) {
@@ -276,6 +327,7 @@ impl World<'_, '_> {
     /// In the end each is what some value of a device is.
     pub(super) fn prove_drafts(&mut self) {
         self.count_merges();
+        self.look_for_leftovers();
         for draft in self.person().drafts.values().filter(|draft| !draft.excused) {
             let stranded = self.backups_of(draft).any(|(at, backup)| self.is_stranded(at, backup));
             let mut places = self.person().devices.iter().map(|at| &self.owners[*at]);

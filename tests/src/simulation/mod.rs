@@ -1089,7 +1089,7 @@ impl<'a, 'r> World<'a, 'r> {
             let moved = place.known.values.values().filter(|v| v.content.is_none() && whole(&v.meta.id));
             let moved = moved.filter(|value| !value.meta.lives_once());
             // Another device of his may have brought it back, and let go what was at the safes.
-            let there = |id: &BackupId| !self.was_shared(owner) || self.is_recoverable(&place.known.backups[id]);
+            let there = |id: &BackupId| !self.was_let_go(owner, id) || self.is_recoverable(&place.known.backups[id]);
             let moved: BTreeSet<BackupId> = moved.filter_map(|v| v.backup).filter(there).collect();
             for id in &drills {
                 self.in_tab(owner, 0, |tab| {

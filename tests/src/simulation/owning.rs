@@ -85,6 +85,8 @@ pub(super) struct Person {
     pub(super) lost: Vec<LostDevice>,
     /// What he has changed.
     pub(super) drafts: Drafts,
+    /// What some device of his, also one that is lost by now, has let go.
+    pub(super) let_go: BTreeSet<BackupId>,
 }
 
 /// A book that counts.
@@ -140,15 +142,10 @@ impl World<'_, '_> {
         his.cloned().unwrap_or_else(|| vec![wallet])
     }
 
-    /// Whether a wallet has come back, or others have to it.
-    pub(super) fn is_shared(&self, wallet: usize) -> bool {
-        self.devices_of(wallet).len() > 1
-    }
-
-    /// Whether another device of his, also one that is lost by now, may have let go what a wallet knows to be at the safes.
-    pub(super) fn was_shared(&self, wallet: usize) -> bool {
-        let lost = |person: &Person| person.devices.contains(&wallet) && !person.lost.is_empty();
-        self.is_shared(wallet) || self.person.as_ref().is_some_and(lost)
+    /// Whether another device of his, also one that is lost by now, has let go what a wallet knows to be at the safes.
+    pub(super) fn was_let_go(&self, wallet: usize, backup: &BackupId) -> bool {
+        let of = |person: &Person| person.devices.contains(&wallet) && person.let_go.contains(backup);
+        self.person.as_ref().is_some_and(of)
     }
 
     // ---- what a person does ----------------------------------------------------------------------------------------
@@ -213,6 +210,7 @@ impl World<'_, '_> {
             ways: Ways::default(),
             lost: Vec::new(),
             drafts: Drafts::new(),
+            let_go: BTreeSet::new(),
         });
         self.draft_all_of(owner);
         if self.dice.one_of(2) {
@@ -800,7 +798,7 @@ impl World<'_, '_> {
             }
             Some(Operation::Recover | Operation::Drill) => {
                 // Another device of his may have let it go.
-                self.is_stranded(wallet, backup) || self.was_shared(wallet) && !self.is_recoverable(backup)
+                self.is_stranded(wallet, backup) || self.was_let_go(wallet, &backup.id) && !self.is_recoverable(backup)
             }
             _ => false,
         }

@@ -1,6 +1,11 @@
 //! Devices of one owner that do not know of each other, and a device that does not get to storing what it heard.
 
-use protocol::ids::DepositId;
+use protocol::{
+    bundle::ValueMeta,
+    ids::{DepositId, EditionId},
+};
+
+use wallet_wasm::upkeep::AUDIT_SPAN;
 
 use super::*;
 
@@ -350,6 +355,13 @@ fn going_back_to_what_was_is_a_change_on_all_devices() {
     assert_eq!((second.backup_of(&value), state_of(&second, value).0), (BackupId([8; 16]), "protected"));
 }
 
+/// Of two contents that are too many changes apart a device keeps what it has made, unless an audit has shown that the safes let it go: whoever had that done knew of it.
+fn sees_that_it_was_let_go(wallet: &mut Wallet<'static>, safes: &Safes, value: ValueId) {
+    wallet.wait(AUDIT_SPAN);
+    settle(wallet, safes);
+    assert!(wallet.state.backups[&wallet.backup_of(&value)].deposits.iter().all(|deposit| deposit.fault.is_some()));
+}
+
 #[test]
 fn a_device_that_has_only_the_name_follows_any_number_of_changes() {
     // Whether the second one has made a backup itself or not.
@@ -365,6 +377,9 @@ fn a_device_that_has_only_the_name_follows_any_number_of_changes() {
         return_to(&mut first, &safes, second.now(), 3);
         for number in 0..20_u8 {
             change(&mut first, &safes, value, &[b"row ", &[b'a' + number][..], b", seat 12"].concat(), 10 + number);
+        }
+        if made_here {
+            sees_that_it_was_let_go(&mut second, &safes, value);
         }
         return_to(&mut second, &safes, first.now(), 4);
         assert_eq!(second.backup_of(&value), first.backup_of(&value), "{made_here}");
@@ -396,4 +411,253 @@ fn who_goes_back_to_an_earlier_day_has_what_was_changed_by_then_where_it_was_not
     settle(&mut second, &safes);
     assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
     assert_eq!((second.backup_of(&value), state_of(&second, value).0), (BackupId([7; 16]), "protected"));
+}
+
+/// Goes back to the newest head of before a time.
+fn go_back_before(wallet: &mut Wallet<'static>, safes: &Safes, (now, time): (Seconds, Seconds), exactly: bool) {
+    wallet.wait(now.saturating_sub(wallet.now()));
+    let past = Comer::new(safes, wallet.now(), &ALL, 14).past();
+    let to = past.iter().find(|past| past.from < time).unwrap().mark;
+    Comer::new(safes, wallet.now(), &ALL, 15).go_back_to(wallet, to, exactly, 15);
+}
+
+/// A head stands for a day, and another one takes its place. When that was.
+fn days_pass(wallet: &mut Wallet<'static>, safes: &Safes) -> Seconds {
+    wallet.wait(86_400);
+    settle(wallet, safes);
+    let time = wallet.now();
+    one_more(wallet, safes, "Another one");
+    time
+}
+
+#[test]
+fn who_goes_back_to_a_day_that_says_the_same_of_a_change_has_it_too() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    let time = days_pass(&mut first, &safes);
+    let meta = second.state.values[&value].meta.clone();
+    second.handle(Event::ChangeValue(ValueMeta { title: "Opera".into(), ..meta }, None)).unwrap();
+    go_back_before(&mut second, &safes, (first.now(), time), false);
+    assert_eq!(contents(&second), [("Opera, as it was here".to_owned(), TICKET.to_vec())]);
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Opera".to_owned(), CHANGED.to_vec())]);
+}
+
+#[test]
+fn who_goes_back_keeps_what_was_changed_here_since_however_often() {
+    let safes = Safes::new(N);
+    let (mut first, value) = enrolled(leak(), &safes);
+    settle(&mut first, &safes);
+    change(&mut first, &safes, value, CHANGED, 7);
+    let time = days_pass(&mut first, &safes);
+    for number in 0..20_u8 {
+        first.change(&value, &[b"row ", &[b'a' + number][..], b", seat 12"].concat()).unwrap();
+    }
+    let before = contents(&first);
+    let now = first.now();
+    go_back_before(&mut first, &safes, (now, time), false);
+    settle(&mut first, &safes);
+    assert_eq!((contents(&first), first.backup_of(&value)), (before, BackupId([7; 16])));
+    assert!(first.state.is_changed(&first.state.values[&value]));
+}
+
+/// The second device has heard of a change that has not come so far. What it keeps until then.
+fn with_kept(safes: &Safes) -> (Wallet<'static>, ValueId, ValueId) {
+    let (mut first, mut second, value) = two_devices(safes);
+    return_to(&mut first, safes, second.now(), 3);
+    change(&mut first, safes, value, CHANGED, 7);
+    return_only(&mut second, safes, first.now(), 4);
+    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    (second, value, kept)
+}
+
+#[test]
+fn what_was_kept_and_had_a_backup_of_its_own_goes_with_no_change() {
+    let safes = Safes::new(N);
+    let (mut second, value, kept) = with_kept(&safes);
+    let plan = second.state.backups[&second.backup_of(&value)].plan.clone();
+    second.back_up_as(&[kept], plan, None, false).unwrap();
+    settle(&mut second, &safes);
+    second.handle(Event::Release(second.backup_of(&kept))).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(second.state.values[&kept].backup, None);
+    second.handle(Event::Move(second.backup_of(&value))).unwrap();
+    settle(&mut second, &safes);
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), both(BEFORE, TICKET));
+}
+
+#[test]
+fn what_was_kept_is_one_for_the_rules_once_its_owner_stops_what_was_to_come() {
+    let safes = Safes::new(N);
+    let (mut second, value, kept) = with_kept(&safes);
+    assert!(second.state.values[&kept].left_alone.is_some());
+    second.handle(Event::Cancel(second.backup_of(&value))).unwrap();
+    assert_eq!(second.state.values[&kept].left_alone, None);
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [(BEFORE.to_owned(), TICKET.to_vec())]);
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
+}
+
+#[test]
+fn what_was_kept_goes_if_its_owner_goes_back_to_just_that() {
+    // Whether what was to come is still coming, or was stopped.
+    for stopped in [false, true] {
+        goes_back_to_what_was_kept(stopped);
+    }
+}
+
+fn goes_back_to_what_was_kept(stopped: bool) {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 7);
+    let time = days_pass(&mut first, &safes);
+    return_to(&mut second, &safes, first.now(), 4);
+    return_to(&mut first, &safes, second.now(), 5);
+    change(&mut first, &safes, value, CHANGED_TOO, 8);
+    return_only(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), [(BEFORE.to_owned(), CHANGED.to_vec())]);
+    if stopped {
+        second.handle(Event::Cancel(second.backup_of(&value))).unwrap();
+    }
+    go_back_before(&mut second, &safes, (first.now(), time), true);
+    settle(&mut second, &safes);
+    if stopped {
+        second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+        settle(&mut second, &safes);
+    }
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
+}
+
+#[test]
+fn what_was_moved_out_before_there_was_an_owner_is_not_overtaken_by_any_number_of_changes() {
+    let safes = Safes::new(N);
+    let (mut first, value) = enrolled(leak(), &safes);
+    let mut second = Wallet::create(leak(), 9);
+    second.trust(&safes);
+    second.handle(Event::Import(book_of(&first.state, &[value], first.now()).unwrap())).unwrap();
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    change(&mut second, &safes, value, CHANGED_TOO, 8);
+    second.handle(Event::Move(second.backup_of(&value))).unwrap();
+    settle(&mut second, &safes);
+    for number in 0..20_u8 {
+        change(&mut first, &safes, value, &[b"row ", &[b'a' + number][..], b", seat 12"].concat(), 10 + number);
+    }
+    first.handle(Event::Move(first.backup_of(&value))).unwrap();
+    settle(&mut first, &safes);
+    // Nor when both have come back more than once, and each has read what the other one has.
+    for seed in [4, 6, 8] {
+        return_to(&mut second, &safes, first.now(), seed);
+        assert_eq!(second.backup_of(&value), BackupId([8; 16]));
+        return_to(&mut first, &safes, second.now() + 86_400, seed + 1);
+    }
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED_TOO.to_vec())]);
+}
+
+#[test]
+fn what_is_coupled_follows_any_number_of_changes_of_one_of_both() {
+    let safes = Safes::new(N);
+    let (mut first, _) = enrolled(leak(), &safes);
+    settle(&mut first, &safes);
+    let (one, other) = (first.add("Ticket", TICKET), first.add("Seat", TICKET));
+    let plan = guarded(&first);
+    first.back_up_as(&[one, other], plan, None, false).unwrap();
+    settle(&mut first, &safes);
+    let mut second = Comer::new(&safes, first.now(), &ALL, 2).come_back(2);
+    settle(&mut second, &safes);
+    // It has made a backup itself, and both values are at the safes only.
+    second.handle(Event::Recover(second.backup_of(&one), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    change(&mut second, &safes, one, CHANGED, 7);
+    second.handle(Event::Move(second.backup_of(&one))).unwrap();
+    settle(&mut second, &safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    first.handle(Event::Recover(first.backup_of(&one), Vec::new())).unwrap();
+    settle(&mut first, &safes);
+    for number in 0..20_u8 {
+        change(&mut first, &safes, one, &[b"row ", &[b'a' + number][..], b", seat 12"].concat(), 10 + number);
+    }
+    sees_that_it_was_let_go(&mut second, &safes, one);
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!(second.backup_of(&one), first.backup_of(&one));
+    second.handle(Event::Recover(second.backup_of(&one), Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    for id in [one, other] {
+        assert_eq!(second.content(&id), first.content(&id));
+    }
+}
+
+#[test]
+fn what_is_just_coming_back_comes_as_it_is_now_also_where_it_was_made_here() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    change(&mut second, &safes, value, CHANGED, 7);
+    second.handle(Event::Move(second.backup_of(&value))).unwrap();
+    settle(&mut second, &safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    assert_eq!(first.content(&value).as_deref(), Some(CHANGED));
+    change(&mut first, &safes, value, CHANGED_TOO, 8);
+    second.handle(Event::Recover(second.backup_of(&value), Vec::new())).unwrap();
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED_TOO.to_vec())]);
+}
+
+#[test]
+fn what_was_kept_stays_if_its_owner_goes_back_to_what_was_before_it() {
+    let safes = Safes::new(N);
+    let (mut first, mut second, value) = two_devices(&safes);
+    return_to(&mut first, &safes, second.now(), 3);
+    change(&mut first, &safes, value, CHANGED, 6);
+    let time = days_pass(&mut first, &safes);
+    change(&mut first, &safes, value, CHANGED_TOO, 7);
+    return_to(&mut second, &safes, first.now(), 4);
+    return_to(&mut first, &safes, second.now(), 5);
+    change(&mut first, &safes, value, b"row 1, seat 1", 8);
+    return_only(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), [(BEFORE.to_owned(), CHANGED_TOO.to_vec())]);
+    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    go_back_before(&mut second, &safes, (first.now(), time), true);
+    // Rules take care of it again, for nothing is to come that was made of it.
+    let now = &second.state.values[&kept];
+    assert_eq!((now.until, now.left_alone), (None, None));
+    settle(&mut second, &safes);
+    assert_eq!(contents(&second), [("Ticket".into(), CHANGED.to_vec()), (BEFORE.into(), CHANGED_TOO.to_vec())]);
+}
+
+#[test]
+fn what_is_coupled_is_kept_as_both_once_it_is_here() {
+    let safes = Safes::new(N);
+    let (mut first, _) = enrolled(leak(), &safes);
+    settle(&mut first, &safes);
+    let (one, other) = (first.add("Ticket", TICKET), first.add("Seat", TICKET));
+    first.change(&one, CHANGED).unwrap();
+    let plan = guarded(&first);
+    let coupled = first.back_up_as(&[one, other], plan, None, true).unwrap();
+    settle(&mut first, &safes);
+    // The second one has a change of the first value alone, and no owner so far.
+    let mut second = Wallet::create(leak(), 9);
+    let ids = second.trust(&safes);
+    let edition = Some(vec![EditionId([1; 8])]);
+    second.add_as("Ticket", CHANGED_TOO, |meta| (meta.id, meta.editions) = (one, edition));
+    let own = second.back_up_as(&[one], Plan::spread(3, &ids).unwrap(), None, true).unwrap();
+    settle(&mut second, &safes);
+    assert_eq!([&first, &second].map(|wallet| wallet.content(&one)), [None, None]);
+    return_to(&mut second, &safes, first.now(), 4);
+    assert_eq!((second.backup_of(&one), second.backup_of(&other)), (own, coupled));
+    second.handle(Event::Recover(own, Vec::new())).unwrap();
+    settle(&mut second, &safes);
+    return_to(&mut first, &safes, second.now(), 5);
+    one_more(&mut first, &safes, "Another one");
+    return_to(&mut second, &safes, first.now(), 6);
+    assert_eq!(contents(&second), both("Ticket, as changed here", CHANGED_TOO));
+    assert_eq!((second.backup_of(&one), second.backup_of(&other)), (coupled, coupled));
 }

@@ -82,7 +82,7 @@ impl Transition<'_> {
         let held = self.state.owner.as_ref().map_or(Vec::new(), |owner| owner.held.clone());
         if restore.is_some() {
             if exactly {
-                self.part_from(&book);
+                self.part_from(&book)?;
             }
             return self.take_back(book, &held, &[]);
         }

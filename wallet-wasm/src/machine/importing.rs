@@ -1,6 +1,6 @@
 //! What a book brings: certificates from a file, and what the safes keep for the owner; and what becomes of a value that was changed on another device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     book::{Book, BookEntry, Entered as _},
@@ -41,16 +41,21 @@ impl Transition<'_> {
             }
         }
         let entries = right_ones(book.entries);
-        let named: Vec<BackupId> = if own { entries.iter().map(|entry| entry.backup).collect() } else { Vec::new() };
-        for entry in entries {
-            if self.state.backups.contains_key(&entry.backup) {
-                continue;
-            }
+        let named: Vec<BackupId> =
+            if own { entries.iter().map(|(entry, _)| entry.backup).collect() } else { Vec::new() };
+        for (entry, mut ids) in entries {
             // A value that has another backup here keeps it; the file stays valid for the older one.
-            let ids: Vec<ValueId> = entry.values.iter().map(|meta| meta.id).collect();
             let known = |id: &ValueId| {
                 self.state.values.get(id).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
             };
+            // What is known is taken over for the rest of its values, if these had to stay where they were.
+            let here = self.state.backups.get(&entry.backup);
+            if here.is_some() {
+                ids.retain(|id| known(id).is_some_and(|backup| backup.id != entry.backup));
+            }
+            if ids.is_empty() || here.is_some_and(|here| !here.is_only_read() || here.lives_once()) {
+                continue;
+            }
             let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
             // Whoever made the newer one has let this one go. Which one that is the contents say, if one was made of the other; of two that each have a change of their
             // own it is the one in the book, and the other one becomes a value of its own below.
@@ -60,11 +65,11 @@ impl Transition<'_> {
                         Lineage::Same => is_later(&entry, backup),
                         Lineage::Later => true,
                         Lineage::Earlier => false,
-                        // Of what another device made and nothing is here, the clock says more; and of what was made here, if it may only have been changed more often than is told.
+                        // Of what another device made and nothing is here, the clock says more; and of what is not at the safes any more.
                         Lineage::Apart => {
-                            let unsure = backup.begun.is_none() || entry.values.iter().all(ValueMeta::may_leave_out);
+                            let lost = || backup.begun.is_none() || !backup.is_enough(Deposit::is_sound);
                             backup.values.iter().all(|meta| self.state.is_local(&meta.id))
-                                || unsure && is_later(&entry, backup)
+                                || is_later(&entry, backup) && lost()
                         }
                     }
             };
@@ -84,10 +89,19 @@ impl Transition<'_> {
             };
             let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
             // What was begun here before the newer one was known is given up; what is here stays.
-            let (given_up, others): (Vec<&Backup>, Vec<&Backup>) =
+            let (given_up, stay): (Vec<&Backup>, Vec<&Backup>) =
                 others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
             let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
             let given_up: Vec<Backup> = given_up.into_iter().chain(next).cloned().collect();
+            let apart = |backup: &&&Backup| {
+                let away = !backup.values.iter().all(|meta| self.state.is_local(&meta.id));
+                let made_here = own && away && backup.begun.is_some() && !named.contains(&backup.id);
+                made_here && lineage(&entry.values, &backup.values) == Lineage::Apart
+            };
+            let title = stay.iter().find(apart).map(|backup| Self::title(backup));
+            let stays = |id: &ValueId| known(id).is_some_and(|backup| stay.iter().any(|one| one.id == backup.id));
+            let ids: Vec<ValueId> = ids.iter().copied().filter(|id| !stays(id)).collect();
+            let older = !stay.is_empty();
             // What was made here may never have stood in a book that another device has read: nobody else would let it go. If somebody has, it is gone already.
             let mut unused: Vec<&Backup> =
                 stale.into_iter().filter(|backup| self.unused_without(backup, &ids).is_some()).collect();
@@ -97,36 +111,34 @@ impl Transition<'_> {
                 unused.into_iter().partition(|b| succeeded(b) && b.begun.is_some() && !b.lives_once());
             let given_up: Vec<Backup> = given_up.into_iter().chain(made_here.into_iter().cloned()).collect();
             let told: Vec<Key> = told.into_iter().map(|backup| Key::Backup(backup.id)).collect();
-            if !others.is_empty() {
-                imported.older = true;
-                let apart = |backup: &&&Backup| {
-                    let away = !backup.values.iter().any(|meta| self.state.is_local(&meta.id));
-                    let made_here = own && away && backup.begun.is_some() && !named.contains(&backup.id);
-                    made_here && lineage(&entry.values, &backup.values) == Lineage::Apart
-                };
-                let title = others.iter().find(apart).map(|backup| Self::title(backup));
-                if let Some(title) = title {
-                    let text = format!(
-                        "“{title}” was changed on this device and on another one, and both have moved it out. This device keeps its own change. \
-                         Recover it here, and come back here once more after the other device has been in use: then both are kept."
-                    );
-                    self.note(Level::Warning, text);
-                }
+            imported.older |= older;
+            if let Some(title) = title {
+                let text = format!(
+                    "“{title}” was changed on this device and on another one, and both have moved it out. This device keeps its own change. \
+                     Recover it here, and come back here once more after the other device has been in use: then both are kept."
+                );
+                self.note(Level::Warning, text);
+            }
+            // What lives once goes as a whole.
+            if ids.is_empty() || older && entry.values.iter().any(ValueMeta::lives_once) {
                 continue;
             }
             self.changes.remove.extend(told);
             given_up.into_iter().try_for_each(|backup| self.begin_release(backup))?;
-            imported.new.push(entry.backup);
             let held = held.is_some_and(|held| held.contains(&entry.backup));
-            let backup = self.follow_all(Backup { held, ..backup_of(entry) }, own);
+            let backup = self.latest(&entry.backup).cloned().unwrap_or_else(|| {
+                imported.new.push(entry.backup);
+                Backup { held, ..backup_of(entry) }
+            });
+            let backup = self.follow_all(backup, &ids, own);
             self.put(backup);
         }
         Ok(imported)
     }
 
-    /// The values of a backup have it now. What was here as it had been before is had back as it is now.
-    pub(super) fn follow_all(&mut self, mut backup: Backup, own: bool) -> Backup {
-        let all = backup.values.iter().filter(|meta| self.follow(meta, &backup, own));
+    /// These values of a backup have it now. What was here as it had been before is had back as it is now.
+    pub(super) fn follow_all(&mut self, mut backup: Backup, ids: &[ValueId], own: bool) -> Backup {
+        let all = backup.values.iter().filter(|meta| ids.contains(&meta.id) && self.follow(meta, &backup, own));
         let wanted: Vec<ValueId> = all.map(|meta| meta.id).collect();
         match backup.operation {
             _ if wanted.is_empty() || needs_owner(&backup.plan) => {}
@@ -144,20 +156,27 @@ impl Transition<'_> {
     /// A value has this backup now. What is here of it may have been changed since, and stays; or it may lack a change that was made elsewhere, and becomes a value of its own: for good,
     /// if it has a change that the other one lacks, or if it is not the owner's book that says so, for of what a file names nobody knows whether the safes have it still; else until
     /// what was changed elsewhere is here. Whether the content of the backup is wanted in place of what was here.
-    pub(super) fn follow(&mut self, meta: &ValueMeta, of: &Backup, own: bool) -> bool {
+    fn follow(&mut self, meta: &ValueMeta, of: &Backup, own: bool) -> bool {
         let backup = Some(of.id);
         let known = self.value(&meta.id).cloned();
+        if known.as_ref().is_some_and(|known| known.backup == backup) {
+            return false;
+        }
         let Some(known) = known.clone().filter(|value| value.content.is_some()) else {
+            self.keep_for_good(meta);
             self.changes.put.push(Row::Value(Box::new(Value { backup, ..Value::new(meta.clone()) })));
             // What was being brought back as it was before is brought back as it is now.
-            let before = known.and_then(|known| known.backup).filter(|before| *before != of.id);
-            let before = before.and_then(|before| self.state.backups.get(&before)).filter(|_| own);
-            return before.is_some_and(|b| b.operation == Some(Operation::Recover) && b.is_wanted(&meta.id));
+            let parted = || self.state.values.get(&meta.id)?.backup;
+            let before = known.and_then(|known| known.backup).or_else(parted).filter(|_| own && !meta.lives_once());
+            let recovers = |b: &Backup| b.operation == Some(Operation::Recover) && b.is_wanted(&meta.id);
+            // Maybe it was just given up for this.
+            let known = |id: BackupId| [self.latest(&id), self.state.backups.get(&id)];
+            return before.is_some_and(|before| known(before).into_iter().flatten().any(recovers));
         };
         let lineage = meta.lineage(&known.meta);
         if meta.lives_once() || matches!(lineage, Lineage::Same | Lineage::Earlier) {
-            // It is called what it is called here.
-            self.changes.put.push(Row::Value(Box::new(Value { backup, ..known })));
+            // It is called what it is called here; and what has a backup of its own waits for nothing.
+            self.changes.put.push(Row::Value(Box::new(Value { backup, until: None, ..known })));
             return false;
         }
         let (length, editions) = (meta.length, meta.editions.clone());
@@ -187,7 +206,7 @@ impl Transition<'_> {
     }
 
     /// What is here of a value becomes a value of its own, which rules leave alone if it is to give way. Whatever a book names by its id, nothing of it is lost.
-    fn set_apart(&mut self, known: Value, title: String, gives_way: bool) {
+    pub(super) fn set_apart(&mut self, known: Value, title: String, gives_way: bool) {
         let edition = known.meta.edition();
         let mut id = apart_id(&known.meta.id, edition);
         while let Some(kept) = self.value(&id) {
@@ -209,32 +228,55 @@ impl Transition<'_> {
         self.changes.put.push(Row::Value(Box::new(value)));
     }
 
-    /// What was kept until values of a backup are here, and with which its owner has done nothing.
-    fn kept_until<'b>(&self, of: &'b Backup) -> Vec<(&'b ValueMeta, Value)> {
-        let kept = |meta: &'b ValueMeta, edition| {
-            let kept = self.state.values.get(&apart_id(&meta.id, edition))?;
-            let open = kept.meta.edition() == edition && kept.until == Some(meta.id) && kept.backup.is_none();
-            // What is coupled with it comes back by itself.
-            let coupled = || of.values.iter().any(|meta| meta.id == kept.meta.id);
-            (open && !coupled()).then(|| (meta, kept.clone()))
-        };
-        let all = of.values.iter().flat_map(|meta| meta.earlier_editions().map(move |edition| (meta, edition)));
-        all.filter_map(|(meta, edition)| kept(meta, edition)).collect()
+    /// What was kept until a value is here, and with which its owner has done nothing.
+    fn kept_until(&self, value: &ValueId) -> Vec<Value> {
+        let waits = |kept: &&Value| kept.until == Some(*value) && kept.backup.is_none();
+        let changed =
+            self.changes.put.iter().filter_map(|row| if let Row::Value(kept) = row { Some(&**kept) } else { None });
+        let ids: BTreeSet<ValueId> =
+            self.state.values.values().chain(changed).filter(waits).map(|kept| kept.meta.id).collect();
+        ids.iter().filter_map(|id| self.value(id)).filter(waits).cloned().collect()
     }
 
-    /// These values of a backup are here now, and what was kept until then goes.
+    /// What was kept stays from now on, for what was to be in its place is not made of it, or does not come: rules take care of it again.
+    fn keep(&mut self, kept: Value) {
+        self.changes.put.push(Row::Value(Box::new(Value { left_alone: None, until: None, ..kept })));
+    }
+
+    /// A value is to have this content, and not what was to come before: what was kept until then, and is no earlier one of it, is kept for good.
+    fn keep_for_good(&mut self, meta: &ValueMeta) {
+        let gives_way = |kept: &Value| matches!(meta.lineage(&kept.meta), Lineage::Same | Lineage::Later);
+        let all = self.kept_until(&meta.id).into_iter().filter(|kept| !gives_way(kept));
+        all.collect::<Vec<_>>().into_iter().for_each(|kept| self.keep(kept));
+    }
+
+    /// These values of a backup are here now, and what was kept until then goes, if what is here was made of it, or is the same.
     pub(super) fn let_earlier_go(&mut self, backup: &Backup, here: &[ValueId]) {
-        for (_, kept) in self.kept_until(backup).into_iter().filter(|(meta, _)| here.contains(&meta.id)) {
-            self.changes.discard.extend(kept.content.map(|content| content.blob));
-            self.changes.remove.push(Key::Value(kept.meta.id));
+        let root = |value: &Value| value.content.as_ref().and_then(|content| Some((content.root?, content.length)));
+        for meta in backup.values.iter().filter(|meta| here.contains(&meta.id)) {
+            let now = self.value(&meta.id).and_then(root);
+            for kept in self.kept_until(&meta.id) {
+                if meta.lineage(&kept.meta) == Lineage::Later || now.is_some() && now == root(&kept) {
+                    self.changes.remove.push(Key::Value(kept.meta.id));
+                    self.changes.discard.extend(kept.content.map(|content| content.blob));
+                } else {
+                    self.keep(kept);
+                }
+            }
         }
     }
 
     /// What was to come does not, and what is here is again what rules take care of; should it come after all, it gives way still.
     pub(super) fn take_up_earlier(&mut self, backup: &Backup) {
-        for (_, kept) in self.kept_until(backup) {
+        let wanted = self.values_of(backup).into_iter().filter(|id| backup.is_wanted(id));
+        for kept in wanted.flat_map(|id| self.kept_until(&id)).collect::<Vec<_>>() {
             self.changes.put.push(Row::Value(Box::new(Value { left_alone: None, ..kept })));
         }
+    }
+
+    /// Its owner wants a value no more: what was kept until it is here stays.
+    pub(super) fn keep_what_waits_for(&mut self, value: &ValueId) {
+        self.kept_until(value).into_iter().for_each(|kept| self.keep(kept));
     }
 }
 
@@ -248,7 +290,7 @@ fn apart_id(value: &ValueId, edition: Option<EditionId>) -> ValueId {
 }
 
 /// A title that says so, and is none too long.
-fn apart_title(title: &str, note: &str) -> String {
+pub(super) fn apart_title(title: &str, note: &str) -> String {
     let mut end = title.len().min(MAX_TITLE_LEN.saturating_sub(note.len()));
     while !title.is_char_boundary(end) {
         end -= 1;
@@ -256,34 +298,38 @@ fn apart_title(title: &str, note: &str) -> String {
     format!("{}{note}", &title[..end])
 }
 
-/// Of two entries for the same values that with the later contents is right, and of the same contents the later one; each of the others is left out.
-pub(super) fn right_ones(entries: Vec<BookEntry>) -> Vec<BookEntry> {
-    let mut right: Vec<Option<BookEntry>> = Vec::with_capacity(entries.len());
-    let mut places: BTreeMap<ValueId, usize> = BTreeMap::new();
-    for entry in entries {
-        let at = entry.values.first().and_then(|meta| places.get(&meta.id)).copied();
-        let other = at.and_then(|at| right.get_mut(at));
-        let beats = |this: &BookEntry, that: &BookEntry| {
-            let later = |this: &BookEntry, that: &BookEntry| is_later(this, &backup_of(that.clone()));
-            let last = (this.finished, this.backup) > (that.finished, that.backup);
-            this.values.len() == that.values.len()
-                && that.values.iter().all(|meta| this.values.iter().any(|one| one.id == meta.id))
-                && match lineage(&this.values, &that.values) {
-                    Lineage::Later => true,
-                    Lineage::Earlier => false,
-                    // One of two that nothing tells apart is as good as the other.
-                    Lineage::Same | Lineage::Apart => later(this, that) || last && !later(that, this),
-                }
-        };
-        match other {
-            Some(Some(other)) if beats(other, &entry) => continue,
-            Some(other) if other.as_ref().is_some_and(|other| beats(&entry, other)) => *other = None,
-            _ => {}
+/// The entries, each with those of its values for which it is right: of several for one value that with the later content, and of the same content the later one. Those that are right
+/// for none are left out.
+pub(super) fn right_ones(entries: Vec<BookEntry>) -> Vec<(BookEntry, Vec<ValueId>)> {
+    let mut right: BTreeMap<ValueId, (usize, &ValueMeta)> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        for meta in &entry.values {
+            let beats = |(other_at, other): &(usize, &ValueMeta)| {
+                entries.get(*other_at).is_none_or(|other_entry| beats((entry, meta), (other_entry, other)))
+            };
+            if right.get(&meta.id).is_none_or(beats) {
+                right.insert(meta.id, (at, meta));
+            }
         }
-        places.extend(entry.values.iter().map(|meta| (meta.id, right.len())));
-        right.push(Some(entry));
     }
-    right.into_iter().flatten().collect()
+    let right: BTreeMap<ValueId, usize> = right.into_iter().map(|(id, (at, _))| (id, at)).collect();
+    let with_right = |(at, entry): (usize, BookEntry)| {
+        let ids = entry.values.iter().map(|meta| meta.id).filter(|id| right.get(id) == Some(&at));
+        let ids: Vec<ValueId> = ids.collect();
+        (!ids.is_empty()).then_some((entry, ids))
+    };
+    entries.into_iter().enumerate().filter_map(with_right).collect()
+}
+
+/// Whether one of two entries is right for a value that is in both. Of two that nothing tells apart one is as good as the other, and it is the same one in whichever order they stand.
+fn beats(this: (&BookEntry, &ValueMeta), that: (&BookEntry, &ValueMeta)) -> bool {
+    let later = |this: &BookEntry, that: &BookEntry| is_later(this, &backup_of(that.clone()));
+    let last = (this.0.finished, this.0.backup) > (that.0.finished, that.0.backup);
+    match this.1.lineage(that.1) {
+        Lineage::Later => true,
+        Lineage::Earlier => false,
+        Lineage::Same | Lineage::Apart => later(this.0, that.0) || last && !later(that.0, this.0),
+    }
 }
 
 /// What the contents of one backup are to those of another one, as far as they are of the same values.

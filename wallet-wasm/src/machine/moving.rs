@@ -55,7 +55,8 @@ impl Transition<'_> {
         }
         let same = |(meta, content): (&ValueMeta, &Content)| {
             // What is here has to be the same, too, for it may be about to go; unless it was changed since, when it does not go.
-            let here = self.state.values.get(&meta.id).and_then(|value| value.content.as_ref());
+            let here = self.state.values.get(&meta.id).filter(|value| value.is_of(&backup));
+            let here = here.and_then(|value| value.content.as_ref());
             let alike = |here: &Content| {
                 let same = here.length == content.length && here.root.is_none_or(|root| content.root == Some(root));
                 same || !backup.is_content(&meta.id, here)
@@ -161,7 +162,7 @@ impl Transition<'_> {
         if backup.operation.is_some() || backup.replaces.is_some() {
             return Err(WalletError::Busy);
         }
-        if backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
+        if self.is_all_here(&backup) {
             return self.make_next(&backup, next, false, rng);
         }
         Self::begin_claim(&mut backup, rng)?;
@@ -179,14 +180,14 @@ impl Transition<'_> {
         rng: &mut R,
     ) -> Result<(), WalletError> {
         let Next { backup, plan, words } = next;
-        let values = old.values.iter().map(|meta| meta.id).collect();
+        let values = self.values_of(old);
         let face = old.face.clone().unwrap_or_default();
         self.register(Wish { backup, values, plan, words, face, moving }, Some(old.id), rng)
     }
 
     pub(super) fn bring_back<R: CryptoRng>(&mut self, id: &BackupId, rng: &mut R) -> Result<(), WalletError> {
         let mut backup = self.settled(id)?;
-        if backup.operation.is_none() && backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
+        if backup.operation.is_none() && self.is_all_here(&backup) {
             return self.release(id);
         }
         match backup.operation {
@@ -208,6 +209,9 @@ impl Transition<'_> {
         if !matches!(backup.operation, None | Some(Operation::Release | Operation::Vacate)) {
             self.leave_alone(&backup);
             self.leave_where_it_is(&backup);
+        }
+        if backup.operation == Some(Operation::Recover) {
+            self.take_up_earlier(&backup);
         }
         match backup.operation {
             // Nothing to take back, or too late: a safe may have let go already.

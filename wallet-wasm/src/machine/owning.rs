@@ -306,7 +306,7 @@ impl Transition<'_> {
         if let Some(HeadContent { book, chapters, gone, .. }) = earlier {
             let held = owner.held.clone();
             if exactly {
-                self.part_from(&book);
+                self.part_from(&book)?;
             }
             self.take_back(book, &held, &named)?;
             self.restore_chapters(chapters.into_iter().map(chapter_backup_of).collect(), &gone, exactly);
@@ -325,15 +325,14 @@ impl Transition<'_> {
                 self.changes.put.push(Row::Safe(Box::new(safe)));
             }
         }
-        for entry in right_ones(book.entries) {
-            let known = |meta: &ValueMeta| self.value(&meta.id).is_some();
-            let other = |meta: &ValueMeta| self.value(&meta.id)?.backup.filter(|other| *other != entry.backup);
-            let others: BTreeSet<BackupId> = entry.values.iter().filter_map(other).collect();
+        for (entry, ids) in right_ones(book.entries) {
+            let known = |id: &ValueId| self.value(id).is_some();
+            let other = |id: &ValueId| self.value(id)?.backup.filter(|other| *other != entry.backup);
+            let others: BTreeSet<BackupId> = ids.iter().filter_map(other).collect();
             let once = entry.values.iter().any(ValueMeta::lives_once);
-            if once && entry.values.iter().any(known) {
+            if once && ids.iter().any(known) {
                 continue;
             }
-            let ids: Vec<ValueId> = entry.values.iter().map(|meta| meta.id).collect();
             // What this device alone knows, from longer ago still, gives way: of a content that was changed by then, or a backup that was made anew. What it is of is here.
             let local = |backup: &Backup| backup.values.iter().all(|meta| self.state.is_local(&meta.id));
             let at_rest = |backup: &Backup| self.state.successor(&backup.id).is_none() && local(backup);
@@ -342,7 +341,9 @@ impl Transition<'_> {
                 (is_before(other, &entry) && at_rest(other)).then_some(other)
             };
             let outdated: Vec<Backup> = others.iter().filter_map(known).cloned().collect();
-            if outdated.len() < others.len() {
+            let stays = |id: &ValueId| other(id).is_some_and(|other| outdated.iter().all(|one| one.id != other));
+            let ids: Vec<ValueId> = ids.iter().copied().filter(|id| !stays(id)).collect();
+            if ids.is_empty() {
                 continue;
             }
             for other in outdated {
@@ -353,29 +354,36 @@ impl Transition<'_> {
             }
             let backup = backup_of(entry);
             let backup = if once { Backup { held: held.contains(&backup.id), ..backup } } else { self.lost(backup) };
-            let backup = self.follow_all(backup, true);
+            let backup = self.follow_all(backup, &ids, true);
+            // It may have been known no more a moment ago, for another value.
+            self.changes.remove.retain(|key| *key != Key::Backup(backup.id));
             self.put(backup);
         }
         Ok(())
     }
 
     /// Its owner wants everything as it stood in this book: of a value that has another backup by now, that one is known no more. What is on this device stays.
-    pub(super) fn part_from(&mut self, book: &Book) {
-        let ids: Vec<ValueId> = book.entries.iter().flat_map(|entry| &entry.values).map(|meta| meta.id).collect();
-        for entry in &book.entries {
-            for value in entry.values.iter().filter_map(|meta| self.state.values.get(&meta.id)) {
+    pub(super) fn part_from(&mut self, book: &Book) -> Result<(), WalletError> {
+        let entries = right_ones(book.entries.clone());
+        let all: Vec<ValueId> = entries.iter().flat_map(|(_, ids)| ids).copied().collect();
+        for (entry, ids) in &entries {
+            for value in ids.iter().filter_map(|id| self.state.values.get(id)) {
                 let Some(other) = value.backup.filter(|other| *other != entry.backup) else { continue };
                 let Some(parted) = self.state.backups.get(&other) else { continue };
-                if parted.operation.is_some() || parted.lives_once() {
+                // What is only read is given up for this.
+                if !parted.is_only_read() || parted.lives_once() {
                     continue;
                 }
-                // A book may have two backups of one value.
-                let told = book.entries.iter().any(|entry| entry.backup == other);
-                let gone = self.unused_without(parted, &ids).filter(|key| !told && !self.changes.remove.contains(key));
+                let told = entries.iter().any(|(entry, _)| entry.backup == other);
+                let gone = self.unused_without(parted, &all).filter(|key| !told && !self.changes.remove.contains(key));
                 self.changes.put.push(Row::Value(Box::new(Value { backup: None, ..value.clone() })));
                 self.changes.remove.extend(gone);
+                // It was to take the place of what is known no more.
+                let next = self.state.successor(&other).filter(|next| self.changed(&next.id).is_none()).cloned();
+                next.into_iter().try_for_each(|next| self.begin_release(next))?;
             }
         }
+        Ok(())
     }
 
     /// A backup of a book of before, all of whose deposits are to be taken back; as this device has it, if it is the same one.
@@ -388,8 +396,11 @@ impl Transition<'_> {
                     all.any(|d| d.id == own.id && d.safe == own.safe && d.d.same_as(&own.d))
                 })
         };
-        let own = self.state.backups.get(&earlier.id).filter(same).cloned();
-        let mut backup = own.unwrap_or(earlier);
+        let known = self.latest(&earlier.id);
+        let mut backup = known.filter(same).cloned().unwrap_or(earlier);
+        if let Some(known) = known.filter(|known| known.operation == Some(Operation::Recover)) {
+            (backup.operation, backup.wanted) = (known.operation, known.wanted.clone());
+        }
         if backup.operation == Some(Operation::Release) {
             (backup.operation, backup.then) = (None, None);
         }

@@ -1,7 +1,7 @@
 //! Recovery, and the release of what is no longer wanted at the safes.
 
 use protocol::{
-    bundle::ValueMeta,
+    bundle::{Lineage, ValueMeta},
     certificate::verify_receipt_of,
     codec::Bytes,
     deposit::DepositSecrets,
@@ -10,7 +10,7 @@ use protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::{Transition, WalletError, check_places};
+use super::{Transition, WalletError, check_places, importing::apart_title};
 use crate::{
     relaying::carriers,
     state::{Backup, Content, Deposit, Key, Level, Next, Operation, Row, Stage, Then, Value},
@@ -100,6 +100,21 @@ impl Transition<'_> {
         for (meta, content) in values {
             backup.learn(&meta.id, &content);
             let known = self.state.values.get(&meta.id);
+            // What has another backup by now comes back from that one; if that lacks a change, it comes as a value of its own.
+            if let Some(known) = known.filter(|value| !value.is_of(&backup)) {
+                if matches!(known.meta.lineage(&meta), Lineage::Same | Lineage::Later) {
+                    self.changes.discard.push(content.blob);
+                } else {
+                    let title = apart_title(&known.meta.title, ", as changed elsewhere");
+                    self.note(
+                        Level::Warning,
+                        format!("“{}” was changed elsewhere, too. Both are kept: that is “{title}”.", known.meta.title),
+                    );
+                    self.changes.needs.push(content.blob.clone());
+                    self.set_apart(Value { content: Some(content), ..Value::new(meta) }, title, false);
+                }
+                continue;
+            }
             let here = known.and_then(|value| value.content.clone());
             // What is here and another one is newer, or at least nowhere else.
             let other =
@@ -121,8 +136,7 @@ impl Transition<'_> {
             let left_alone = known.map_or(Some(self.now), |value| value.left_alone);
             let used = Some(self.now);
             here_now.push(meta.id);
-            let until = known.and_then(|value| value.until);
-            let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone, until };
+            let value = Value { meta, content: Some(content), backup: Some(*id), used, left_alone, until: None };
             self.changes.put.push(Row::Value(Box::new(value)));
         }
         self.let_earlier_go(&backup, &here_now);
@@ -140,7 +154,7 @@ impl Transition<'_> {
             (Some(Then::Release), _) => self.begin_release(backup),
             (Some(then @ (Then::Renew | Then::Rotate)), Some(next)) => {
                 // What was nowhere here before does not stay.
-                let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+                let here = self.values_of(&backup).iter().any(|id| self.state.is_local(id));
                 self.put(backup.clone());
                 self.follow_up(&backup, next, then == Then::Renew && !here, rng);
                 Ok(())
@@ -195,11 +209,11 @@ impl Transition<'_> {
     pub(super) fn release(&mut self, id: &BackupId) -> Result<(), WalletError> {
         let backup = self.settled(id)?;
         // The last copy is never given away: every value of the backup has to be here.
-        for meta in &backup.values {
-            let value = self.state.values.get(&meta.id).ok_or(WalletError::Unknown("value"))?;
-            if value.content.is_none() {
-                return Err(WalletError::NotLocal);
-            }
+        if backup.values.iter().any(|meta| !self.state.values.contains_key(&meta.id)) {
+            return Err(WalletError::Unknown("value"));
+        }
+        if !self.is_all_here(&backup) {
+            return Err(WalletError::NotLocal);
         }
         match backup.operation {
             Some(Operation::Recover | Operation::Drill | Operation::Vacate) => return Err(WalletError::Busy),

@@ -103,7 +103,7 @@ impl Transition<'_> {
                 self.note(Level::Info, format!("The change of “{}” is being backed up.", Self::title(&backup)));
                 let plan = self.plan_without_the_retired(&backup)?;
                 let next = Next { backup: BackupId::make_random(rng), plan, words: None };
-                if backup.values.iter().all(|meta| self.state.is_local(&meta.id)) {
+                if self.is_all_here(&backup) {
                     return self.make_next(&backup, next, moving, rng);
                 }
                 self.renew(&id, next, rng)
