@@ -44,75 +44,17 @@ impl Transition<'_> {
         let named: Vec<BackupId> =
             if own { entries.iter().map(|(entry, _)| entry.backup).collect() } else { Vec::new() };
         for (entry, mut ids) in entries {
-            // A value that has another backup here keeps it; the file stays valid for the older one.
-            let known = |id: &ValueId| {
-                self.state.values.get(id).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
-            };
             // What is known is taken over for the rest of its values, if these had to stay where they were.
             let here = self.state.backups.get(&entry.backup);
             if here.is_some() {
-                ids.retain(|id| known(id).is_some_and(|backup| backup.id != entry.backup));
+                ids.retain(|id| self.backup_of(id).is_some_and(|backup| backup.id != entry.backup));
             }
             if ids.is_empty() || here.is_some_and(|here| !here.is_only_read() || here.lives_once()) {
                 continue;
             }
-            let others: Vec<&Backup> = ids.iter().filter_map(known).collect();
-            // Whoever made the newer one has let this one go. Which one that is the contents say, if one was made of the other; of two that each have a change of their
-            // own it is the one in the book, and the other one becomes a value of its own below.
-            let succeeded = |backup: &Backup| {
-                own && !named.contains(&backup.id)
-                    && match lineage(&entry.values, &backup.values) {
-                        Lineage::Same => is_later(&entry, backup),
-                        Lineage::Later => true,
-                        Lineage::Earlier => false,
-                        // Of what another device made and nothing is here, the clock says more; and of what is not at the safes any more.
-                        Lineage::Apart => {
-                            let lost = || backup.begun.is_none() || !backup.is_enough(Deposit::is_sound);
-                            backup.values.iter().all(|meta| self.state.is_local(&meta.id))
-                                || is_later(&entry, backup) && lost()
-                        }
-                    }
-            };
-            // What lives once and is elsewhere may have come to the safes anew.
-            let elsewhere = |backup: &Backup| {
-                let older = backup.is_taken() || is_later(&entry, backup);
-                let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
-                let moved_on = backup.lives_once() && older && !here;
-                match backup.operation {
-                    None => moved_on || succeeded(backup),
-                    // What it waits for is at no safe any more.
-                    Some(Operation::Recover | Operation::Drill | Operation::Vacate) => {
-                        succeeded(backup) && !backup.lives_once()
-                    }
-                    Some(_) => false,
-                }
-            };
-            let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
-            // What was begun here before the newer one was known is given up; what is here stays.
-            let (given_up, stay): (Vec<&Backup>, Vec<&Backup>) =
-                others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
-            let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
-            let given_up: Vec<Backup> = given_up.into_iter().chain(next).cloned().collect();
-            let apart = |backup: &&&Backup| {
-                let away = !backup.values.iter().all(|meta| self.state.is_local(&meta.id));
-                let made_here = own && away && backup.begun.is_some() && !named.contains(&backup.id);
-                made_here && lineage(&entry.values, &backup.values) == Lineage::Apart
-            };
-            let title = stay.iter().find(apart).map(|backup| Self::title(backup));
-            let stays = |id: &ValueId| known(id).is_some_and(|backup| stay.iter().any(|one| one.id == backup.id));
-            let ids: Vec<ValueId> = ids.iter().copied().filter(|id| !stays(id)).collect();
-            let older = !stay.is_empty();
-            // What was made here may never have stood in a book that another device has read: nobody else would let it go. If somebody has, it is gone already.
-            let mut unused: Vec<&Backup> =
-                stale.into_iter().filter(|backup| self.unused_without(backup, &ids).is_some()).collect();
-            unused.sort_by_key(|backup| backup.id);
-            unused.dedup_by_key(|backup| backup.id);
-            let (made_here, told): (Vec<&Backup>, Vec<&Backup>) =
-                unused.into_iter().partition(|b| succeeded(b) && b.begun.is_some() && !b.lives_once());
-            let given_up: Vec<Backup> = given_up.into_iter().chain(made_here.into_iter().cloned()).collect();
-            let told: Vec<Key> = told.into_iter().map(|backup| Key::Backup(backup.id)).collect();
-            imported.older |= older;
-            if let Some(title) = title {
+            let Way { ids, stays, apart, given_up, forgotten } = self.way_for(&entry, &ids, own, &named);
+            imported.older |= stays;
+            if let Some(title) = apart {
                 let text = format!(
                     "“{title}” was changed on this device and on another one, and both have moved it out. This device keeps its own change. \
                      Recover it here, and come back here once more after the other device has been in use: then both are kept."
@@ -120,10 +62,10 @@ impl Transition<'_> {
                 self.note(Level::Warning, text);
             }
             // What lives once goes as a whole.
-            if ids.is_empty() || older && entry.values.iter().any(ValueMeta::lives_once) {
+            if ids.is_empty() || stays && entry.values.iter().any(ValueMeta::lives_once) {
                 continue;
             }
-            self.changes.remove.extend(told);
+            self.changes.remove.extend(forgotten.into_iter().map(Key::Backup));
             given_up.into_iter().try_for_each(|backup| self.begin_release(backup))?;
             let held = held.is_some_and(|held| held.contains(&entry.backup));
             let backup = self.latest(&entry.backup).cloned().unwrap_or_else(|| {
@@ -134,6 +76,73 @@ impl Transition<'_> {
             self.put(backup);
         }
         Ok(imported)
+    }
+
+    fn backup_of(&self, value: &ValueId) -> Option<&Backup> {
+        self.state.values.get(value).and_then(|value| self.state.backups.get(value.backup.as_ref()?))
+    }
+
+    /// What becomes of the backups that these values of an entry have here. `own`: the entry is of what the safes keep for the owner, who has all of these there.
+    fn way_for(&self, entry: &BookEntry, ids: &[ValueId], own: bool, named: &[BackupId]) -> Way {
+        let others: Vec<&Backup> = ids.iter().filter_map(|id| self.backup_of(id)).collect();
+        let is_local = |backup: &Backup| backup.values.iter().all(|meta| self.state.is_local(&meta.id));
+        // Whoever made the newer one has let this one go. Which one that is the contents say, if one was made of the other; of two that each have a change of their
+        // own it is the one in the book, and the other one becomes a value of its own.
+        let succeeded = |backup: &Backup| {
+            own && !named.contains(&backup.id)
+                && match lineage(&entry.values, &backup.values) {
+                    Lineage::Same => is_later(entry, backup),
+                    Lineage::Later => true,
+                    Lineage::Earlier => false,
+                    // Of what another device made and nothing is here, the clock says more; and of what is not at the safes any more.
+                    Lineage::Apart => {
+                        let lost = || backup.begun.is_none() || !backup.is_enough(Deposit::is_sound);
+                        is_local(backup) || is_later(entry, backup) && lost()
+                    }
+                }
+        };
+        // What lives once and is elsewhere may have come to the safes anew.
+        let elsewhere = |backup: &Backup| {
+            let older = backup.is_taken() || is_later(entry, backup);
+            let here = backup.values.iter().any(|meta| self.state.is_local(&meta.id));
+            let moved_on = backup.lives_once() && older && !here;
+            match backup.operation {
+                None => moved_on || succeeded(backup),
+                // What it waits for is at no safe any more.
+                Some(Operation::Recover | Operation::Drill | Operation::Vacate) => {
+                    succeeded(backup) && !backup.lives_once()
+                }
+                Some(_) => false,
+            }
+        };
+        let (stale, others): (Vec<&Backup>, Vec<&Backup>) = others.into_iter().partition(|b| elsewhere(b));
+        // What was begun here before the newer one was known is given up; what is here stays.
+        let (given_up, stay): (Vec<&Backup>, Vec<&Backup>) =
+            others.into_iter().partition(|b| succeeded(b) && b.operation.is_some() && !b.lives_once());
+        let next = stale.iter().filter(|b| !b.lives_once()).filter_map(|b| self.state.successor(&b.id));
+        let given_up: Vec<&Backup> = given_up.into_iter().chain(next).collect();
+        // A value that has another backup here keeps it; a file stays valid for the older one.
+        let stays = |id: &ValueId| self.backup_of(id).is_some_and(|backup| stay.iter().any(|one| one.id == backup.id));
+        let ids: Vec<ValueId> = ids.iter().copied().filter(|id| !stays(id)).collect();
+        let apart = |backup: &&&Backup| {
+            let made_here = own && !is_local(backup) && backup.begun.is_some() && !named.contains(&backup.id);
+            made_here && lineage(&entry.values, &backup.values) == Lineage::Apart
+        };
+        let apart = stay.iter().find(apart).map(|backup| Self::title(backup));
+        // What was made here may never have stood in a book that another device has read: nobody else would let it go. If somebody has, it is gone already.
+        let mut unused: Vec<&Backup> =
+            stale.into_iter().filter(|backup| self.unused_without(backup, &ids).is_some()).collect();
+        unused.sort_by_key(|backup| backup.id);
+        unused.dedup_by_key(|backup| backup.id);
+        let (made_here, told): (Vec<&Backup>, Vec<&Backup>) =
+            unused.into_iter().partition(|b| succeeded(b) && b.begun.is_some() && !b.lives_once());
+        Way {
+            stays: !stay.is_empty(),
+            apart,
+            given_up: given_up.into_iter().chain(made_here).cloned().collect(),
+            forgotten: told.into_iter().map(|backup| backup.id).collect(),
+            ids,
+        }
     }
 
     /// These values of a backup have it now. What was here as it had been before is had back as it is now.
@@ -341,6 +350,20 @@ fn lineage(these: &[ValueMeta], those: &[ValueMeta]) -> Lineage {
         (all, one) if all == one => all,
         _ => Lineage::Apart,
     })
+}
+
+/// What is to be done before values of an entry have its backup.
+struct Way {
+    /// Those that may have it.
+    ids: Vec<ValueId>,
+    /// Others keep the backup that they have.
+    stays: bool,
+    /// What one of these is called that has a change of its own, and is at the safes only.
+    apart: Option<String>,
+    /// Backups that are let go.
+    given_up: Vec<Backup>,
+    /// Backups that another device has let go, or that it takes care of.
+    forgotten: Vec<BackupId>,
 }
 
 /// What a book has brought.
