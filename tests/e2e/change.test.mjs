@@ -90,6 +90,11 @@ test('after the passphrase was changed only the new one brings everything back, 
   assert.equal(await first.reveal(third), SECRET);
   // In coming back it was renewed where it was not yet.
   await first.openReturning();
+  await first
+    .find('credential-row')
+    .filter({ hasText: 'the blue key' })
+    .filter({ hasText: 'Safe D, Safe E' })
+    .waitFor();
   assert.equal(await first.find('credential-row').count(), 4);
   assert.equal(await first.find('credential-behind').count(), 0);
 });
