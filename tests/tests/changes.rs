@@ -274,6 +274,15 @@ fn overlapping(safes: &Safes, both: bool) -> ([ValueId; 2], [BackupId; 2], [Book
     (values, [wallet.backup_of(&values[0]), other.backup_of(&values[0])], books.map(Result::unwrap))
 }
 
+/// A wallet that was given the change first.
+fn with_both(safes: &Safes, [both, changed]: [Book; 2]) -> Wallet<'static> {
+    let mut device = Wallet::create(leak(), 9);
+    device.trust(safes);
+    device.handle(Event::Import(changed)).unwrap();
+    device.handle(Event::Import(both)).unwrap();
+    device
+}
+
 /// For each value the later content is right, whichever backup is brought back as a whole, and what is done with it.
 fn assert_each_has_its_own(device: &mut Wallet<'_>, safes: &Safes, values: [ValueId; 2], backups: [BackupId; 2]) {
     let [both, changed] = backups;
@@ -314,11 +323,8 @@ fn of_entries_that_share_a_value_each_has_its_own() {
 #[test]
 fn what_is_coupled_with_what_has_a_backup_is_taken_over_all_the_same() {
     let safes = Safes::new(N);
-    let (values, backups, [both, changed]) = overlapping(&safes, false);
-    let mut device = Wallet::create(leak(), 9);
-    device.trust(&safes);
-    device.handle(Event::Import(changed)).unwrap();
-    device.handle(Event::Import(both)).unwrap();
+    let (values, backups, books) = overlapping(&safes, false);
+    let mut device = with_both(&safes, books);
     assert_each_has_its_own(&mut device, &safes, values, backups);
 }
 
@@ -327,11 +333,8 @@ fn what_is_coupled_with_what_has_a_backup_is_taken_over_all_the_same() {
 fn a_change_that_nobody_chose_is_not_let_go_with_what_it_is_coupled_with() {
     for renews in [false, true] {
         let safes = Safes::new(N);
-        let (values, backups, [both, changed]) = overlapping(&safes, true);
-        let mut device = Wallet::create(leak(), 9);
-        device.trust(&safes);
-        device.handle(Event::Import(changed)).unwrap();
-        device.handle(Event::Import(both)).unwrap();
+        let (values, backups, books) = overlapping(&safes, true);
+        let mut device = with_both(&safes, books);
         assert_eq!(values.map(|id| device.backup_of(&id)), [backups[1], backups[0]]);
         device.handle(Event::Recover(backups[1], Vec::new())).unwrap();
         device.handle(Event::Recover(backups[0], vec![values[1]])).unwrap();
@@ -357,11 +360,8 @@ fn a_change_that_nobody_chose_is_not_let_go_with_what_it_is_coupled_with() {
 #[test]
 fn a_trial_is_of_the_values_that_a_backup_has() {
     let safes = Safes::new(N);
-    let (values, backups, [both, changed]) = overlapping(&safes, false);
-    let mut device = Wallet::create(leak(), 9);
-    device.trust(&safes);
-    device.handle(Event::Import(changed)).unwrap();
-    device.handle(Event::Import(both)).unwrap();
+    let (values, backups, books) = overlapping(&safes, false);
+    let mut device = with_both(&safes, books);
     device.handle(Event::Recover(backups[1], Vec::new())).unwrap();
     device.handle(Event::Recover(backups[0], vec![values[1]])).unwrap();
     device.run(&safes, 1000);

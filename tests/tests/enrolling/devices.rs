@@ -232,16 +232,29 @@ fn both(title: &str, kept: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 const BEFORE: &str = "Ticket, as it was here";
 
+/// The first device has changed the value, and the second one has heard of it; what it has stays until that comes.
+fn with_kept(safes: &Safes) -> (Wallet<'static>, Wallet<'static>, ValueId) {
+    let (mut first, mut second, value) = two_devices(safes);
+    return_to(&mut first, safes, second.now(), 3);
+    change(&mut first, safes, value, CHANGED, 7);
+    return_only(&mut second, safes, first.now(), 4);
+    (first, second, value)
+}
+
+/// The only value that is on a device.
+fn kept_at(wallet: &Wallet<'_>) -> ValueId {
+    let here: Vec<ValueId> = wallet.state.values.values().filter(|v| v.content.is_some()).map(|v| v.meta.id).collect();
+    assert_eq!(here.len(), 1);
+    here[0]
+}
+
 #[test]
 fn what_a_device_had_stays_until_what_was_changed_elsewhere_is_here() {
     let safes = Safes::new(N);
-    let (mut first, mut second, value) = two_devices(&safes);
-    return_to(&mut first, &safes, second.now(), 3);
-    change(&mut first, &safes, value, CHANGED, 7);
-    return_only(&mut second, &safes, first.now(), 4);
+    let (_first, mut second, _) = with_kept(&safes);
     assert_eq!(contents(&second), [(BEFORE.to_owned(), TICKET.to_vec())]);
     // Whoever looks into it does nothing with it.
-    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    let kept = kept_at(&second);
     second.handle(Event::Used(kept)).unwrap();
     settle(&mut second, &safes);
     assert_eq!(contents(&second), [("Ticket".to_owned(), CHANGED.to_vec())]);
@@ -252,10 +265,7 @@ fn what_a_device_had_stays_until_what_was_changed_elsewhere_is_here() {
 #[test]
 fn who_comes_back_again_before_a_change_is_here_has_the_next_one() {
     let safes = Safes::new(N);
-    let (mut first, mut second, value) = two_devices(&safes);
-    return_to(&mut first, &safes, second.now(), 3);
-    change(&mut first, &safes, value, CHANGED, 7);
-    return_only(&mut second, &safes, first.now(), 4);
+    let (mut first, mut second, value) = with_kept(&safes);
     return_to(&mut first, &safes, second.now(), 5);
     change(&mut first, &safes, value, CHANGED_TOO, 8);
     return_to(&mut second, &safes, first.now(), 6);
@@ -298,15 +308,12 @@ fn what_was_moved_out_on_two_devices_after_a_change_on_each_is_told() {
 #[test]
 fn what_a_device_had_stays_if_what_was_changed_elsewhere_does_not_come() {
     let safes = Safes::new(N);
-    let (mut first, mut second, value) = two_devices(&safes);
-    return_to(&mut first, &safes, second.now(), 3);
-    change(&mut first, &safes, value, CHANGED, 7);
-    return_only(&mut second, &safes, first.now(), 4);
+    let (_first, mut second, _) = with_kept(&safes);
     second.handle(Event::RecoveryFailed(BackupId([7; 16]), "garbage".to_owned())).unwrap();
     settle(&mut second, &safes);
     assert_eq!(contents(&second), [(BEFORE.to_owned(), TICKET.to_vec())]);
     // Or it comes after all: then what was in its place goes, unless its owner has done something with it.
-    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    let kept = kept_at(&second);
     second.change(&kept, CHANGED_TOO).unwrap();
     second.handle(Event::Recover(BackupId([7; 16]), Vec::new())).unwrap();
     settle(&mut second, &safes);
@@ -463,20 +470,11 @@ fn who_goes_back_keeps_what_was_changed_here_since_however_often() {
     assert!(first.state.is_changed(&first.state.values[&value]));
 }
 
-/// The second device has heard of a change that has not come so far. What it keeps until then.
-fn with_kept(safes: &Safes) -> (Wallet<'static>, ValueId, ValueId) {
-    let (mut first, mut second, value) = two_devices(safes);
-    return_to(&mut first, safes, second.now(), 3);
-    change(&mut first, safes, value, CHANGED, 7);
-    return_only(&mut second, safes, first.now(), 4);
-    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
-    (second, value, kept)
-}
-
 #[test]
 fn what_was_kept_and_had_a_backup_of_its_own_goes_with_no_change() {
     let safes = Safes::new(N);
-    let (mut second, value, kept) = with_kept(&safes);
+    let (_, mut second, value) = with_kept(&safes);
+    let kept = kept_at(&second);
     let plan = second.state.backups[&second.backup_of(&value)].plan.clone();
     second.back_up_as(&[kept], plan, None, false).unwrap();
     settle(&mut second, &safes);
@@ -493,7 +491,8 @@ fn what_was_kept_and_had_a_backup_of_its_own_goes_with_no_change() {
 #[test]
 fn what_was_kept_is_one_for_the_rules_once_its_owner_stops_what_was_to_come() {
     let safes = Safes::new(N);
-    let (mut second, value, kept) = with_kept(&safes);
+    let (_, mut second, value) = with_kept(&safes);
+    let kept = kept_at(&second);
     assert!(second.state.values[&kept].left_alone.is_some());
     second.handle(Event::Cancel(second.backup_of(&value))).unwrap();
     assert_eq!(second.state.values[&kept].left_alone, None);
@@ -624,7 +623,7 @@ fn what_was_kept_stays_if_its_owner_goes_back_to_what_was_before_it() {
     change(&mut first, &safes, value, b"row 1, seat 1", 8);
     return_only(&mut second, &safes, first.now(), 6);
     assert_eq!(contents(&second), [(BEFORE.to_owned(), CHANGED_TOO.to_vec())]);
-    let kept = second.state.values.values().find(|v| v.content.is_some()).unwrap().meta.id;
+    let kept = kept_at(&second);
     go_back_before(&mut second, &safes, (first.now(), time), true);
     // Rules take care of it again, for nothing is to come that was made of it.
     let now = &second.state.values[&kept];
